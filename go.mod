@@ -1,0 +1,3 @@
+module vvsim
+
+go 1.26
