@@ -28,6 +28,10 @@ func (id NexusID) InitiatorPort() string {
 type Nexus struct {
 	NexusID
 	Session uint64 // unique in the process; for logs, metrics and the API
+
+	// Routes is where Target.NexusEstablished keeps what it knows of the nexus.
+	// Transports leave it alone.
+	Routes any
 }
 
 // TaskAttribute is a task's ordering attribute (SAM-5 8.6).
@@ -60,12 +64,23 @@ type Task struct {
 	// Response.TransferLength.
 	ExpectedIn uint32
 
+	// Owner, if not nil, is told when Abort won, so that a transport that still
+	// waits for Data-Out executes the task at once.
+	Owner TaskOwner
+
 	// Unit is where Prepare keeps the route for Execute. Transports leave it alone.
 	Unit LogicalUnit
 	// Links of the task set of a logical unit, guarded by that set's lock.
 	Next, Prev *Task
 
 	cancellation
+}
+
+// TaskOwner is told of aborted tasks.
+type TaskOwner interface {
+	// TaskAborted is called once for a task, from whichever goroutine aborts it,
+	// which may hold locks of a logical unit: it must not call back into the Target.
+	TaskAborted(t *Task)
 }
 
 // Disposition says what the transport does with a task's response.
@@ -86,6 +101,9 @@ func (t *Task) Abort(d Disposition) bool {
 		return false
 	}
 	t.cancel()
+	if t.Owner != nil {
+		t.Owner.TaskAborted(t)
+	}
 	return true
 }
 
@@ -101,7 +119,7 @@ func (t *Task) Complete() Disposition {
 
 // Reset prepares a completed task for reuse. Nothing else may hold the task.
 func (t *Task) Reset() {
-	t.Nexus, t.CDB, t.DataOut, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil
+	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
 	t.LUN, t.Tag, t.Attribute, t.ExpectedIn = LUN{}, 0, 0, 0
 	t.cancellation.reset()
 }

@@ -5,6 +5,10 @@
 // It knows engines only through package store and protocol endpoints only
 // through Endpoints. It does not log, know SCSI or speak any protocol.
 //
+// Order of calls: Open, EnsureDefaults, Start, anything, Close. Start and
+// UnbindHost run goroutines and wait for them; nothing else does, and Subscribe
+// leaves none behind.
+//
 // # States
 //
 // A virtual volume is a row with one of these states; everything that changes
@@ -17,12 +21,52 @@
 //	                    └──► (absent)   └──┘ Reverting, Resizing: the row names the target
 //	                    undone at start      finished at start
 //
-//	Prepared: a snapshot that has an id and space but no content yet (VASA
-//	          prepareToSnapshot); it becomes Ready by Snapshot or expires.
+//	Prepared: a snapshot that has an id and limits checked but no content yet
+//	          (VASA prepareToSnapshot); taking it makes it Creating, and undoing
+//	          that makes it Prepared again; too old, it is forgotten.
+//
+// An operation that the engine refuses takes its intent back at once: a birth is
+// undone, the others return to Ready with the size that the engine tells. When
+// even that fails, the row keeps its intent and the next operation on the volume
+// tries again. What was acknowledged to a caller has its final row on stable storage.
 //
 // A binding has no state: its row is there or not. Attach comes after the commit
-// that adds it, Detach before the commit that removes it.
+// that adds it, Detach before the commit that removes it. Whether a route exists
+// is memory of the process, not a row: Start makes all of them anew.
 //
 // A task is queued, running, success or error; a task that was running at a
-// crash belongs to an intent and ends with it.
+// crash belongs to an intent and ends with it, or with an error when it has none.
+//
+// # Rows
+//
+// Keys of Meta, each behind "vvol/"; ids are their 16 bytes, numbers 8 bytes
+// big-endian. Values are JSON but for reservations. Format version 1.
+//
+//	f              version of the format, array id
+//	n              counters: last binding id, volume serial, task and event number
+//	c/ID           StorageContainer
+//	p/ID           pool of a thick volume: its container
+//	v/ID           VirtualVolume, its pool, generation and intent
+//	h/NAME         Host
+//	b/NUMBER       Binding
+//	l/NUMBER       LUNMapping
+//	r/TEXT         reservation state of a volume or protocol endpoint (opaque)
+//	t/NUMBER       Task: all that run, and the last Options.TasksKept
+//	e/SERIAL       Event: the last Options.EventsKept
+//
+// # Concurrency
+//
+// Each volume has a lock, held for a whole operation on it, its engine and
+// endpoint calls included; operations that name several volumes take them in
+// order of id, and a host's or container's lock only after volumes. The
+// catalog's lock is held for memory work only. Rows that wait at the same time
+// are committed together; memory changes after the commit, in its order, so a
+// query sees only what is on stable storage and never waits for a disk. Numbers
+// and names that an operation is about to use are claimed in memory before its commit.
+//
+// # Space
+//
+// Thin volumes draw on their container's pool, which is limited to the
+// container's size less what thick volumes reserve; see type capacity. Thin
+// sizes may add up to more than the container.
 package vvol

@@ -12,6 +12,7 @@ const (
 	MaxKeyLength   = 63
 	MaxValueLength = 8192
 	MaxTextLength  = 64 << 10 // of one request or response, all continued PDUs together
+	MaxKeys        = 512      // of one request or response
 )
 
 // ErrText marks text that does not follow RFC 7143 6.1.
@@ -47,6 +48,9 @@ func ParseKeys(b []byte) (Keys, error) {
 			return nil, fmt.Errorf("%w: %.80q", ErrText, item)
 		case len(value) > MaxValueLength:
 			return nil, fmt.Errorf("%w: value of %s has %d bytes", ErrText, key, len(value))
+		}
+		if len(keys) == MaxKeys {
+			return nil, fmt.Errorf("%w: more than %d keys", ErrText, MaxKeys)
 		}
 		if _, dup := keys.Get(key); dup {
 			return nil, fmt.Errorf("%w: %s stands twice", ErrText, key)

@@ -1,0 +1,315 @@
+package array
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// ErrConfig marks every fault of the configuration; its text says what and where.
+var ErrConfig = errors.New("configuration")
+
+// Config of an array. Keys in YAML are the tags; a key's environment variable is
+// its path in capitals behind VVSIM_ ("store.durability" is
+// VVSIM_STORE_DURABILITY), with the short names of the flags besides (VVSIM_DATA,
+// VVSIM_ISCSI, VVSIM_API, VVSIM_VASA, VVSIM_TOKEN).
+type Config struct {
+	Data    string      `yaml:"data"`     // directory, or ":memory:"
+	EnvFile string      `yaml:"env_file"` // written when ready; none when empty
+	ISCSI   ISCSIConfig `yaml:"iscsi"`
+	VASA    VASAConfig  `yaml:"vasa"`
+	API     APIConfig   `yaml:"api"`
+	Log     LogConfig   `yaml:"log"`
+	Store   StoreConfig `yaml:"store"`
+	PEs     []PEConfig  `yaml:"protocol_endpoints"`
+	ESXi    ESXiConfig  `yaml:"esxi"`
+	Drain   Duration    `yaml:"drain_timeout"` // for running I/O at unbind and at shutdown
+}
+
+// ISCSIConfig of all portals (contract.md 6).
+type ISCSIConfig struct {
+	Portals        []string    `yaml:"portals"`
+	TargetName     string      `yaml:"target_name"` // default: made from the array's id
+	AllowAnonymous bool        `yaml:"allow_anonymous"`
+	Initiators     []Initiator `yaml:"initiators"`
+	CHAP           *CHAP       `yaml:"chap"`
+	DiscoveryCHAP  *CHAP       `yaml:"discovery_chap"`
+	NOPInterval    Duration    `yaml:"nop_interval"`
+	NOPTimeout     Duration    `yaml:"nop_timeout"`
+	LoginTimeout   Duration    `yaml:"login_timeout"`
+	MaxSessions    int         `yaml:"max_sessions"`
+	CommandWindow  int         `yaml:"command_window"`
+}
+
+// Initiator that may log in.
+type Initiator struct {
+	IQN    string `yaml:"iqn"`
+	CHAP   *CHAP  `yaml:"chap"`
+	Mutual *CHAP  `yaml:"mutual"`
+}
+
+// CHAP credentials of one direction.
+type CHAP struct {
+	User       string `yaml:"user"`
+	Secret     string `yaml:"secret"`
+	SecretFile string `yaml:"secret_file"`
+}
+
+// VASAConfig of the provider.
+type VASAConfig struct {
+	Addr string `yaml:"addr"`
+}
+
+// APIConfig of the control API.
+type APIConfig struct {
+	Addr  string `yaml:"addr"`
+	Token string `yaml:"token"`
+}
+
+// LogConfig of the log on standard error.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"` // console, json, or auto: console on a terminal
+}
+
+// StoreConfig of the engine.
+type StoreConfig struct {
+	Durability string `yaml:"durability"` // flush or sync (design.md 9)
+	JournalMiB int    `yaml:"journal_mib"`
+}
+
+// PEConfig of one protocol endpoint.
+type PEConfig struct {
+	Name string `yaml:"name"`
+	LUN  uint16 `yaml:"lun"`
+}
+
+// Duration is a time.Duration written as "30s".
+type Duration time.Duration
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err == nil && v < 0 {
+		err = fmt.Errorf("duration %q is negative", b)
+	}
+	*d = Duration(v)
+	return err
+}
+
+// MarshalText is time.Duration's text.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// InMemory is the Data value that keeps nothing.
+const InMemory = ":memory:"
+
+// Bounds of CHAP secrets in bytes (contract.md 6; RFC 7143 12.1.3 for the lower one).
+const (
+	minSecret = 12
+	maxSecret = 255
+)
+
+// DefaultConfig is what `vvsim serve` without arguments runs with.
+func DefaultConfig() Config {
+	return Config{
+		Data:  "vvsim-data",
+		ISCSI: ISCSIConfig{Portals: []string{"127.0.0.1:3260"}},
+		VASA:  VASAConfig{Addr: "127.0.0.1:8443"},
+		API:   APIConfig{Addr: "127.0.0.1:8474"},
+		Log:   LogConfig{Level: "info", Format: "auto"},
+		Store: StoreConfig{Durability: "flush", JournalMiB: 256},
+		PEs:   []PEConfig{{Name: "pe0", LUN: 256}},
+		ESXi:  defaultESXi(),
+		Drain: Duration(10 * time.Second),
+	}
+}
+
+// Validate tells the first fault, and reads secret files into the secrets.
+func (c *Config) Validate() error {
+	for _, check := range []func() error{c.validateBasics, c.validateEndpoints, c.validateAccess, c.validateExposure} {
+		if err := check(); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateBasics() error {
+	switch {
+	case c.Data == "":
+		return errors.New("data: a directory or :memory: is needed")
+	case len(c.ISCSI.Portals) == 0:
+		return errors.New("iscsi.portals: at least one portal is needed")
+	case c.API.Addr == "":
+		return errors.New("api.addr: an address is needed")
+	case c.Store.Durability != "flush" && c.Store.Durability != "sync":
+		return fmt.Errorf("store.durability: %q is neither flush nor sync", c.Store.Durability)
+	case c.Store.JournalMiB < minJournalMiB || c.Store.JournalMiB > maxJournalMiB:
+		return fmt.Errorf("store.journal_mib: %d is not in %d-%d", c.Store.JournalMiB, minJournalMiB, maxJournalMiB)
+	case c.ISCSI.TargetName != "" && !validISCSIName(c.ISCSI.TargetName):
+		return fmt.Errorf("iscsi.target_name: %q is no iSCSI name (iqn., eui. or naa.)", c.ISCSI.TargetName)
+	}
+	for i, p := range c.ISCSI.Portals {
+		if err := validateAddress(p); err != nil {
+			return fmt.Errorf("iscsi.portals[%d]: %w", i, err)
+		}
+	}
+	if err := validateAddress(c.API.Addr); err != nil {
+		return fmt.Errorf("api.addr: %w", err)
+	}
+	return nil
+}
+
+// Bounds of store.journal_mib.
+const (
+	minJournalMiB = 16
+	maxJournalMiB = 4096
+)
+
+func validateAddress(a string) error {
+	host, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", a)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q has no valid port", a)
+	}
+	if host == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
+		return nil
+	}
+	if strings.ContainsAny(host, " /") {
+		return fmt.Errorf("%q has no valid host", a)
+	}
+	return nil
+}
+
+func validISCSIName(n string) bool {
+	return len(n) <= 223 && (strings.HasPrefix(n, "iqn.") || strings.HasPrefix(n, "eui.") || strings.HasPrefix(n, "naa.")) &&
+		!strings.ContainsAny(n, " ,\t\n\x00=")
+}
+
+func (c *Config) validateEndpoints() error {
+	if len(c.PEs) == 0 {
+		return errors.New("protocol_endpoints: at least one is needed")
+	}
+	names, luns := map[string]bool{}, map[uint16]bool{}
+	for i, p := range c.PEs {
+		switch {
+		case p.Name == "" || names[p.Name]:
+			return fmt.Errorf("protocol_endpoints[%d].name: %q is empty or taken", i, p.Name)
+		case p.LUN == 0 || p.LUN > 16383 || luns[p.LUN]:
+			return fmt.Errorf("protocol_endpoints[%d].lun: %d is not in 1-16383 or taken", i, p.LUN)
+		}
+		names[p.Name], luns[p.LUN] = true, true
+	}
+	return c.ESXi.validate()
+}
+
+func (c *Config) validateAccess() error {
+	seen := map[string]bool{}
+	for i := range c.ISCSI.Initiators {
+		in := &c.ISCSI.Initiators[i]
+		at := fmt.Sprintf("iscsi.initiators[%d]", i)
+		if !validISCSIName(in.IQN) || seen[in.IQN] {
+			return fmt.Errorf("%s.iqn: %q is no iSCSI name or stands twice", at, in.IQN)
+		}
+		seen[in.IQN] = true
+		if in.Mutual != nil && in.CHAP == nil && c.ISCSI.CHAP == nil {
+			return fmt.Errorf("%s.mutual: mutual CHAP needs chap", at)
+		}
+		if err := validateCHAP(at, in.CHAP, in.Mutual); err != nil {
+			return err
+		}
+		if in.CHAP == nil && in.Mutual != nil && c.ISCSI.CHAP != nil && in.Mutual.Secret == c.ISCSI.CHAP.Secret {
+			return fmt.Errorf("%s.mutual: the two directions need different secrets", at)
+		}
+	}
+	if err := validateCHAP("iscsi", c.ISCSI.CHAP, nil); err != nil {
+		return err
+	}
+	return validateCHAP("iscsi.discovery_chap", c.ISCSI.DiscoveryCHAP, nil)
+}
+
+func validateCHAP(at string, chap, mutual *CHAP) error {
+	for name, h := range map[string]*CHAP{"chap": chap, "mutual": mutual} {
+		if h == nil {
+			continue
+		}
+		if err := h.load(); err != nil {
+			return fmt.Errorf("%s.%s: %w", at, name, err)
+		}
+	}
+	if chap != nil && mutual != nil && chap.Secret == mutual.Secret {
+		return fmt.Errorf("%s: chap and mutual need different secrets", at)
+	}
+	return nil
+}
+
+// load reads the secret file, if any, and checks user and secret.
+func (h *CHAP) load() error {
+	if h.SecretFile != "" {
+		if h.Secret != "" {
+			return errors.New("secret and secret_file exclude each other")
+		}
+		b, err := os.ReadFile(h.SecretFile)
+		if err != nil {
+			return fmt.Errorf("secret_file: %w", err)
+		}
+		h.Secret, h.SecretFile = strings.TrimRight(string(b), "\r\n"), ""
+	}
+	switch n := len(h.Secret); {
+	case h.User == "":
+		return errors.New("user is missing")
+	case n < minSecret || n > maxSecret:
+		return fmt.Errorf("the secret has %d bytes; %d to %d are allowed", n, minSecret, maxSecret)
+	}
+	return nil
+}
+
+// validateExposure refuses doors that are open to the network without a lock
+// (contract.md 2).
+func (c *Config) validateExposure() error {
+	if !loopback(c.API.Addr) && c.API.Token == "" {
+		return fmt.Errorf("api.addr: %s is not a loopback address; set api.token (VVSIM_TOKEN) to open the API to the network", c.API.Addr)
+	}
+	if c.ISCSI.AllowAnonymous || c.everyLoginNeedsCHAP() {
+		return nil
+	}
+	for _, p := range c.ISCSI.Portals {
+		if !loopback(p) {
+			return fmt.Errorf("iscsi.portals: %s is not a loopback address; set iscsi.chap, or iscsi.allow_anonymous: true, to open it to the network", p)
+		}
+	}
+	return nil
+}
+
+func (c *Config) everyLoginNeedsCHAP() bool {
+	if c.ISCSI.CHAP != nil {
+		return true
+	}
+	for _, in := range c.ISCSI.Initiators {
+		if in.CHAP == nil {
+			return false
+		}
+	}
+	return len(c.ISCSI.Initiators) > 0
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,64 @@
+package array
+
+import (
+	"fmt"
+	"slices"
+
+	"vvsim/scsi"
+	"vvsim/scsi/device"
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// ESXiConfig settles what public sources leave open about ESXi (scsi.md 6). Every
+// key can be changed while the array runs.
+type ESXiConfig struct {
+	EndpointCapacity    string `yaml:"pe_capacity" json:"pe_capacity"`
+	EndpointMedia       string `yaml:"pe_media" json:"pe_media"`
+	UnboundSense        string `yaml:"unbound_sense" json:"unbound_sense"`
+	BindAttention       string `yaml:"bind_attention" json:"bind_attention"`
+	ResetSubsidiaries   bool   `yaml:"reset_subsidiaries" json:"reset_subsidiaries"`
+	ConglomerateReports bool   `yaml:"conglomerate_reports" json:"conglomerate_reports"`
+	ExplicitALUA        bool   `yaml:"explicit_alua" json:"explicit_alua"`
+	LoginUnavailable    string `yaml:"login_unavailable" json:"login_unavailable"`
+}
+
+func defaultESXi() ESXiConfig {
+	return ESXiConfig{EndpointCapacity: string(device.CapacityTiny), EndpointMedia: string(device.MediaRefuse), UnboundSense: "25/00",
+		BindAttention: "3f/0e", ConglomerateReports: true, LoginUnavailable: "0203"}
+}
+
+// Values of the keys that choose a code.
+var (
+	unboundSenses  = map[string]scsi.ASC{"25/00": scsi.LogicalUnitNotSupported, "68/01": scsi.SubsidiaryNotConfigured}
+	bindAttentions = map[string]scsi.ASC{"3f/0e": scsi.ReportedLUNsDataChanged, "3f/1a": scsi.SubsidiaryBindingChanged, "none": 0}
+	unavailables   = map[string]pdu.LoginStatus{"0203": pdu.LoginTargetNotFound, "0204": pdu.LoginTargetRemoved,
+		"0300": pdu.LoginTargetError, "0301": pdu.LoginServiceUnavailable, "0302": pdu.LoginOutOfResources}
+	capacities = []string{string(device.CapacityTiny), string(device.CapacityZero), string(device.CapacityNotReady), string(device.CapacityRefuse)}
+	media      = []string{string(device.MediaRefuse), string(device.MediaNoMedium), string(device.MediaZeros)}
+)
+
+func (e *ESXiConfig) validate() error {
+	if !slices.Contains(capacities, e.EndpointCapacity) {
+		return fmt.Errorf("esxi.pe_capacity: %q is none of %q", e.EndpointCapacity, capacities)
+	}
+	if !slices.Contains(media, e.EndpointMedia) {
+		return fmt.Errorf("esxi.pe_media: %q is none of %q", e.EndpointMedia, media)
+	}
+	if _, ok := unboundSenses[e.UnboundSense]; !ok {
+		return fmt.Errorf("esxi.unbound_sense: %q is neither 25/00 nor 68/01", e.UnboundSense)
+	}
+	if _, ok := bindAttentions[e.BindAttention]; !ok {
+		return fmt.Errorf("esxi.bind_attention: %q is none of 3f/0e, 3f/1a, none", e.BindAttention)
+	}
+	if _, ok := unavailables[e.LoginUnavailable]; !ok {
+		return fmt.Errorf("esxi.login_unavailable: %q is none of 0203, 0204, 0300, 0301, 0302", e.LoginUnavailable)
+	}
+	return nil
+}
+
+// knobs is the device server's view.
+func (e *ESXiConfig) knobs() device.Knobs {
+	return device.Knobs{EndpointCapacity: device.CapacityAnswer(e.EndpointCapacity), EndpointMedia: device.MediaAnswer(e.EndpointMedia),
+		UnboundSense: unboundSenses[e.UnboundSense], BindAttention: bindAttentions[e.BindAttention],
+		ResetSubsidiaries: e.ResetSubsidiaries, ConglomerateReports: e.ConglomerateReports, ExplicitALUA: e.ExplicitALUA}
+}

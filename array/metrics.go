@@ -1,0 +1,105 @@
+package array
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vvsim/pe"
+	"vvsim/scsi/iscsi"
+	"vvsim/vvol/store"
+)
+
+// collector shows the counters of all parts to Prometheus at scrape time; the
+// data path itself only adds to plain atomics.
+type collector struct {
+	engine   func() store.Metrics
+	volumes  func() []pe.VolumeStats
+	sessions func() []iscsi.SessionInfo
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("vvsim_"+name, help, labels, nil)
+}
+
+var (
+	luCommands = desc("lu_commands_total", "SCSI commands executed.", "vvol", "name", "opcode")
+	luErrors   = desc("lu_errors_total", "SCSI commands that ended with another status than GOOD.", "vvol", "name", "opcode")
+	luBytes    = desc("lu_bytes_total", "Payload bytes; direction in is from the volume.", "vvol", "name", "opcode", "direction")
+	luLatency  = desc("lu_latency_seconds", "Time of a command in the device server.", "vvol", "name", "opcode")
+
+	sessionCommands = desc("session_commands_total", "SCSI commands received.", "session", "initiator", "portal")
+	sessionBytes    = desc("session_bytes_total", "Payload bytes; direction in is to the initiator.", "session", "initiator", "portal", "direction")
+	sessionInFlight = desc("session_in_flight", "SCSI commands being executed.", "session", "initiator", "portal")
+)
+
+// engineGauge and engineCounter are figures every engine has.
+type engineFigure struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(m store.Metrics) uint64
+}
+
+var engineFigures = []engineFigure{
+	{desc("engine_live_bytes", "Data that some volume can see."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Live }},
+	{desc("engine_disk_bytes", "Data and logs on disk."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Disk }},
+	{desc("engine_garbage_bytes", "Dead data on disk that waits for collection."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Garbage }},
+	{desc("engine_reclaimed_bytes_total", "Space given back since start."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Reclaimed }},
+	{desc("engine_pending_bytes", "Data of deleted layers that waits for collection."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Pending }},
+	{desc("engine_dirty_bytes", "Acknowledged data that only the journal holds."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Dirty }},
+	{desc("engine_volumes", "Volumes."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return uint64(m.Volumes) }},
+	{desc("engine_layers", "Layers, those of deleted volumes included."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return uint64(m.Layers) }},
+	{desc("engine_reads_total", "Reads of volumes."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Reads }},
+	{desc("engine_read_bytes_total", "Bytes read of volumes."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.ReadBytes }},
+	{desc("engine_writes_total", "Writes to volumes."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Writes }},
+	{desc("engine_written_bytes_total", "Bytes written to volumes."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.WrittenBytes }},
+	{desc("engine_flushes_total", "Flushes to stable storage."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Flushes }},
+	{desc("engine_compactions_total", "Collections of garbage."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Compactions }},
+}
+
+var engineExtra = desc("engine_extra", "Figures of the particular engine.", "figure")
+
+// Describe implements prometheus.Collector; metrics are named as they come.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	m := c.engine()
+	for _, f := range engineFigures {
+		out <- prometheus.MustNewConstMetric(f.desc, f.kind, float64(f.value(m)))
+	}
+	for name, v := range m.Extra {
+		out <- prometheus.MustNewConstMetric(engineExtra, prometheus.GaugeValue, v, name)
+	}
+	for _, v := range c.volumes() {
+		for _, o := range v.Ops {
+			collectOp(out, o, v.Volume.String(), v.Name, o.OpCode.String())
+		}
+	}
+	for _, s := range c.sessions() {
+		labels := []string{fmt.Sprint(s.ID), s.Initiator, s.Portal}
+		out <- prometheus.MustNewConstMetric(sessionCommands, prometheus.CounterValue, float64(s.Commands), labels...)
+		out <- prometheus.MustNewConstMetric(sessionBytes, prometheus.CounterValue, float64(s.BytesIn), append(labels, "in")...)
+		out <- prometheus.MustNewConstMetric(sessionBytes, prometheus.CounterValue, float64(s.BytesOut), append(labels, "out")...)
+		out <- prometheus.MustNewConstMetric(sessionInFlight, prometheus.GaugeValue, float64(s.InFlight), labels...)
+	}
+}
+
+func collectOp(out chan<- prometheus.Metric, o pe.OpStats, labels ...string) {
+	counter := func(d *prometheus.Desc, v uint64, more ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append(labels[:len(labels):len(labels)], more...)...)
+	}
+	counter(luCommands, o.Count)
+	counter(luErrors, o.Errors)
+	counter(luBytes, o.BytesIn, "in")
+	counter(luBytes, o.BytesOut, "out")
+	buckets := map[float64]uint64{}
+	var sum uint64
+	for i, n := range o.Latency {
+		sum += n
+		if bound, ok := pe.LatencyBound(i); ok {
+			buckets[bound.Seconds()] = sum
+		}
+	}
+	out <- prometheus.MustNewConstHistogram(luLatency, sum, o.Total.Seconds(), buckets, labels...)
+}

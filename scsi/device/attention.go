@@ -1,0 +1,91 @@
+package device
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"vvsim/scsi"
+)
+
+// nexusState is what a logical unit remembers of one nexus.
+type nexusState struct {
+	pending    atomic.Bool // attentions is not empty
+	attentions []scsi.ASC  // in order of delivery; guarded by LogicalUnit.mu
+}
+
+// nexus returns the state of n. A nexus that is new to the logical unit starts
+// with POWER ON, RESET, OR BUS DEVICE RESET OCCURRED (SAM-5 5.14.1).
+func (lu *LogicalUnit) nexus(n *scsi.Nexus) *nexusState {
+	if s := (*lu.nexuses.Load())[n]; s != nil {
+		return s
+	}
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	old := *lu.nexuses.Load()
+	if s := old[n]; s != nil {
+		return s
+	}
+	s := &nexusState{attentions: []scsi.ASC{scsi.PowerOnResetOrBusDeviceReset}}
+	s.pending.Store(true)
+	if len(old) >= maxNexuses {
+		return s // remembered for this command only
+	}
+	m := make(map[*scsi.Nexus]*nexusState, len(old)+1)
+	for k, v := range old {
+		m[k] = v
+	}
+	m[n] = s
+	lu.nexuses.Store(&m)
+	return s
+}
+
+// isReset tells whether a code is one of the 29h family, which makes every other
+// attention moot (SAM-5 5.14.2).
+func isReset(code scsi.ASC) bool { return code>>8 == 0x29 }
+
+// Attention queues a unit attention for the nexuses that to picks, all when nil.
+// A nexus that has sent no command yet has POWER ON pending, which covers it.
+func (lu *LogicalUnit) Attention(code scsi.ASC, to func(*scsi.Nexus) bool) {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	for n, s := range *lu.nexuses.Load() {
+		if to == nil || to(n) {
+			s.add(code)
+		}
+	}
+}
+
+// add queues a code once. A reset code drops the others; behind a reset code that
+// is pending nothing else is worth telling, and a full queue keeps its oldest.
+func (s *nexusState) add(code scsi.ASC) {
+	switch {
+	case isReset(code):
+		s.attentions = append(s.attentions[:0], code)
+	case len(s.attentions) > 0 && isReset(s.attentions[0]), slices.Contains(s.attentions, code), len(s.attentions) >= maxAttentions:
+	default:
+		s.attentions = append(s.attentions, code)
+	}
+	s.pending.Store(true)
+}
+
+// takeAttention removes and returns the attention to deliver now.
+func (lu *LogicalUnit) takeAttention(s *nexusState) (code scsi.ASC, ok bool) {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	if len(s.attentions) == 0 {
+		s.pending.Store(false)
+		return 0, false
+	}
+	code = s.attentions[0]
+	s.attentions = slices.Delete(s.attentions, 0, 1)
+	s.pending.Store(len(s.attentions) > 0)
+	return code, true
+}
+
+// dropAttention removes a code that a command has made moot.
+func (lu *LogicalUnit) dropAttention(s *nexusState, code scsi.ASC) {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	s.attentions = slices.DeleteFunc(s.attentions, func(c scsi.ASC) bool { return c == code })
+	s.pending.Store(len(s.attentions) > 0)
+}

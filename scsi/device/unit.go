@@ -1,0 +1,173 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"vvsim/scsi"
+)
+
+// LogicalUnit is one device server. Safe for concurrent use.
+type LogicalUnit struct {
+	c       Config
+	table   *table
+	absent  Absent
+	removed atomic.Bool
+	nexuses atomic.Pointer[map[*scsi.Nexus]*nexusState] // copied on change, under mu
+	guarded atomic.Bool                                 // a reservation or registration exists
+
+	mode modePages // own lock
+
+	persistent sync.Mutex // held by PERSISTENT RESERVE OUT from reading to keeping the state
+
+	mu           sync.Mutex // guards what follows; never held during I/O
+	left         sync.Cond  // a task has left, or waiters have to look again
+	tasks        taskSet
+	reservations reservations
+	copies       copyHistory
+	sanitizeFail bool // a SANITIZE failed (SBC-3 4.11)
+}
+
+// New returns a logical unit with the reservations that its store kept.
+func New(c Config) (*LogicalUnit, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	lu := &LogicalUnit{c: c, table: sharedTable()}
+	lu.absent = Absent{LUNs: c.LUNs, Sense: scsi.UnsupportedLUN}
+	lu.left.L = &lu.mu
+	lu.nexuses.Store(&map[*scsi.Nexus]*nexusState{})
+	lu.mode.reset(c.Limits.WriteThrough)
+	return lu, lu.loadReservations()
+}
+
+// Medium returns the medium of a volume, nil of other kinds.
+func (lu *LogicalUnit) Medium() Medium { return lu.c.Medium }
+
+// Prepare implements scsi.LogicalUnit.
+func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
+	lu.mu.Lock()
+	lu.tasks.add(t)
+	lu.mu.Unlock()
+	cmd := lu.table.lookUp(t.CDB)
+	if cmd == nil || cmd.dataOut == nil || cmd.kinds&lu.c.Kind == 0 {
+		return 0
+	}
+	return cmd.dataOut(lu, t.CDB)
+}
+
+// Execute implements scsi.LogicalUnit.
+func (lu *LogicalUnit) Execute(t *scsi.Task) (r scsi.Response) {
+	defer lu.leave(t)
+	defer func() {
+		if v := recover(); v != nil {
+			if lu.c.Panicked != nil {
+				lu.c.Panicked(v, debug.Stack())
+			}
+			r = scsi.CheckCondition(scsi.InternalTargetFailure())
+		}
+	}()
+	if status := lu.awaitTurn(t); status != scsi.StatusGood {
+		return scsi.Response{Status: status}
+	}
+	r = lu.dispatch(t)
+	if r.Sense != nil {
+		r.DescriptorSense = lu.mode.descriptorSense()
+	}
+	return r
+}
+
+// dispatch applies the checks that come before every handler.
+func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
+	if lu.removed.Load() {
+		return lu.absent.answer(t)
+	}
+	cmd := lu.table.lookUp(t.CDB)
+	nexus := lu.nexus(t.Nexus)
+	if nexus.pending.Load() && (cmd == nil || !cmd.exempt) {
+		if code, ok := lu.takeAttention(nexus); ok {
+			return scsi.CheckCondition(scsi.Attention(code))
+		}
+	}
+	if cmd == nil || cmd.kinds&lu.c.Kind == 0 {
+		return lu.unsupported(t)
+	}
+	if lu.guarded.Load() && lu.conflicts(t.Nexus, cmd, t.CDB) {
+		return scsi.Response{Status: scsi.StatusReservationConflict}
+	}
+	if s := cmd.checkUsage(t.CDB); s != nil {
+		return scsi.CheckCondition(*s)
+	}
+	return cmd.run(lu, t)
+}
+
+// unsupported answers an operation code or service action without a row.
+func (lu *LogicalUnit) unsupported(t *scsi.Task) scsi.Response {
+	if lu.c.Kind == Administrative {
+		if r, ok := lu.endpointMedia(t); ok {
+			return r
+		}
+	}
+	if lu.table.anyAction(t.CDB[0], lu.c.Kind) {
+		return scsi.CheckCondition(scsi.InvalidFieldInCDB(1)) // SPC-4 4.2.5.4: unknown service action
+	}
+	return scsi.CheckCondition(scsi.InvalidOpCode())
+}
+
+// NexusLost implements scsi.LogicalUnit.
+func (lu *LogicalUnit) NexusLost(n *scsi.Nexus) {
+	lu.mu.Lock()
+	aborted := lu.tasks.match(func(t *scsi.Task) bool { return t.Nexus == n })
+	lu.reservations.releaseSPC2(n)
+	lu.refreshGuard()
+	old := *lu.nexuses.Load()
+	if old[n] != nil {
+		m := make(map[*scsi.Nexus]*nexusState, len(old))
+		for k, v := range old {
+			if k != n {
+				m[k] = v
+			}
+		}
+		lu.nexuses.Store(&m)
+	}
+	for _, t := range aborted {
+		t.Abort(scsi.AbortedSilently)
+	}
+	lu.left.Broadcast()
+	lu.mu.Unlock()
+}
+
+// Remove makes the logical unit answer as an absent one and waits for its tasks;
+// when ctx ends they are aborted, and waited for.
+func (lu *LogicalUnit) Remove(ctx context.Context) error {
+	lu.removed.Store(true)
+	stop := context.AfterFunc(ctx, func() {
+		lu.mu.Lock()
+		for _, t := range lu.tasks.match(func(*scsi.Task) bool { return true }) {
+			t.Abort(scsi.AbortedWithStatus)
+		}
+		lu.left.Broadcast()
+		lu.mu.Unlock()
+	})
+	defer stop()
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	for lu.tasks.first != nil {
+		lu.left.Wait()
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("device: commands were aborted: %w", err)
+	}
+	return nil
+}
+
+// failed answers an error of the medium at lba.
+func (lu *LogicalUnit) failed(err error, lba uint64, write bool) scsi.Response {
+	status, sense := lu.c.Translate(err, lba, write)
+	return scsi.Response{Status: status, Sense: sense}
+}
+
+var _ scsi.LogicalUnit = (*LogicalUnit)(nil)

@@ -1,0 +1,329 @@
+package iscsi
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// phase of a command; changed under connection.mu.
+type phase uint8
+
+const (
+	collecting phase = iota // waiting for Data-Out
+	queued                  // with the workers
+)
+
+// command is one SCSI command of a connection. Pooled.
+type command struct {
+	scsi.Task
+	cdb       [16]byte
+	phase     phase
+	immediate bool // outside the window
+	read      bool
+	write     bool
+	expected  uint32          // Expected Data Transfer Length
+	failure   *scsi.SenseData // of the data phase: answered instead of execution
+	transfer  transfer
+	serial    uint64 // tells uses of this struct apart; unique in the connection
+	reserved  int64  // bytes taken from connection.reads
+}
+
+var commandPool = sync.Pool{New: func() any { return new(command) }}
+
+func (cmd *command) recycle() {
+	cmd.transfer.buffer.Release()
+	sequences := cmd.transfer.sequences[:0]
+	cmd.Reset()
+	cmd.phase, cmd.immediate, cmd.read, cmd.write, cmd.expected, cmd.failure = 0, false, false, false, 0, nil
+	cmd.transfer, cmd.serial, cmd.reserved = transfer{sequences: sequences}, 0, 0
+	commandPool.Put(cmd)
+}
+
+// scsiCommand starts a command whose turn has come.
+func (c *connection) scsiCommand(p received) error {
+	var req pdu.SCSICommand
+	req.Parse(p.header)
+	cdb, ok := extendedCDB(&req, p.ahs)
+	switch {
+	case c.discovery:
+		return errors.New("SCSI command in a discovery session")
+	case !ok:
+		c.rejectRequest(p.header, pdu.RejectInvalidField)
+		return nil
+	case req.Immediate && c.immediate.Add(1) > maxImmediate:
+		c.immediate.Add(-1)
+		c.reject(p.header, pdu.RejectImmediate)
+		return nil
+	}
+	c.mu.Lock()
+	_, dup := c.tasks[req.TaskTag]
+	c.mu.Unlock()
+	if dup || req.TaskTag == pdu.ReservedTag {
+		if req.Immediate {
+			c.immediate.Add(-1)
+		}
+		c.rejectRequest(p.header, pdu.RejectTaskInProgress)
+		return nil
+	}
+	cmd := c.newCommand(&req, cdb)
+	return c.begin(cmd, &req, p.data)
+}
+
+// rejectRequest rejects a request that took a place in the window.
+func (c *connection) rejectRequest(h pdu.Header, reason pdu.RejectReason) {
+	c.release(h.Immediate())
+	c.reject(h, reason)
+}
+
+func (c *connection) newCommand(req *pdu.SCSICommand, cdb []byte) *command {
+	cmd := commandPool.Get().(*command)
+	cmd.cdb = req.CDB
+	if cdb == nil {
+		cdb = cmd.cdb[:]
+	}
+	cmd.Nexus, cmd.LUN, cmd.Tag, cmd.Attribute, cmd.CDB, cmd.Owner = c.nexus, req.LUN, req.TaskTag, req.Attribute, cdb, c
+	cmd.immediate, cmd.read, cmd.write, cmd.expected = req.Immediate, req.Read, req.Write, req.ExpectedDataLength
+	if cmd.read {
+		cmd.ExpectedIn = req.ExpectedDataLength
+	}
+	return cmd
+}
+
+// extendedCDB returns the CDB of a command with an extended CDB AHS (RFC 7143
+// 11.2.2.3), nil for one of up to 16 bytes; false for a malformed AHS.
+func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte, ok bool) {
+	for len(ahs) > 0 {
+		if len(ahs) < 4 {
+			return nil, false
+		}
+		n := int(binary.BigEndian.Uint16(ahs)) // counts from byte 3 on
+		whole := (3 + n + 3) &^ 3
+		if n < 1 || whole > len(ahs) {
+			return nil, false
+		}
+		switch ahs[2] {
+		case 1: // extended CDB: a reserved byte, then the CDB from byte 16 on
+			cdb = append(append([]byte(nil), req.CDB[:]...), ahs[4:3+n]...)
+		case 2: // expected bidirectional read length: no device has such a command
+		default:
+			return nil, false
+		}
+		ahs = ahs[whole:]
+	}
+	return cdb, true
+}
+
+// begin routes the command and takes its data phase as far as the PDU goes.
+func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) error {
+	cmd.serial = c.commands.Add(1)
+	want := c.server.o.Target.Prepare(&cmd.Task)
+	if cmd.read && cmd.write {
+		s := scsi.InvalidFieldInCDB(0)
+		cmd.failure = &s
+		want = 0
+	}
+	if !cmd.write {
+		want = 0
+	}
+	cmd.transfer.want = min(want, int(min(cmd.expected, maxDataOut)))
+	c.mu.Lock()
+	c.tasks[cmd.Tag] = cmd
+	ready := c.firstData(cmd, req, data)
+	if cmd.Aborted() {
+		ready = true // by another nexus, before the task was in the table
+	}
+	if ready {
+		cmd.phase = queued
+	}
+	c.mu.Unlock()
+	if ready {
+		c.queue.push(job{command: cmd})
+	}
+	return nil
+}
+
+// TaskAborted implements scsi.TaskOwner: a command that waits for data is
+// executed at once, which takes it out of its task set; Data-Out that still comes
+// for it finds no command and is dropped.
+func (c *connection) TaskAborted(t *scsi.Task) {
+	c.mu.Lock()
+	cmd := c.tasks[t.Tag]
+	ready := cmd != nil && &cmd.Task == t && cmd.phase == collecting
+	if ready {
+		cmd.phase = queued
+	}
+	c.mu.Unlock()
+	if ready {
+		c.queue.push(job{command: cmd})
+		c.queue.kick()
+	}
+	c.reads.poke()
+}
+
+// execute runs a command on a worker and answers it; the worker flushes.
+func (c *connection) execute(cmd *command) {
+	// A command whose data phase failed must leave the task set without doing
+	// anything: it is aborted, unless somebody else has done so, and answered.
+	failed := cmd.failure != nil && cmd.Abort(scsi.AbortedSilently)
+	cmd.DataOut = cmd.transfer.data()
+	c.bytesOut.Add(uint64(len(cmd.DataOut)))
+	if cmd.read {
+		cmd.reserved = min(int64(cmd.expected), maxReads)
+		c.reads.take(cmd.reserved, cmd.Aborted)
+	}
+	r := c.call(cmd)
+	disposition := cmd.Complete()
+	switch {
+	case failed:
+		r.DataIn.Release()
+		r, disposition = scsi.CheckCondition(*cmd.failure), scsi.Respond
+	case disposition == scsi.AbortedWithStatus:
+		r.DataIn.Release()
+		r = scsi.Response{Status: scsi.StatusTaskAborted}
+	case disposition == scsi.AbortedSilently:
+		r.DataIn.Release()
+	}
+	c.finish(cmd, r, disposition != scsi.AbortedSilently)
+}
+
+// finish takes a command out of the connection and puts its answer into the
+// outbox, both under mu: an initiator that has the answer may use the tag again,
+// and a task management function that finds the command gone may answer.
+func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
+	c.mu.Lock()
+	delete(c.tasks, cmd.Tag)
+	c.admitted -= cmd.transfer.admitted
+	if cmd.transfer.starved {
+		c.starved = slices.DeleteFunc(c.starved, func(o *command) bool { return o == cmd })
+	}
+	full := false
+	if cmd.immediate {
+		c.immediate.Add(-1)
+	} else {
+		full = c.window.complete()
+	}
+	switch {
+	case answer:
+		c.respond(cmd, r)
+	case full:
+		c.nopIn(pdu.ReservedTag) // the initiator waits for the window to open
+	}
+	if len(c.starved) > 0 {
+		c.feedStarved()
+	}
+	if c.tmf > 0 {
+		c.ended.Broadcast()
+	}
+	c.mu.Unlock()
+	if !answer {
+		c.reads.give(cmd.reserved)
+	}
+	cmd.recycle()
+}
+
+// call runs the device server; a panic in it becomes INTERNAL TARGET FAILURE.
+func (c *connection) call(cmd *command) (r scsi.Response) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.panicked(v)
+			r = scsi.CheckCondition(scsi.InternalTargetFailure())
+		}
+	}()
+	return c.server.o.Target.Execute(&cmd.Task)
+}
+
+// respond puts Data-In and status of a command into the outbox.
+func (c *connection) respond(cmd *command, r scsi.Response) {
+	var data []byte
+	if cmd.read {
+		data = r.DataIn.Bytes()
+		data = data[:min(len(data), int(cmd.expected))]
+	}
+	c.bytesIn.Add(uint64(len(data)))
+	residual := cmd.residual(&r, len(data))
+	collapse := len(data) > 0 && (r.Status == scsi.StatusGood || r.Status == scsi.StatusConditionMet)
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	pdus := c.dataIn(cmd, &r, data, residual, collapse)
+	if r.DataIn != nil {
+		c.out.filling.release = append(c.out.filling.release, r.DataIn)
+	}
+	c.out.filling.reserved += cmd.reserved
+	if collapse {
+		return
+	}
+	var sense []byte
+	if r.Sense != nil {
+		sense = appendSense(make([]byte, 2, 64), &r)
+	}
+	p := &pdu.SCSIResponse{Status: r.Status, DataLength: len(sense), TaskTag: cmd.Tag, ExpDataSN: pdus, Residual: residual}
+	c.stamp(&p.Window)
+	c.out.statSN++
+	c.out.putLocked(p, sense)
+}
+
+// appendSense builds the data segment of a response: a two-byte length and the
+// sense data (RFC 7143 11.4.7.2). b has two bytes.
+func appendSense(b []byte, r *scsi.Response) []byte {
+	if r.DescriptorSense {
+		b = r.Sense.AppendDescriptor(b)
+	} else {
+		b = r.Sense.AppendFixed(b)
+	}
+	binary.BigEndian.PutUint16(b, uint16(len(b)-2))
+	return b
+}
+
+// residual compares what the command describes with what the initiator expected
+// (RFC 7143 11.4.5).
+func (cmd *command) residual(r *scsi.Response, sent int) pdu.Residual {
+	length := r.TransferLength
+	if r.Status != scsi.StatusGood && r.Status != scsi.StatusConditionMet {
+		// What did not move is the residual, whatever the CDB asked for.
+		length = uint64(sent)
+		if cmd.write {
+			length = 0
+		}
+	}
+	expected := uint64(cmd.expected)
+	if !cmd.read && !cmd.write {
+		expected = 0
+	}
+	switch {
+	case length > expected:
+		return pdu.Residual{Overflow: true, Count: uint32(min(length-expected, 1<<32-1))}
+	case length < expected:
+		return pdu.Residual{Underflow: true, Count: uint32(expected - length)}
+	}
+	return pdu.Residual{}
+}
+
+// dataIn splits data at the initiator's segment and burst lengths. Called with
+// out.mu held; returns the number of PDUs.
+func (c *connection) dataIn(cmd *command, r *scsi.Response, data []byte, residual pdu.Residual, collapse bool) (n uint32) {
+	var p pdu.DataIn
+	burst := 0
+	for at := 0; at < len(data); n++ {
+		k := min(len(data)-at, c.p.maxSend, c.p.maxBurst-burst)
+		burst += k
+		last := at+k == len(data)
+		p = pdu.DataIn{Final: last || burst == c.p.maxBurst, DataLength: k, TaskTag: cmd.Tag, TransferTag: pdu.ReservedTag,
+			DataSN: n, BufferOffset: uint32(at)}
+		if p.Final {
+			burst = 0
+		}
+		p.ExpCmdSN, p.MaxCmdSN = c.window.bounds()
+		if last && collapse {
+			p.HasStatus, p.Status, p.Residual, p.StatSN = true, r.Status, residual, c.out.statSN
+			c.out.statSN++
+		}
+		c.out.putLocked(&p, data[at:at+k])
+		at += k
+	}
+	return n
+}

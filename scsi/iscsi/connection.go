@@ -1,0 +1,389 @@
+package iscsi
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// connection is one TCP connection and, after login, its session.
+//
+//	login ──► full feature phase ──► closing ──► done
+//	   └────────────────────────────────┘
+type connection struct {
+	server *Server
+	nc     net.Conn
+	group  uint16
+	in     receiver
+	out    *outbox
+	done   chan struct{} // closed at the very end
+
+	// Fixed by the login, before loggedIn is set under Server.mu.
+	loggedIn  bool
+	discovery bool
+	id        uint64
+	tsih      uint16
+	cid       uint16
+	port      initiatorPort
+	since     time.Time
+	p         parameters
+	nexus     *scsi.Nexus
+	window    window
+
+	closed   atomic.Bool
+	reason   error // why, set by the first close
+	logout   atomic.Bool
+	full     atomic.Bool // in full feature phase: the last login response is out
+	commands atomic.Uint64
+	bytesIn  atomic.Uint64
+	bytesOut atomic.Uint64
+
+	pinged    bool // a NOP-In waits for an answer; reader only
+	immediate atomic.Int32
+	early     map[uint32]*heldPDU // requests before their turn, by CmdSN; reader only
+	earlySize int
+	texts     textExchange // reader only
+
+	mu       sync.Mutex // guards what follows
+	tasks    map[uint32]*command
+	nextTag  uint32     // target transfer tags
+	admitted int        // bytes of Data-Out buffers of commands that may ask for data
+	starved  []*command // wait for room in admitted
+	tmf      int        // task management functions that wait for tasks to end
+	ended    sync.Cond  // signalled when a task ended while tmf > 0
+	reads    budget
+	queue    queue
+}
+
+func newConnection(s *Server, nc net.Conn, group uint16) *connection {
+	c := &connection{server: s, nc: nc, group: group, in: newReceiver(nc), done: make(chan struct{}),
+		id: s.next.Add(1), p: defaultParameters(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
+	c.out = newOutbox(nc, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.give)
+	c.ended.L = &c.mu
+	c.reads.wake.L = &c.reads.mu
+	c.queue.init(s.o.CommandWindow+maxImmediate, c.execute, c.out.flush)
+	return c
+}
+
+// close ends the connection; the reader notices and cleans up. The first reason counts.
+func (c *connection) close(reason error) {
+	if c.closed.CompareAndSwap(false, true) {
+		c.mu.Lock()
+		c.reason = reason
+		c.mu.Unlock()
+		c.nc.Close()
+		c.out.interrupt()
+		c.reads.interrupt()
+	}
+}
+
+// run is the reader: login, full feature phase, clean-up.
+func (c *connection) run() {
+	defer close(c.done)
+	defer c.server.ended(c)
+	if tcp, ok := c.nc.(*net.TCPConn); ok {
+		_ = tcp.SetNoDelay(true) // an optimisation; the connection works without
+	}
+	c.close(c.live())
+	c.cleanUp()
+}
+
+// live is login and full feature phase. A panic in either ends the connection,
+// not the process.
+func (c *connection) live() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.panicked(v)
+			err = errPanic
+		}
+	}()
+	if err := c.login(); err != nil {
+		return err
+	}
+	c.announce()
+	return c.serve()
+}
+
+var errPanic = errors.New("internal error")
+
+func (c *connection) panicked(v any) {
+	if f := c.server.o.Events.Panic; f != nil {
+		f(c.info(), v, debug.Stack())
+	}
+}
+
+func (c *connection) announce() {
+	if f := c.server.o.Events.SessionOpened; f != nil {
+		f(c.info())
+	}
+}
+
+// cleanUp ends what the connection left running: commands that wait for data are
+// aborted here, those being executed by the loss of the nexus; then the workers
+// are waited for.
+func (c *connection) cleanUp() {
+	if !c.loggedIn {
+		return
+	}
+	c.mu.Lock()
+	var waiting []*command
+	for _, cmd := range c.tasks {
+		if cmd.phase == collecting {
+			cmd.phase = queued
+			waiting = append(waiting, cmd)
+		}
+	}
+	c.mu.Unlock()
+	for _, cmd := range waiting {
+		cmd.Abort(scsi.AbortedSilently)
+		c.queue.push(job{command: cmd})
+	}
+	if c.nexus != nil {
+		c.server.o.Target.NexusLost(c.nexus)
+	}
+	c.queue.close()
+	c.out.drain()
+	c.mu.Lock()
+	reason := c.reason
+	c.mu.Unlock()
+	if errors.Is(reason, io.EOF) || c.logout.Load() {
+		reason = nil
+	}
+	if f := c.server.o.Events.SessionClosed; f != nil && c.full.Load() {
+		f(c.info(), reason)
+	}
+}
+
+// serve is the full feature phase: every PDU that a read brought is handled, then
+// the next read.
+func (c *connection) serve() error {
+	for {
+		for {
+			p, ok, err := c.in.next()
+			if err != nil {
+				return c.unreadable(p, err)
+			}
+			if !ok {
+				break
+			}
+			if err := c.handle(p); err != nil {
+				return err
+			}
+		}
+		c.queue.kick()
+		c.out.flush()
+		if c.closed.Load() {
+			return io.EOF
+		}
+		c.out.room()
+		if err := c.listen(); err != nil {
+			return err
+		}
+	}
+}
+
+// listen fills the receive buffer, pinging an initiator that is silent.
+func (c *connection) listen() error {
+	for {
+		if c.pinged {
+			c.in.wait(c.server.o.NOPTimeout)
+		} else {
+			c.in.wait(c.server.o.NOPInterval)
+		}
+		err := c.in.fill()
+		switch {
+		case err == nil:
+			c.pinged = false
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case c.pinged:
+			return errDeadPeer
+		}
+		c.pinged = true
+		c.in.shrink()
+		c.ping()
+	}
+}
+
+// unreadable answers bytes that cannot be cut into PDUs; the connection ends.
+func (c *connection) unreadable(p received, err error) error {
+	if errors.Is(err, errTooLong) {
+		c.reject(p.header, pdu.RejectProtocolError)
+		c.out.drain()
+	}
+	return err
+}
+
+// handle dispatches one PDU. An error ends the connection.
+func (c *connection) handle(p received) error {
+	h := p.header
+	op := h.OpCode()
+	if p.corrupt {
+		// RFC 7143 7.8 and 11.17.1: at ErrorRecoveryLevel 0 the target reports the
+		// error and the session recovers by a new login.
+		c.reject(h, pdu.RejectDigestError)
+		c.out.drain()
+		return errors.New("data digest error")
+	}
+	if len(p.ahs) > 0 && op != pdu.OpSCSICommand {
+		c.reject(h, pdu.RejectInvalidField)
+		return nil
+	}
+	switch op {
+	case pdu.OpDataOut:
+		return c.dataOut(h, p.data)
+	case pdu.OpSCSICommand, pdu.OpTaskManagement, pdu.OpNOPOut, pdu.OpTextRequest, pdu.OpLogoutRequest:
+		return c.ordered(p)
+	case pdu.OpSNACK:
+		c.reject(h, pdu.RejectSNACK) // ErrorRecoveryLevel 0 has none (RFC 7143 11.16)
+	case pdu.OpLoginRequest:
+		c.reject(h, pdu.RejectProtocolError)
+		c.out.drain()
+		return errors.New("login request in full feature phase")
+	default:
+		c.reject(h, pdu.RejectNotSupported)
+	}
+	return nil
+}
+
+// heldPDU is a request that came before its turn.
+type heldPDU struct {
+	header, ahs, data []byte
+	aborted           bool // by ABORT TASK: it only takes its CmdSN
+}
+
+// maxHeld bounds the bytes of requests held back by a gap in CmdSN.
+const maxHeld = 4 << 20
+
+// ordered handles requests that carry a CmdSN, in its order.
+func (c *connection) ordered(p received) error {
+	h := p.header
+	if h.Immediate() {
+		return c.request(p)
+	}
+	switch c.window.classify(h.CmdSN()) {
+	case arrivalOutside:
+		return nil
+	case arrivalEarly:
+		if _, dup := c.early[h.CmdSN()]; !dup && c.earlySize+len(p.data) <= maxHeld {
+			held := &heldPDU{header: slices.Clone(h), ahs: slices.Clone(p.ahs), data: slices.Clone(p.data)}
+			c.early[h.CmdSN()] = held
+			c.earlySize += len(p.data)
+		}
+		return nil
+	}
+	c.window.accept()
+	if err := c.request(p); err != nil {
+		return err
+	}
+	return c.catchUp()
+}
+
+// catchUp handles the held requests whose turn has come.
+func (c *connection) catchUp() error {
+	for {
+		next := c.window.expected.Load()
+		held := c.early[next]
+		if held == nil || c.window.classify(next) != arrivalNow {
+			return nil
+		}
+		delete(c.early, next)
+		c.earlySize -= len(held.data)
+		c.window.accept()
+		if held.aborted {
+			c.window.complete()
+			continue
+		}
+		if err := c.request(received{header: held.header, ahs: held.ahs, data: held.data}); err != nil {
+			return err
+		}
+	}
+}
+
+// abortEarly makes ABORT TASK reach a task that has not had its turn or has not
+// come: its CmdSN counts as received, its command is forgotten (RFC 7143 11.5.1).
+func (c *connection) abortEarly(p *pdu.TaskManagement) error {
+	held := c.early[p.RefCmdSN]
+	switch {
+	case held != nil:
+		h := pdu.Header(held.header)
+		if h.OpCode() == pdu.OpSCSICommand && h.TaskTag() == p.ReferencedTag {
+			held.aborted = true
+		}
+	case c.window.classify(p.RefCmdSN) != arrivalOutside && serialLess(p.RefCmdSN, p.CmdSN):
+		c.early[p.RefCmdSN] = &heldPDU{aborted: true}
+	}
+	return c.catchUp()
+}
+
+// request handles one request whose turn has come. Everything but a SCSI command
+// and a task management function is over at once and gives its place back.
+func (c *connection) request(p received) error {
+	h := p.header
+	switch h.OpCode() {
+	case pdu.OpSCSICommand:
+		return c.scsiCommand(p)
+	case pdu.OpTaskManagement:
+		return c.taskManagementRequest(h)
+	}
+	var err error
+	switch h.OpCode() {
+	case pdu.OpNOPOut:
+		c.nopOut(h, p.data)
+	case pdu.OpTextRequest:
+		c.text(h, p.data)
+	case pdu.OpLogoutRequest:
+		err = c.logoutRequest(h)
+	}
+	c.release(h.Immediate())
+	return err
+}
+
+// release gives the place of a finished request back.
+func (c *connection) release(immediate bool) {
+	if !immediate {
+		c.window.complete()
+	}
+}
+
+// send puts a PDU that carries the next StatSN. set receives the window.
+func (c *connection) send(w *pdu.Window, p appender, data []byte) {
+	c.out.mu.Lock()
+	c.stamp(w)
+	c.out.statSN++
+	c.out.putLocked(p, data)
+	c.out.mu.Unlock()
+}
+
+// stamp fills the sequence numbers. Called with out.mu held.
+func (c *connection) stamp(w *pdu.Window) {
+	w.StatSN = c.out.statSN
+	w.ExpCmdSN, w.MaxCmdSN = c.window.bounds()
+}
+
+// reject answers a PDU that cannot be served with its header (RFC 7143 11.17).
+func (c *connection) reject(h pdu.Header, reason pdu.RejectReason) {
+	r := &pdu.Reject{Reason: reason, DataLength: pdu.HeaderLength}
+	c.send(&r.Window, r, append([]byte(nil), h[:pdu.HeaderLength]...))
+	c.out.flush()
+	if f := c.server.o.Events.Rejected; f != nil {
+		f(c.info(), h.OpCode(), reason)
+	}
+}
+
+func (c *connection) info() SessionInfo {
+	return SessionInfo{ID: c.id, Initiator: c.port.name, ISID: c.port.isid, TSIH: c.tsih, Portal: c.nc.LocalAddr().String(),
+		Remote: c.nc.RemoteAddr().String(), Group: c.group, Discovery: c.discovery, Since: c.since,
+		HeaderDigest: c.p.headerDigest, DataDigest: c.p.dataDigest, InFlight: int(max(c.window.inFlight.Load(), 0)),
+		Commands: c.commands.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
+}

@@ -1,0 +1,20 @@
+// Package iscsi is the target side of RFC 7143 at ErrorRecoveryLevel 0 with one
+// connection per session. It owns listeners' connections, login, sessions, the
+// command window, data transfer and the task management of the transport; it
+// knows devices only as a scsi.Target, and passes LUNs on untouched.
+//
+// # Goroutines
+//
+// Serve runs one accept loop per portal. Each connection has a reader, which
+// parses every PDU that a read from the socket brought, and workers, which
+// execute commands: as many as have something to do, at most the command window.
+// There is no writer goroutine: whoever finishes a response puts it into the
+// outbox, and one of those at a time carries the outbox to the socket with as few
+// system calls as it takes. Shutdown waits for all of them.
+//
+// # Life of a command
+//
+// reader: window check, Target.Prepare, Data-Out by unsolicited data and R2T →
+// worker: Target.Execute, Task.Complete → outbox: Data-In and status. A command
+// that was aborted takes the same way and sends nothing.
+package iscsi

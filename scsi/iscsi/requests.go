@@ -1,0 +1,95 @@
+package iscsi
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// cut splits a comma separated list at its first comma.
+func cut(list string) (item, rest string, more bool) { return strings.Cut(list, ",") }
+
+// nopOut answers a ping, or takes the answer to one (RFC 7143 11.18).
+func (c *connection) nopOut(h pdu.Header, data []byte) {
+	var p pdu.NOPOut
+	p.Parse(h)
+	if p.TaskTag == pdu.ReservedTag {
+		return // an answer to our NOP-In; that bytes came is what matters
+	}
+	data = append([]byte(nil), data[:min(len(data), c.p.maxSend)]...)
+	r := &pdu.NOPIn{DataLength: len(data), LUN: p.LUN, TaskTag: p.TaskTag, TransferTag: pdu.ReservedTag}
+	c.send(&r.Window, r, data)
+}
+
+// ping sends a NOP-In that asks for an answer (RFC 7143 11.19).
+func (c *connection) ping() {
+	c.mu.Lock()
+	c.nopIn(c.transferTag())
+	c.mu.Unlock()
+	c.out.flush()
+}
+
+// nopIn puts a NOP-In of the target's own into the outbox; with ReservedTag it
+// only carries the window.
+func (c *connection) nopIn(transferTag uint32) {
+	r := &pdu.NOPIn{TaskTag: pdu.ReservedTag, TransferTag: transferTag}
+	c.out.mu.Lock()
+	c.stamp(&r.Window) // StatSN is the next one and does not advance
+	c.out.putLocked(r, nil)
+	c.out.mu.Unlock()
+}
+
+// transferTag returns a target transfer tag. Called with mu held.
+func (c *connection) transferTag() uint32 {
+	if c.nextTag++; c.nextTag == pdu.ReservedTag {
+		c.nextTag = 0
+	}
+	return c.nextTag
+}
+
+// logoutRequest closes the session, which aborts commands that are still running
+// (RFC 7143 11.14).
+func (c *connection) logoutRequest(h pdu.Header) error {
+	var p pdu.LogoutRequest
+	p.Parse(h)
+	r := &pdu.LogoutResponse{TaskTag: p.TaskTag}
+	switch {
+	case p.Reason == pdu.RemoveForRecovery:
+		r.Response = 2 // recovery needs ErrorRecoveryLevel 2
+	case p.Reason == pdu.CloseConnection && p.CID != c.cid:
+		r.Response = 1
+	case p.Reason > pdu.RemoveForRecovery:
+		c.reject(h, pdu.RejectInvalidField)
+		return nil
+	}
+	if r.Response == 0 {
+		c.logout.Store(true)
+	}
+	c.send(&r.Window, r, nil)
+	c.out.drain()
+	if r.Response == 0 {
+		return errLogout
+	}
+	return nil
+}
+
+var errLogout = errors.New("logout")
+
+// requestLogout asks the initiator to log out within d (RFC 7143 11.9.1, event 1).
+func (c *connection) requestLogout(d time.Duration) {
+	if !c.full.Load() {
+		c.close(ErrClosed)
+		return
+	}
+	// A worker does it: an initiator that receives nothing keeps nobody else.
+	ask := func() {
+		a := &pdu.AsyncMessage{Event: pdu.AsyncLogout, Parameter3: uint16(min(d/time.Second, math.MaxUint16))}
+		c.send(&a.Window, a, nil)
+	}
+	if c.queue.push(job{call: ask}) {
+		c.queue.kick()
+	}
+}

@@ -1,0 +1,282 @@
+package iscsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// Server accepts connections on any number of portals. Safe for concurrent use.
+type Server struct {
+	o    Options
+	wait sync.WaitGroup // accept loops and connections
+	next atomic.Uint64  // session numbers
+
+	mu          sync.Mutex // guards what follows
+	closing     bool
+	listeners   map[net.Listener]struct{}
+	connections map[*connection]struct{} // all, logged in or not
+	logins      int                      // connections before full feature phase
+	byTSIH      map[uint16]*connection
+	byPort      map[initiatorPort]*connection // normal sessions by nexus
+	lastTSIH    uint16
+}
+
+// initiatorPort identifies a session for reinstatement (RFC 7143 6.3.5).
+type initiatorPort struct {
+	name  string
+	isid  [6]byte
+	group uint16
+}
+
+// NewServer checks the options; nothing listens yet.
+func NewServer(o Options) (*Server, error) {
+	o.ensureDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Server{o: o, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{},
+		byTSIH: map[uint16]*connection{}, byPort: map[initiatorPort]*connection{}}, nil
+}
+
+// ErrClosed is what Serve returns after Shutdown.
+var ErrClosed = errors.New("iscsi: server is closed")
+
+// Serve accepts connections of the portal with target portal group tag group
+// until ctx ends or Shutdown. It closes ln.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, group uint16) error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return errors.Join(ErrClosed, ln.Close())
+	}
+	s.listeners[ln] = struct{}{}
+	s.wait.Add(1)
+	s.mu.Unlock()
+	defer s.wait.Done()
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			s.mu.Lock()
+			delete(s.listeners, ln)
+			closing := s.closing
+			s.mu.Unlock()
+			if closing || ctx.Err() != nil {
+				return ErrClosed
+			}
+			if scarce(err) && pause(ctx, acceptPause) {
+				s.mu.Lock()
+				s.listeners[ln] = struct{}{}
+				s.mu.Unlock()
+				continue
+			}
+			return errors.Join(fmt.Errorf("portal %v: %w", ln.Addr(), err), ln.Close())
+		}
+		s.start(nc, group)
+	}
+}
+
+// acceptPause is how long a portal rests when the process is out of descriptors.
+const acceptPause = 100 * time.Millisecond
+
+// scarce tells errors of accept that pass from those that stay.
+func scarce(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// start runs a connection, or closes it when too many are logging in.
+func (s *Server) start(nc net.Conn, group uint16) {
+	s.mu.Lock()
+	if s.closing || s.logins >= s.o.MaxLogins {
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	c := newConnection(s, nc, group)
+	s.connections[c] = struct{}{}
+	s.logins++
+	s.wait.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.wait.Done()
+		c.run()
+	}()
+}
+
+// ended forgets a connection.
+func (s *Server) ended(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.connections, c)
+	if !c.loggedIn {
+		s.logins--
+		return
+	}
+	if s.byTSIH[c.tsih] == c {
+		delete(s.byTSIH, c.tsih)
+	}
+	if s.byPort[c.port] == c {
+		delete(s.byPort, c.port)
+	}
+}
+
+// establish gives a finished login its TSIH and, for a normal session, its place
+// as the session of its initiator port; an older session of the same port is
+// ended first (RFC 7143 6.3.5).
+func (s *Server) establish(c *connection) (pdu.LoginStatus, error) {
+	for {
+		s.mu.Lock()
+		old := s.byPort[c.port]
+		if s.closing {
+			s.mu.Unlock()
+			return pdu.LoginServiceUnavailable, ErrClosed
+		}
+		if c.discovery || old == nil {
+			status, err := s.register(c)
+			s.mu.Unlock()
+			return status, err
+		}
+		s.mu.Unlock()
+		old.close(errReinstated)
+		select {
+		case <-old.done:
+		case <-time.After(s.o.LoginTimeout):
+			return pdu.LoginServiceUnavailable, errors.New("the session to be reinstated does not end")
+		}
+	}
+}
+
+var errReinstated = errors.New("session was reinstated")
+
+// register is called with mu held.
+func (s *Server) register(c *connection) (pdu.LoginStatus, error) {
+	if len(s.byTSIH) >= s.o.MaxSessions {
+		return pdu.LoginOutOfResources, fmt.Errorf("%d sessions are open", len(s.byTSIH))
+	}
+	for s.lastTSIH++; s.lastTSIH == 0 || s.byTSIH[s.lastTSIH] != nil; {
+		s.lastTSIH++
+	}
+	c.tsih = s.lastTSIH
+	s.byTSIH[c.tsih] = c
+	if !c.discovery {
+		s.byPort[c.port] = c
+	}
+	c.loggedIn = true
+	c.since = time.Now()
+	s.logins--
+	return pdu.LoginSuccess, nil
+}
+
+// known tells whether this initiator port has a session with this TSIH.
+func (s *Server) known(tsih uint16, port initiatorPort) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.byTSIH[tsih]
+	return c != nil && c.port == port
+}
+
+// SessionInfo describes one session.
+type SessionInfo struct {
+	ID                uint64
+	Initiator         string
+	ISID              [6]byte
+	TSIH              uint16
+	Portal            string // local address
+	Remote            string
+	Group             uint16 // target portal group tag
+	Discovery         bool
+	Since             time.Time
+	HeaderDigest      bool
+	DataDigest        bool
+	InFlight          int
+	Commands          uint64
+	BytesIn, BytesOut uint64 // Data-In to, and Data-Out from the initiator
+}
+
+// Sessions lists the sessions in full feature phase, in no order.
+func (s *Server) Sessions() []SessionInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]SessionInfo, 0, len(s.byTSIH))
+	for _, c := range s.byTSIH {
+		all = append(all, c.info())
+	}
+	return all
+}
+
+// Drop ends a session at once; the initiator sees its connection close. False
+// when there is none.
+func (s *Server) Drop(id uint64) bool {
+	s.mu.Lock()
+	var found *connection
+	for _, c := range s.byTSIH {
+		if c.id == id {
+			found = c
+		}
+	}
+	s.mu.Unlock()
+	if found == nil {
+		return false
+	}
+	found.close(errDropped)
+	<-found.done
+	return true
+}
+
+var errDropped = errors.New("session was dropped")
+
+// Shutdown stops accepting, asks initiators to log out, waits for their commands
+// and log-outs until LogoutTimeout or ctx ends, and closes what is left. It
+// returns when every goroutine has ended. Idempotent.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	var open []*connection
+	for c := range s.connections {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		c.requestLogout(s.o.LogoutTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.LogoutTimeout)
+	defer cancel()
+	for _, c := range open {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			c.close(ErrClosed)
+		}
+	}
+	s.wait.Wait()
+	return nil
+}

@@ -1,0 +1,368 @@
+package vvol
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// catalog is the index in memory of the rows in Meta, and the claims of
+// operations under way. Everything in it but the claims is derived from rows by
+// their put and drop. Rows it hands out are never changed.
+type catalog struct {
+	mu sync.RWMutex // guards all below; held for memory work only
+
+	counters   counters
+	containers map[ContainerID]*containerRow
+	named      map[string]ContainerID
+	pools      map[ID]*poolRow
+	hosts      map[HostID]*hostRow
+	initiators map[string]HostID
+
+	volumes     map[ID]*volumeRow
+	byName      index[string]
+	byContainer index[ContainerID]
+	bySource    index[ID] // snapshots of a volume
+	byPair      index[pair]
+	byKey       index[string]
+
+	bindings    map[BindingID]*bindingRow
+	ofVolume    map[ID][]*bindingRow
+	ofHost      map[HostID]map[BindingID]*bindingRow
+	onPE        map[PEID]int
+	secondaries map[peHost]*secondaries
+
+	luns   map[uint16]*lunRow
+	lunsOf map[ID][]uint16
+
+	tasks  ring[*taskRow]
+	events ring[*eventRow]
+
+	// Claims: not rows, forgotten at the end of the operation or of the process.
+	births      int                 // volumes about to be created
+	filling     map[ContainerID]int // the same by container
+	closing     map[ContainerID]bool
+	takenNames  map[string]bool // container names about to be used
+	takenLUNs   map[uint16]bool
+	newBindings int
+	pins        map[ID]int // volumes whose content a copy reads or writes
+	attached    map[BindingID]bool
+	mapped      map[uint16]bool
+}
+
+// pair is one metadata item.
+type pair struct{ key, value string }
+
+type peHost struct {
+	pe   PEID
+	host HostID
+}
+
+func newCatalog() *catalog {
+	return &catalog{
+		containers: map[ContainerID]*containerRow{}, named: map[string]ContainerID{}, pools: map[ID]*poolRow{},
+		hosts: map[HostID]*hostRow{}, initiators: map[string]HostID{},
+		volumes: map[ID]*volumeRow{}, byName: index[string]{}, byContainer: index[ContainerID]{},
+		bySource: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
+		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
+		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondaries{},
+		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{},
+		filling: map[ContainerID]int{}, closing: map[ContainerID]bool{}, takenNames: map[string]bool{},
+		takenLUNs: map[uint16]bool{}, pins: map[ID]int{}, attached: map[BindingID]bool{}, mapped: map[uint16]bool{},
+	}
+}
+
+func (r *formatRow) put(*catalog)  {}
+func (r *formatRow) drop(*catalog) {}
+
+// put keeps the larger numbers: those in memory run ahead of those written.
+func (r *counters) put(c *catalog) {
+	c.counters.Binding = max(c.counters.Binding, r.Binding)
+	c.counters.Serial = max(c.counters.Serial, r.Serial)
+	c.counters.Task = max(c.counters.Task, r.Task)
+	c.counters.Event = max(c.counters.Event, r.Event)
+}
+func (r *counters) drop(*catalog) {}
+
+func (r *containerRow) put(c *catalog) {
+	c.containers[r.ID], c.named[r.Name] = r, r.ID
+}
+
+func (r *containerRow) drop(c *catalog) {
+	delete(c.containers, r.ID)
+	delete(c.named, r.Name)
+}
+
+func (r *poolRow) put(c *catalog)  { c.pools[r.ID] = r }
+func (r *poolRow) drop(c *catalog) { delete(c.pools, r.ID) }
+
+func (r *reservationRow) put(*catalog)  {}
+func (r *reservationRow) drop(*catalog) {}
+
+func (r *volumeRow) put(c *catalog) {
+	if old := c.volumes[r.ID]; old != nil {
+		old.drop(c)
+	}
+	c.volumes[r.ID] = r
+	c.byName.add(r.Name, r.ID)
+	c.byContainer.add(r.Container, r.ID)
+	if r.SnapshotOf != (ID{}) {
+		c.bySource.add(r.SnapshotOf, r.ID)
+	}
+	for k, v := range r.Metadata {
+		c.byPair.add(pair{k, v}, r.ID)
+		c.byKey.add(k, r.ID)
+	}
+}
+
+// drop removes what the catalog holds under the id, which may be an older row.
+func (r *volumeRow) drop(c *catalog) {
+	old := c.volumes[r.ID]
+	if old == nil {
+		return
+	}
+	delete(c.volumes, old.ID)
+	c.byName.remove(old.Name, old.ID)
+	c.byContainer.remove(old.Container, old.ID)
+	if old.SnapshotOf != (ID{}) {
+		c.bySource.remove(old.SnapshotOf, old.ID)
+	}
+	for k, v := range old.Metadata {
+		c.byPair.remove(pair{k, v}, old.ID)
+		c.byKey.remove(k, old.ID)
+	}
+}
+
+func (r *bindingRow) put(c *catalog) {
+	c.bindings[r.ID] = r
+	c.ofVolume[r.VVol] = append(c.ofVolume[r.VVol], r)
+	of := c.ofHost[r.Host]
+	if of == nil {
+		of = map[BindingID]*bindingRow{}
+		c.ofHost[r.Host] = of
+	}
+	of[r.ID] = r
+	c.onPE[r.PE]++
+	c.secondariesOf(r.PE, r.Host).mark(r.Secondary)
+}
+
+func (r *bindingRow) drop(c *catalog) {
+	if c.bindings[r.ID] == nil {
+		return
+	}
+	delete(c.bindings, r.ID)
+	delete(c.attached, r.ID)
+	rest := slices.DeleteFunc(c.ofVolume[r.VVol], func(b *bindingRow) bool { return b.ID == r.ID })
+	if c.ofVolume[r.VVol] = rest; len(rest) == 0 {
+		delete(c.ofVolume, r.VVol)
+	}
+	if of := c.ofHost[r.Host]; len(of) == 1 {
+		delete(c.ofHost, r.Host)
+	} else {
+		delete(of, r.ID)
+	}
+	c.onPE[r.PE]--
+	c.secondariesOf(r.PE, r.Host).free(r.Secondary, true)
+}
+
+func (c *catalog) secondariesOf(pe PEID, host HostID) *secondaries {
+	k := peHost{pe, host}
+	s := c.secondaries[k]
+	if s == nil {
+		s = &secondaries{}
+		c.secondaries[k] = s
+	}
+	return s
+}
+
+func (r *hostRow) put(c *catalog) {
+	if old := c.hosts[r.ID]; old != nil {
+		old.drop(c)
+	}
+	c.hosts[r.ID] = r
+	for _, name := range r.Initiators {
+		c.initiators[name] = r.ID
+	}
+}
+
+func (r *hostRow) drop(c *catalog) {
+	delete(c.hosts, r.ID)
+	for _, name := range r.Initiators {
+		delete(c.initiators, name)
+	}
+}
+
+func (r *lunRow) put(c *catalog) {
+	c.luns[r.LUN] = r
+	c.lunsOf[r.VVol] = append(c.lunsOf[r.VVol], r.LUN)
+	slices.Sort(c.lunsOf[r.VVol])
+}
+
+func (r *lunRow) drop(c *catalog) {
+	delete(c.luns, r.LUN)
+	delete(c.mapped, r.LUN)
+	rest := slices.DeleteFunc(c.lunsOf[r.VVol], func(n uint16) bool { return n == r.LUN })
+	if c.lunsOf[r.VVol] = rest; len(rest) == 0 {
+		delete(c.lunsOf, r.VVol)
+	}
+}
+
+func (r *taskRow) put(c *catalog)   { c.tasks.put(r.Number, r) }
+func (r *taskRow) drop(c *catalog)  { c.tasks.remove(r.Number) }
+func (r *eventRow) put(c *catalog)  { c.events.put(r.Serial, r) }
+func (r *eventRow) drop(c *catalog) { c.events.remove(r.Serial) }
+
+// inUse tells whether a volume is bound or mapped, and how.
+func (c *catalog) inUse(id ID) (bindings, luns int) { return len(c.ofVolume[id]), len(c.lunsOf[id]) }
+
+// listable tells whether a volume exists for queries: not in creation, not being
+// deleted, not prepared only (vasa.md 6).
+func (r *volumeRow) listable() bool {
+	return r.State == Ready || r.State == Resizing || r.State == Reverting
+}
+
+// copyOut is the row as callers get it: theirs to change.
+func (r *volumeRow) copyOut() VirtualVolume {
+	v := r.VirtualVolume
+	v.Metadata = maps.Clone(v.Metadata)
+	return v
+}
+
+func (r *containerRow) copyOut() StorageContainer {
+	k := r.StorageContainer
+	k.ServiceLevels = slices.Clone(k.ServiceLevels)
+	return k
+}
+
+func (r *hostRow) copyOut() Host {
+	h := r.Host
+	h.Initiators = slices.Clone(h.Initiators)
+	return h
+}
+
+// ring keeps values in order of a rising number, with removal anywhere.
+type ring[T any] struct {
+	order []uint64
+	rows  map[uint64]T
+}
+
+func (r *ring[T]) put(n uint64, v T) {
+	if r.rows == nil {
+		r.rows = map[uint64]T{}
+	}
+	if _, has := r.rows[n]; !has {
+		at, _ := slices.BinarySearch(r.order, n)
+		r.order = slices.Insert(r.order, at, n)
+	}
+	r.rows[n] = v
+}
+
+func (r *ring[T]) remove(n uint64) {
+	if _, has := r.rows[n]; !has {
+		return
+	}
+	delete(r.rows, n)
+	at, _ := slices.BinarySearch(r.order, n)
+	if at == 0 {
+		r.order = r.order[1:]
+	} else {
+		r.order = slices.Delete(r.order, at, at+1)
+	}
+}
+
+// from returns up to n values with numbers of at least first.
+func (r *ring[T]) from(first uint64, n int) []T {
+	at, _ := slices.BinarySearch(r.order, first)
+	list := make([]T, 0, min(max(n, 0), len(r.order)-at))
+	for _, k := range r.order[at:] {
+		if len(list) >= n {
+			break
+		}
+		list = append(list, r.rows[k])
+	}
+	return list
+}
+
+// index leads a property to the volumes that have it.
+type index[K comparable] map[K]*idSet
+
+func (x index[K]) add(k K, id ID) {
+	s := x[k]
+	if s == nil {
+		s = &idSet{}
+		x[k] = s
+	}
+	s.add(id)
+}
+
+func (x index[K]) remove(k K, id ID) {
+	if s := x[k]; s != nil && s.remove(id) == 0 {
+		delete(x, k)
+	}
+}
+
+func (x index[K]) size(k K) int {
+	if s := x[k]; s != nil {
+		return s.size()
+	}
+	return 0
+}
+
+// each yields the ids under k, in no order.
+func (x index[K]) each(k K, yield func(ID)) {
+	if s := x[k]; s != nil {
+		s.each(yield)
+	}
+}
+
+// idSet is a set of ids: most hold one or a few, a few hold all volumes.
+type idSet struct {
+	few  []ID
+	many map[ID]struct{} // instead of few once that is full
+}
+
+const idSetFew = 16
+
+func (s *idSet) add(id ID) {
+	if s.many != nil {
+		s.many[id] = struct{}{}
+		return
+	}
+	if slices.Contains(s.few, id) {
+		return
+	}
+	if len(s.few) < idSetFew {
+		s.few = append(s.few, id)
+		return
+	}
+	s.many = map[ID]struct{}{id: {}}
+	for _, old := range s.few {
+		s.many[old] = struct{}{}
+	}
+	s.few = nil
+}
+
+// remove returns how many are left.
+func (s *idSet) remove(id ID) int {
+	if s.many != nil {
+		delete(s.many, id)
+	} else if at := slices.Index(s.few, id); at >= 0 {
+		s.few = slices.Delete(s.few, at, at+1)
+	}
+	return s.size()
+}
+
+func (s *idSet) size() int { return len(s.few) + len(s.many) }
+
+func (s *idSet) each(yield func(ID)) {
+	for _, id := range s.few {
+		yield(id)
+	}
+	for id := range s.many {
+		yield(id)
+	}
+}
+
+// bySerial orders volumes by age.
+func bySerial(a, b VirtualVolume) int { return cmp.Compare(a.Serial, b.Serial) }

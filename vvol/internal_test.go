@@ -1,0 +1,180 @@
+package vvol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+)
+
+// Every sentinel of the engine has one row and becomes a sentinel of this package.
+func TestStoreErrorsHaveRows(t *testing.T) {
+	require.Len(t, storeErrors(), len(store.Errors()))
+	for _, e := range store.Errors() {
+		rows := 0
+		for _, r := range storeErrors() {
+			if r.store == e {
+				rows++
+				got := translate(fmt.Errorf("volume x: %w", e))
+				require.ErrorIs(t, got, r.vvol)
+				require.ErrorIs(t, got, e)
+				require.Contains(t, Errors(), r.vvol)
+			}
+		}
+		require.Equal(t, 1, rows, "%v", e)
+	}
+	require.ErrorIs(t, translate(errors.New("disk on fire")), ErrStorage)
+	require.ErrorIs(t, translate(context.Canceled), context.Canceled)
+	require.NotErrorIs(t, translate(context.Canceled), ErrStorage)
+	require.ErrorIs(t, unrelated(store.ErrInvalid), ErrIncompatible)
+	require.NoError(t, translate(nil))
+	for _, e := range Errors() {
+		require.Equal(t, e, translate(e))
+	}
+}
+
+// Ids come lowest first, rest after release, and all of them can be used.
+func TestSecondaries(t *testing.T) {
+	s := &secondaries{}
+	take := func() uint64 {
+		id, ok := s.take()
+		require.True(t, ok)
+		return id
+	}
+	for want := uint64(1); want <= 100; want++ {
+		require.Equal(t, want, take())
+	}
+	s.free(7, true)
+	require.Equal(t, uint64(101), take(), "7 rests")
+	s.free(9, false)
+	require.Equal(t, uint64(9), take(), "9 was never seen")
+	for i := range secondaryRest - 1 {
+		s.free(take(), true)
+		require.Len(t, s.queue, i+2)
+	}
+	require.NotEqual(t, uint64(7), take())
+	s.free(50, true)
+	require.Equal(t, uint64(7), take(), "its rest is over")
+
+	all := &secondaries{}
+	for range maxHostBindings {
+		_, ok := all.take()
+		require.True(t, ok)
+	}
+	_, ok := all.take()
+	require.False(t, ok)
+	all.free(16383, true)
+	all.free(3, true)
+	all.free(3, true) // twice is once
+	id, ok := all.take()
+	require.True(t, ok)
+	require.Equal(t, uint64(16383), id, "the one that rests longest when nothing else is left")
+	id, ok = all.take()
+	require.True(t, ok)
+	require.Equal(t, uint64(3), id)
+	_, ok = all.take()
+	require.False(t, ok)
+}
+
+func TestIDSet(t *testing.T) {
+	s, model := &idSet{}, map[ID]bool{}
+	for i := range 100 {
+		id := ID{byte(i * 7 % 40)}
+		if i%3 == 2 {
+			delete(model, id)
+			require.Equal(t, len(model), s.remove(id))
+		} else {
+			model[id] = true
+			s.add(id)
+		}
+		require.Equal(t, len(model), s.size())
+		s.each(func(id ID) { require.True(t, model[id]) })
+	}
+}
+
+func TestRing(t *testing.T) {
+	r := &ring[string]{}
+	for _, n := range []uint64{1, 2, 5, 9} {
+		r.put(n, fmt.Sprint(n))
+	}
+	r.put(3, "3") // out of order
+	r.put(5, "five")
+	r.remove(1)
+	r.remove(1)
+	r.remove(9)
+	require.Equal(t, []string{"2", "3", "five"}, r.from(0, 10))
+	require.Equal(t, []string{"3", "five"}, r.from(3, 10))
+	require.Equal(t, []string{"3"}, r.from(3, 1))
+	require.Empty(t, r.from(6, 10))
+	require.Empty(t, r.from(0, -1))
+}
+
+// A lock is dropped when nobody holds or awaits it, and a waiter that leaves
+// leaves nothing.
+func TestLockTable(t *testing.T) {
+	lt := &lockTable{}
+	unlock, err := lt.acquire(t.Context(), "b", "a", "b")
+	require.NoError(t, err)
+	require.Len(t, lt.locks, 2)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = lt.acquire(gone, "0", "a")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, lt.locks, 2)
+	unlock()
+	require.Empty(t, lt.locks)
+}
+
+func TestNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"disk 1": true, "": true, "Größe": true, strings.Repeat("x", 255): true,
+		strings.Repeat("x", 256): false, "a\nb": false, "a\xffb": false, "a\x00": false,
+	} {
+		require.Equal(t, ok, checkName("name", name) == nil, "%q", name)
+	}
+	for name, ok := range map[string]bool{
+		"iqn.1998-01.com.vmware:esx1": true, "eui.02004567A425678D": true, "naa.52004567BA64678D": true,
+		"IQN.2000-01.org.x:Y": true, "": false, "esx1": false, "iqn.x y": false, "iqn.\x01": false,
+		"iqn." + strings.Repeat("x", 219): true, "iqn." + strings.Repeat("x", 220): false,
+	} {
+		require.Equal(t, ok, checkInitiator(name) == nil, "%q", name)
+	}
+}
+
+// Whatever is in Meta: a clear error or a row that is written back as it is kept.
+func FuzzDecodeRow(f *testing.F) {
+	id := ID{1, 2, 3}
+	for _, r := range []record{
+		&formatRow{1, "a"}, &counters{1, 2, 3, 4},
+		&containerRow{StorageContainer{ID: ContainerID(id), Name: "c", Size: 1, ServiceLevels: DefaultServiceLevels()}},
+		&poolRow{ID: id}, &volumeRow{VirtualVolume: VirtualVolume{ID: id, Metadata: map[string]string{"k": "v"}, State: Resizing}, Intent: &intent{Size: 1}},
+		&volumeRow{VirtualVolume: VirtualVolume{ID: id, State: Ready}},
+		&bindingRow{Binding{ID: 7, Secondary: 1}}, &hostRow{Host{ID: "h"}}, &lunRow{LUNMapping{LUN: 3}},
+		&reservationRow{"naa.1", []byte{1}}, &taskRow{Number: 9}, &eventRow{Event{Serial: 8}},
+	} {
+		value, err := r.encode()
+		require.NoError(f, err)
+		f.Add(r.key(), value)
+	}
+	f.Add("vvol/x/y", []byte("{}"))
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		r, err := decodeRow(key, value)
+		if err != nil {
+			require.ErrorIs(t, err, ErrStorage)
+			return
+		}
+		c := newCatalog()
+		r.put(c)
+		again, err := r.encode()
+		require.NoError(t, err)
+		same, err := decodeRow(r.key(), again)
+		require.NoError(t, err)
+		require.True(t, sameRow(r, same))
+		r.drop(c)
+	})
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package vvol_test
+
+const raceDetector = true

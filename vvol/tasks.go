@@ -1,0 +1,98 @@
+package vvol
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// newTask makes the row of an operation that begins; it is written with the
+// operation's first step.
+func (s *Service) newTask(operation string, id ID) *taskRow {
+	s.catalog.mu.Lock()
+	defer s.catalog.mu.Unlock()
+	s.catalog.counters.Task++
+	n := s.catalog.counters.Task
+	return &taskRow{Number: n, Task: Task{ID: operation + ":" + strconv.FormatUint(n, 10), Name: operation, VVol: id,
+		State: TaskRunning, Started: s.now()}}
+}
+
+// taskNumber is the number in a task's id; 0 when there is none.
+func taskNumber(id string) uint64 {
+	_, number, _ := strings.Cut(id, ":")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// succeeded is the task's row after its end.
+func (s *Service) succeeded(t *taskRow, result string) *taskRow {
+	done := *t
+	done.State, done.Progress, done.Result, done.Ended = TaskSuccess, 100, result, s.now()
+	return &done
+}
+
+// endTask adds the end of a task to b; cause is nil for success. A task that is
+// unknown or ended already stays as it is.
+func (s *Service) endTask(b *batch, number uint64, result string, cause error) {
+	s.catalog.mu.RLock()
+	t := s.catalog.tasks.rows[number]
+	s.catalog.mu.RUnlock()
+	if t == nil || t.State == TaskSuccess || t.State == TaskError {
+		return
+	}
+	done := s.succeeded(t, result)
+	if cause != nil {
+		done.State, done.Progress, done.Error = TaskError, t.Progress, cause.Error()
+	}
+	b.put(done)
+}
+
+// progress notes how far a task is, in memory only.
+func (s *Service) progress(number, done, total uint64) {
+	s.catalog.mu.Lock()
+	defer s.catalog.mu.Unlock()
+	t := s.catalog.tasks.rows[number]
+	if t == nil || total == 0 {
+		return
+	}
+	next := *t
+	next.Progress = int(float64(done) / float64(total) * 99) // 100 is for the end
+	s.catalog.tasks.put(number, &next)
+}
+
+// Tasks lists the tasks that are kept, oldest first: all that run, and the last
+// Options.TasksKept.
+func (s *Service) Tasks() []Task {
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	rows := s.catalog.tasks.from(0, len(s.catalog.tasks.order))
+	list := make([]Task, len(rows))
+	for i, r := range rows {
+		list[i] = r.Task
+	}
+	return list
+}
+
+// Task returns a task by id. Errors: ErrNotFound.
+func (s *Service) Task(id string) (Task, error) {
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	if t := s.catalog.tasks.rows[taskNumber(id)]; t != nil && t.ID == id {
+		return t.Task, nil
+	}
+	return Task{}, fmt.Errorf("%w: task %q", ErrNotFound, id)
+}
+
+// past is the verb of the event that an operation ends with.
+func past(operation string) string {
+	switch operation {
+	case "create":
+		return "created"
+	case "snapshot":
+		return "snapshotted"
+	}
+	return "cloned"
+}
