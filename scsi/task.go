@@ -117,7 +117,17 @@ func (t *Task) Complete() Disposition {
 	return Disposition(t.state.Load())
 }
 
-// Reset prepares a completed task for reuse. Nothing else may hold the task.
+// Reusable tells whether a completed task may be Reset. It may not once somebody
+// has waited on its context: contexts derived from it may still look at it for a
+// moment after Execute returned.
+func (t *Task) Reusable() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done == nil
+}
+
+// Reset prepares a completed task for reuse. Nothing else may hold the task, and
+// Reusable must have said yes.
 func (t *Task) Reset() {
 	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
 	t.LUN, t.Tag, t.Attribute, t.ExpectedIn = LUN{}, 0, 0, 0

@@ -98,14 +98,14 @@ func benchmark4K(b *testing.B, op byte) {
 			b.Fatal(err)
 		}
 		have += n
-		for have >= reply {
-			if buf[3] != 0 || buf[0] == 0x3f {
-				b.Fatalf("answer % x", buf[:48])
+		at := 0
+		for ; have-at >= reply; at += reply {
+			if buf[at+3] != 0 || buf[at] == 0x3f {
+				b.Fatalf("answer % x", buf[at:at+48])
 			}
 			received++
-			k := copy(buf, buf[reply:have])
-			have = k
 		}
+		have = copy(buf, buf[at:have])
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "IOPS")

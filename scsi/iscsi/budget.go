@@ -20,24 +20,34 @@ type budget struct {
 	closed bool
 }
 
-// take waits until n bytes are free, the connection closes, or give up says so.
+// try takes n bytes if they are free.
+func (b *budget) try(n int64) bool {
+	for {
+		used := b.used.Load()
+		if used > 0 && used+n > maxReads {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
+}
+
+// take takes n bytes, waiting until they are free. It goes on without waiting,
+// beyond the limit, when the connection closes or giveUp says so: such a command
+// is about to end.
 func (b *budget) take(n int64, giveUp func() bool) {
-	if now := b.used.Add(n); now <= maxReads || now == n {
+	if b.try(n) {
 		return
 	}
-	b.used.Add(-n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting.Add(1)
+	b.waiting.Add(1) // before the next try, so that give either frees in time for it or wakes
 	defer b.waiting.Add(-1)
-	for {
-		now := b.used.Add(n)
-		if now <= maxReads || now == n || b.closed || giveUp() {
+	for !b.try(n) {
+		if b.closed || giveUp() {
+			b.used.Add(n)
 			return
-		}
-		// Another waiter may have missed its turn because of the try.
-		if b.used.Add(-n) == 0 {
-			continue
 		}
 		b.wake.Wait()
 	}

@@ -37,6 +37,9 @@ var commandPool = sync.Pool{New: func() any { return new(command) }}
 
 func (cmd *command) recycle() {
 	cmd.transfer.buffer.Release()
+	if !cmd.Reusable() {
+		return // contexts derived from the task's own may look at it a moment longer
+	}
 	sequences := cmd.transfer.sequences[:0]
 	cmd.Reset()
 	cmd.phase, cmd.immediate, cmd.read, cmd.write, cmd.expected, cmd.failure = 0, false, false, false, 0, nil
@@ -175,6 +178,9 @@ func (c *connection) execute(cmd *command) {
 	if cmd.read {
 		cmd.reserved = min(int64(cmd.expected), maxReads)
 		c.reads.take(cmd.reserved, cmd.Aborted)
+		if c.closed.Load() {
+			cmd.Abort(scsi.AbortedSilently) // nobody takes the data
+		}
 	}
 	r := c.call(cmd)
 	disposition := cmd.Complete()
@@ -261,7 +267,8 @@ func (c *connection) respond(cmd *command, r scsi.Response) {
 	if r.Sense != nil {
 		sense = appendSense(make([]byte, 2, 64), &r)
 	}
-	p := &pdu.SCSIResponse{Status: r.Status, DataLength: len(sense), TaskTag: cmd.Tag, ExpDataSN: pdus, Residual: residual}
+	p := &c.out.response
+	*p = pdu.SCSIResponse{Status: r.Status, DataLength: len(sense), TaskTag: cmd.Tag, ExpDataSN: pdus, Residual: residual}
 	c.stamp(&p.Window)
 	c.out.statSN++
 	c.out.putLocked(p, sense)
@@ -306,13 +313,13 @@ func (cmd *command) residual(r *scsi.Response, sent int) pdu.Residual {
 // dataIn splits data at the initiator's segment and burst lengths. Called with
 // out.mu held; returns the number of PDUs.
 func (c *connection) dataIn(cmd *command, r *scsi.Response, data []byte, residual pdu.Residual, collapse bool) (n uint32) {
-	var p pdu.DataIn
+	p := &c.out.dataIn
 	burst := 0
 	for at := 0; at < len(data); n++ {
 		k := min(len(data)-at, c.p.maxSend, c.p.maxBurst-burst)
 		burst += k
 		last := at+k == len(data)
-		p = pdu.DataIn{Final: last || burst == c.p.maxBurst, DataLength: k, TaskTag: cmd.Tag, TransferTag: pdu.ReservedTag,
+		*p = pdu.DataIn{Final: last || burst == c.p.maxBurst, DataLength: k, TaskTag: cmd.Tag, TransferTag: pdu.ReservedTag,
 			DataSN: n, BufferOffset: uint32(at)}
 		if p.Final {
 			burst = 0
@@ -322,7 +329,7 @@ func (c *connection) dataIn(cmd *command, r *scsi.Response, data []byte, residua
 			p.HasStatus, p.Status, p.Residual, p.StatSN = true, r.Status, residual, c.out.statSN
 			c.out.statSN++
 		}
-		c.out.putLocked(&p, data[at:at+k])
+		c.out.putLocked(p, data[at:at+k])
 		at += k
 	}
 	return n

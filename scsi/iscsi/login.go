@@ -32,6 +32,7 @@ type login struct {
 	c          *connection
 	stage      pdu.Stage
 	first      bool
+	identified bool
 	text       []byte // of requests with the C bit
 	keys       pdu.Keys
 	chap       *chapExchange
@@ -144,7 +145,8 @@ func (l *login) step(p received) (finished bool, err error) {
 	if err != nil {
 		return false, refuse(pdu.LoginInitiatorError, "%w", err)
 	}
-	if first {
+	if !l.identified { // the keys of the first request, in however many PDUs they came
+		l.identified = true
 		if err := l.identify(); err != nil {
 			return false, err
 		}
@@ -310,13 +312,15 @@ func (l *login) finish(answers pdu.Keys) error {
 	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
+	// Everything is in place before the initiator hears of it; the response itself
+	// has no digests.
 	l.respond(answers, true, c.tsih)
-	c.out.flush()
 	c.in.maxData = maxRecvDataSegment
 	c.in.headerDigest, c.in.dataDigest = c.p.headerDigest, c.p.dataDigest
 	c.out.mu.Lock()
 	c.out.headerDigest, c.out.dataDigest = c.p.headerDigest, c.p.dataDigest
 	c.out.mu.Unlock()
 	c.full.Store(true)
+	c.out.flush()
 	return nil
 }

@@ -18,15 +18,15 @@ type Options struct {
 	// Portals lists what SendTargets reports; it may change while running.
 	Portals func() []PortalAddress
 
-	MaxSessions      int             // of all portals; a login beyond is refused with 0302h
-	MaxLogins        int             // connections that have not finished their login
-	CommandWindow    int             // commands of one session, 16-4096
-	LoginTimeout     time.Duration   // from accept to full feature phase
-	NOPInterval      time.Duration   // silence after which the target pings
-	NOPTimeout       time.Duration   // silence after a ping that ends the connection
-	WriteTimeout     time.Duration   // a socket that takes nothing for so long ends the connection
-	LogoutTimeout    time.Duration   // given to initiators at Shutdown
-	ManagementWait   time.Duration   // for aborted tasks before a task management response
+	MaxSessions    int           // of all portals; a login beyond is refused with 0302h
+	MaxLogins      int           // connections that have not finished their login
+	CommandWindow  int           // commands of one session, 16-4096
+	LoginTimeout   time.Duration // from accept to full feature phase
+	NOPInterval    time.Duration // silence after which the target pings
+	NOPTimeout     time.Duration // silence after a ping that ends the connection
+	WriteTimeout   time.Duration // a socket that takes nothing for so long ends the connection
+	LogoutTimeout  time.Duration // given to initiators at Shutdown
+	ManagementWait time.Duration // for aborted tasks before a task management response
 	// UnavailableLogin is the answer to a login to another target's name (scsi.md
 	// 2.7); it may change while running. nil: target not found.
 	UnavailableLogin func() pdu.LoginStatus

@@ -78,6 +78,8 @@ type outbox struct {
 	idle     sync.Cond   // signalled when a batch is gone or the outbox fails
 	broken   bool        // the socket takes no more
 	statSN   uint32
+	dataIn   pdu.DataIn // scratch, as what putLocked takes would escape to the heap
+	response pdu.SCSIResponse
 	deadline time.Time
 }
 

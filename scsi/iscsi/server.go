@@ -66,18 +66,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, group uint16) error
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
+			if scarce(err) && pause(ctx, acceptPause) {
+				continue // Shutdown closes the listener, which the next Accept tells
+			}
 			s.mu.Lock()
 			delete(s.listeners, ln)
 			closing := s.closing
 			s.mu.Unlock()
 			if closing || ctx.Err() != nil {
 				return ErrClosed
-			}
-			if scarce(err) && pause(ctx, acceptPause) {
-				s.mu.Lock()
-				s.listeners[ln] = struct{}{}
-				s.mu.Unlock()
-				continue
 			}
 			return errors.Join(fmt.Errorf("portal %v: %w", ln.Addr(), err), ln.Close())
 		}

@@ -28,17 +28,33 @@ type Keys []Pair
 // Empty pairs, as trailing padding leaves, are passed over. A key that stands
 // twice is an error (RFC 7143 6.3).
 func ParseKeys(b []byte) (Keys, error) {
+	keys, err := ParsePairs(b)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range keys {
+		if _, dup := keys[:i].Get(p.Key); dup {
+			return nil, fmt.Errorf("%w: %s stands twice", ErrText, p.Key)
+		}
+	}
+	return keys, nil
+}
+
+// ParsePairs is ParseKeys for the answer to SendTargets, where TargetName and
+// TargetAddress stand as often as there are targets and portals (RFC 7143
+// appendix C).
+func ParsePairs(b []byte) (Keys, error) {
 	if len(b) > MaxTextLength {
 		return nil, fmt.Errorf("%w: %d bytes", ErrText, len(b))
 	}
 	var keys Keys
 	for len(b) > 0 {
-		var item []byte
 		i := bytes.IndexByte(b, 0)
 		if i < 0 {
 			return nil, fmt.Errorf("%w: last pair has no end", ErrText)
 		}
-		item, b = b[:i], b[i+1:]
+		item := b[:i]
+		b = b[i+1:]
 		if len(item) == 0 {
 			continue
 		}
@@ -48,12 +64,8 @@ func ParseKeys(b []byte) (Keys, error) {
 			return nil, fmt.Errorf("%w: %.80q", ErrText, item)
 		case len(value) > MaxValueLength:
 			return nil, fmt.Errorf("%w: value of %s has %d bytes", ErrText, key, len(value))
-		}
-		if len(keys) == MaxKeys {
+		case len(keys) == MaxKeys:
 			return nil, fmt.Errorf("%w: more than %d keys", ErrText, MaxKeys)
-		}
-		if _, dup := keys.Get(key); dup {
-			return nil, fmt.Errorf("%w: %s stands twice", ErrText, key)
 		}
 		keys = append(keys, Pair{key, value})
 	}

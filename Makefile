@@ -1,0 +1,121 @@
+# make help lists the targets. Everything runs with Go and a POSIX shell; what the
+# tests need besides comes from Debian packages, installed when missing.
+
+GO        ?= go
+BIN       := $(CURDIR)/bin
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# Flags of vvsim serve for make run, e.g. RUNFLAGS='--data :memory:'.
+RUNFLAGS  ?=
+# Packages under test, and limits: one test binary may take TESTTIME.
+PKG       ?= ./...
+TESTTIME  ?= 10m
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run check test unit lint vulns bench fuzz conformance e2e peer deps profile cover release clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- build and run
+
+build: ## bin/vvsim, one static binary
+	@mkdir -p $(BIN)
+	$(BUILD) -o $(BIN)/vvsim ./cmd/vvsim
+
+run: build ## build and start an array here; Ctrl-C stops it (RUNFLAGS=...)
+	@exec $(BIN)/vvsim serve $(RUNFLAGS)
+
+release: ## static binaries for amd64 and arm64 with checksums, in bin/release
+	@mkdir -p $(BIN)/release
+	@set -eu; for arch in amd64 arm64; do \
+		echo "vvsim-$(VERSION)-linux-$$arch"; \
+		GOOS=linux GOARCH=$$arch $(BUILD) -o "$(BIN)/release/vvsim-$(VERSION)-linux-$$arch" ./cmd/vvsim; \
+	done; cd $(BIN)/release && sha256sum vvsim-$(VERSION)-linux-* >SHA256SUMS
+
+clean: ## remove bin/ (the array's data stays)
+	rm -rf $(BIN)
+
+# ---- test
+
+test: deps check unit conformance e2e ## everything: what .ci/run calls
+
+check: lint vulns ## formatting, vet, house rules, linters, known vulnerabilities
+
+lint: $(BIN)/tools/golangci-lint
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null || find . -name '*.go' -not -path './bin/*')); \
+	if [ -n "$$bad" ]; then echo "gofmt: not formatted:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) test -count=1 ./internal/lint
+	$(BIN)/tools/golangci-lint run --timeout 10m ./...
+
+# The database of vulnerabilities comes from the network. Where it cannot be
+# reached that is said, and not counted against the tree; findings are.
+VULNDB ?= https://vuln.go.dev
+vulns: $(BIN)/tools/govulncheck
+	@set -u; out=$$($(BIN)/tools/govulncheck -db $(VULNDB) ./... 2>&1); rc=$$?; printf '%s\n' "$$out"; \
+	if [ $$rc -eq 0 ] || [ $$rc -eq 3 ]; then exit $$rc; fi; \
+	if printf '%s\n' "$$out" | grep -Eq 'fetching vulnerabilities|vuln\.go\.dev|index/(db|modules)|no such host|dial tcp|i/o timeout|connection refused|certificate|proxyconnect'; then \
+		echo "govulncheck: the vulnerability database $(VULNDB) cannot be reached; NOT CHECKED for known vulnerabilities"; exit 0; \
+	fi; exit $$rc
+
+# Tools are pinned in a module of their own, so that go.mod holds what vvsim needs.
+$(BIN)/tools/%: tools/go.mod tools/go.sum
+	@mkdir -p $(BIN)/tools
+	cd tools && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ $$($(GO) list tool | grep '/$*$$')
+
+unit: ## all Go tests with the race detector (PKG=./vvol/...)
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TESTTIME) $(PKG)
+
+conformance: build ## libiscsi's tests against bin/vvsim, compared with test/conformance/expectations.txt
+	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 20m -v -run '^TestConformance$$' ./test/conformance
+
+e2e: build ## a file system through qemu-img and back, snapshot, clone, kill -9, restart
+	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 10m -v ./test/e2e
+
+peer: ## build bin/gotgt-peer and show what gotgt does with our LUNs (its own module)
+	cd test/peer/gotgt && $(GO) build -trimpath -buildvcs=false -o $(BIN)/gotgt-peer . && \
+		VVSIM_PEER=1 $(GO) test -count=1 -v ./...
+
+bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) $(PKG)
+
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...)
+	@set -eu; for p in $$($(GO) list $(PKG)); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+profile: ## CPU and memory profile of benchmarks (PKG=./scsi/iscsi BENCH=Read4K), in bin/profile
+	@test "$(PKG)" != ./... || { echo 'make profile: name one package, e.g. PKG=./scsi/iscsi'; exit 2; }
+	@mkdir -p $(BIN)/profile
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -o $(BIN)/profile/test \
+		-cpuprofile $(BIN)/profile/cpu.prof -memprofile $(BIN)/profile/mem.prof $(PKG)
+	$(GO) tool pprof -top -nodecount=30 $(BIN)/profile/test $(BIN)/profile/cpu.prof
+
+cover: ## coverage per function, in bin/cover.out and bin/cover.html
+	@mkdir -p $(BIN)
+	$(GO) test -coverprofile $(BIN)/cover.out -coverpkg ./... $(PKG)
+	$(GO) tool cover -html $(BIN)/cover.out -o $(BIN)/cover.html
+	$(GO) tool cover -func $(BIN)/cover.out | tail -1
+
+# ---- what the tests need besides Go: program → Debian package
+
+DEPS := iscsi-test-cu:libiscsi-bin qemu-img:qemu-utils mke2fs:e2fsprogs cc:gcc
+deps:
+	@set -eu; PATH=$$PATH:/usr/sbin:/sbin; want=; \
+	for d in $(DEPS); do command -v $${d%%:*} >/dev/null || want="$$want $${d#*:}"; done; \
+	command -v cc >/dev/null && echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || want="$$want libc6-dev"; \
+	ls /usr/lib/*/qemu/block-iscsi.so /usr/lib/qemu/block-iscsi.so 2>/dev/null | grep -q . || want="$$want qemu-block-extra"; \
+	[ -n "$$want" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "make test needs what Debian has in:$$want; no apt-get here, please install it"; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; \
+	else echo "make test needs the Debian packages:$$want; run: sudo apt-get install$$want"; exit 1; fi; \
+	echo "installing$$want"; export DEBIAN_FRONTEND=noninteractive; \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$want >/dev/null

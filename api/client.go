@@ -1,0 +1,94 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// Client talks to the API of an array. Safe for concurrent use.
+type Client struct {
+	Base  string // URL without a path
+	Token string
+	HTTP  *http.Client
+}
+
+// Error is a problem that the API answered.
+type Error struct {
+	Status int
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
+
+func (e *Error) Error() string {
+	if e.Detail != "" {
+		return e.Detail
+	}
+	return e.Title
+}
+
+// NotFound tells whether an error means that something does not exist.
+func NotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// maxResponse bounds what the client reads of one answer.
+const maxResponse = 256 << 20
+
+// Do sends one request and returns the body of a successful answer. body, unless
+// nil, is sent as JSON.
+func (c *Client) Do(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var payload io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		payload = bytes.NewReader(b)
+	}
+	resp, err := c.Open(ctx, method, path, payload, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+}
+
+// Open sends one request and returns the answer, whose body the caller closes; a
+// problem is an *Error.
+func (c *Client) Open(ctx context.Context, method, path string, body io.Reader, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the array does not answer: %w", err)
+	}
+	if resp.StatusCode < 400 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{Status: resp.StatusCode, Title: resp.Status}
+	if b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)); err == nil {
+		_ = json.Unmarshal(b, e) // another server's error page has no detail
+	}
+	return nil, e
+}

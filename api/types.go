@@ -1,0 +1,120 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"vvsim/scsi"
+	"vvsim/vvol"
+)
+
+// Container is a storage container as the API shows it.
+type Container struct {
+	ID            string              `json:"id"`
+	Name          string              `json:"name"`
+	SizeBytes     uint64              `json:"sizeBytes"`
+	UsedBytes     uint64              `json:"usedBytes" doc:"held on behalf of its volumes, shared data once"`
+	LogicalBytes  uint64              `json:"logicalBytes" doc:"allocated by its volumes as if nothing were shared"`
+	ReservedBytes uint64              `json:"reservedBytes"`
+	Volumes       int                 `json:"volumes"`
+	ServiceLevels []vvol.ServiceLevel `json:"serviceLevels"`
+	Created       time.Time           `json:"created"`
+}
+
+// VVol is a virtual volume as the API shows it.
+type VVol struct {
+	ID             string            `json:"id"`
+	Name           string            `json:"name"`
+	Type           string            `json:"type"`
+	Container      string            `json:"container"`
+	SizeBytes      uint64            `json:"sizeBytes"`
+	AllocatedBytes uint64            `json:"allocatedBytes"`
+	UnsharedBytes  uint64            `json:"unsharedBytes"`
+	Parent         string            `json:"parent,omitempty"`
+	SnapshotOf     string            `json:"snapshotOf,omitempty"`
+	State          string            `json:"state"`
+	ServiceLevel   string            `json:"serviceLevel"`
+	ReadOnly       bool              `json:"readOnly"`
+	Bindings       []Binding         `json:"bindings"`
+	LUNs           []int             `json:"luns" doc:"flat aliases"`
+	Metadata       map[string]string `json:"metadata"`
+	Created        time.Time         `json:"created"`
+}
+
+// Binding as the API shows it.
+type Binding struct {
+	ID          string    `json:"id"`
+	VVol        string    `json:"vvol"`
+	Initiator   string    `json:"initiator"`
+	PE          string    `json:"pe"`
+	PELUN       uint16    `json:"peLun"`
+	SecondaryID string    `json:"secondaryId" doc:"bytes 2-7 of the LUN, 0x and 12 hex digits"`
+	LUN         string    `json:"lun" doc:"the eight bytes of the LUN on the wire, 16 hex digits"`
+	Created     time.Time `json:"created"`
+}
+
+// PE is a protocol endpoint.
+type PE struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	LUN   uint16 `json:"lun"`
+	State string `json:"state"`
+}
+
+// LUN is a flat alias.
+type LUN struct {
+	LUN  int    `json:"lun"`
+	VVol string `json:"vvol"`
+}
+
+// Host as the API shows it.
+type Host struct {
+	ID         string    `json:"id"`
+	Initiators []string  `json:"initiators"`
+	FirstSeen  time.Time `json:"firstSeen"`
+	Bindings   int       `json:"bindings"`
+	Sessions   int       `json:"sessions"`
+}
+
+// Session is one iSCSI session.
+type Session struct {
+	ID             string    `json:"id"`
+	Initiator      string    `json:"initiator"`
+	ISID           string    `json:"isid"`
+	TSIH           uint16    `json:"tsih"`
+	Portal         string    `json:"portal"`
+	PortalGroup    uint16    `json:"portalGroup"`
+	Remote         string    `json:"remote"`
+	Discovery      bool      `json:"discovery"`
+	ConnectedSince time.Time `json:"connectedSince"`
+	InFlight       int       `json:"inFlight"`
+	Commands       uint64    `json:"commands"`
+	BytesIn        uint64    `json:"bytesIn" doc:"to the initiator"`
+	BytesOut       uint64    `json:"bytesOut" doc:"from the initiator"`
+}
+
+// Range is a byte range of a volume.
+type Range struct {
+	Offset uint64 `json:"offset"`
+	Length uint64 `json:"length"`
+}
+
+func (h *handlers) container(c vvol.StorageContainer, u vvol.ContainerUsage) Container {
+	return Container{ID: c.ID.String(), Name: c.Name, SizeBytes: c.Size, UsedBytes: u.Used, LogicalBytes: u.Logical,
+		ReservedBytes: u.Reserved, Volumes: u.Volumes, ServiceLevels: c.ServiceLevels, Created: c.Created}
+}
+
+func (h *handlers) binding(b vvol.Binding) Binding {
+	out := Binding{ID: fmt.Sprint(uint64(b.ID)), VVol: b.VVol.String(), PE: string(b.PE), Created: b.Created}
+	for _, e := range h.o.Service.Endpoints() {
+		if e.ID == b.PE {
+			out.PELUN = e.LUN
+		}
+	}
+	l := scsi.SubsidiaryLUN(scsi.SimpleLUN(out.PELUN), b.Secondary)
+	out.SecondaryID, out.LUN = fmt.Sprintf("0x%x", l[2:]), l.String()
+	if names := h.o.Service.BindingInitiators(b); len(names) > 0 {
+		out.Initiator = names[0]
+	}
+	return out
+}

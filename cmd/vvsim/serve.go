@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"vvsim/array"
+)
+
+// shutdownTimeout bounds the clean end; commands that hang longer are cut off.
+const shutdownTimeout = time.Minute
+
+// serveFlags maps flags to configuration keys.
+var serveFlags = []struct{ flag, key, usage string }{
+	{"data", "data", "directory of the engine, or :memory: which keeps nothing (default vvsim-data)"},
+	{"vasa", "vasa.addr", "address of the VASA provider; this version has none and opens nothing (default 127.0.0.1:8443)"},
+	{"api", "api.addr", "address of the control API (default 127.0.0.1:8474)"},
+	{"log-level", "log.level", "debug, info, warn or error (default info)"},
+	{"log-format", "log.format", "console, json or auto (default auto)"},
+}
+
+func newServe() *cobra.Command {
+	var config string
+	c := &cobra.Command{Use: "serve", Short: "Start an array", Args: usageArgs(cobra.NoArgs),
+		Long: "Start an array. Every flag is also a key of the YAML file given by --config and an environment variable\n" +
+			"(VVSIM_DATA, VVSIM_ISCSI, VVSIM_API, …); a flag beats the variable, which beats the file."}
+	for _, f := range serveFlags {
+		c.Flags().String(f.flag, "", f.usage)
+	}
+	c.Flags().StringVar(&config, "config", os.Getenv("VVSIM_CONFIG"), "YAML file")
+	c.Flags().StringArray("iscsi", nil, "iSCSI portal, repeatable; portal i is target portal group i (default 127.0.0.1:3260)")
+	c.Flags().StringP("env-file", "E", "", "file to write with export lines when ready")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := array.LoadConfig(config, os.Environ(), givenFlags(c.Flags()))
+		if err != nil {
+			return err
+		}
+		return serve(c.Context(), cfg, c.OutOrStdout())
+	}
+	return c
+}
+
+// givenFlags are the flags that stand on the command line, by configuration key.
+func givenFlags(flags *pflag.FlagSet) map[string]string {
+	given := map[string]string{}
+	flags.Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "config":
+		case "iscsi":
+			given["iscsi.portals"] = strings.Join(f.Value.(pflag.SliceValue).GetSlice(), ",")
+		case "env-file":
+			given["env_file"] = f.Value.String()
+		}
+		for _, s := range serveFlags {
+			if s.flag == f.Name {
+				given[s.key] = f.Value.String()
+			}
+		}
+	})
+	return given
+}
+
+// serve runs an array until a signal or a failure; a second signal ends at once.
+func serve(ctx context.Context, cfg array.Config, stdout io.Writer) error {
+	log, err := newLogger(cfg.Log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	a, err := array.Open(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	closeArray := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		return a.Close(ctx)
+	}
+	if err := a.Start(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(err, closeArray())
+	}
+	ready := a.Ready()
+	if cfg.EnvFile != "" {
+		if err := writeEnv(cfg.EnvFile, ready); err != nil {
+			return errors.Join(err, closeArray())
+		}
+	}
+	fmt.Fprintf(stdout, "vvsim ready in %.2fs iscsi=%s api=%s\n", ready.Took.Seconds(), strings.Join(ready.ISCSI, ","), ready.API)
+	failed := make(chan error, 1)
+	go func() { failed <- a.Wait() }()
+	select {
+	case <-ctx.Done():
+		stop() // the next signal has its default effect
+		log.Info("stopping")
+		return closeArray()
+	case err := <-failed:
+		return errors.Join(err, closeArray())
+	}
+}
+
+func newLogger(c array.LogConfig) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		return nil, fmt.Errorf("%w: log.level: %q is none of debug, info, warn, error", array.ErrConfig, c.Level)
+	}
+	var encoder zapcore.Encoder
+	switch {
+	case c.Format == "json", c.Format == "auto" && !term.IsTerminal(int(os.Stderr.Fd())):
+		e := zap.NewProductionEncoderConfig()
+		e.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+		encoder = zapcore.NewJSONEncoder(e)
+	case c.Format == "console", c.Format == "auto":
+		encoder = zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
+	default:
+		return nil, fmt.Errorf("%w: log.format: %q is none of console, json, auto", array.ErrConfig, c.Format)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), nil
+}
+
+// writeEnv writes the env file in one step. It stays after the end: what it names
+// is then not there, which its readers find out by VVSIM_PID.
+func writeEnv(path string, r array.ReadyInfo) error {
+	var b strings.Builder
+	for _, kv := range [][2]string{{"VVSIM_PID", fmt.Sprint(os.Getpid())}, {"VVSIM_API", r.API},
+		{"VVSIM_ISCSI", strings.Join(r.ISCSI, ",")}, {"VVSIM_IQN", r.IQN}} {
+		fmt.Fprintf(&b, "export %s=%s\n", kv[0], kv[1])
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".vvsim-env-*")
+	if err != nil {
+		return fmt.Errorf("env file: %w", err)
+	}
+	_, err = tmp.WriteString(b.String())
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("env file: %w", err), os.Remove(tmp.Name()))
+	}
+	return nil
+}

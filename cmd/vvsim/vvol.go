@@ -1,0 +1,177 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"vvsim/api"
+)
+
+func newVVol() *cobra.Command {
+	return noun("vvol", "Virtual volumes", vvolList(),
+		outputFlag(&cobra.Command{Use: "show VVOL", Short: "Show a volume, by id or unique name", Args: usageArgs(cobra.ExactArgs(1)),
+			RunE: func(c *cobra.Command, args []string) error { return show(c, "/vvols/"+seg(args[0])) }}),
+		&cobra.Command{Use: "tree", Short: "Show volumes with their snapshots and clones", Args: usageArgs(cobra.NoArgs), RunE: vvolTree},
+		vvolCreate(), vvolResize(), vvolCopy("snapshot", "Take a snapshot"), vvolCopy("clone", "Make an independent copy"),
+		vvolCopy("fast-clone", "Make a linked copy"), vvolRevert(), vvolDiff(),
+		deleteCommand("delete VVOL...", "Delete volumes that are not in use", "/vvols/"))
+}
+
+func vvolList() *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: "list", Short: "List volumes", Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			q := url.Values{}
+			for _, f := range []string{"container", "name", "type"} {
+				if v := c.Flag(f).Value.String(); v != "" {
+					q.Set(f, v)
+				}
+			}
+			return table(c, "/vvols?"+q.Encode(),
+				column[api.VVol]{"NAME", func(x api.VVol) any { return x.Name }},
+				column[api.VVol]{"ID", func(x api.VVol) any { return x.ID }},
+				column[api.VVol]{"TYPE", func(x api.VVol) any { return x.Type }},
+				column[api.VVol]{"CONTAINER", func(x api.VVol) any { return x.Container }},
+				column[api.VVol]{"SIZE", func(x api.VVol) any { return human(x.SizeBytes) }},
+				column[api.VVol]{"ALLOCATED", func(x api.VVol) any { return human(x.AllocatedBytes) }},
+				column[api.VVol]{"UNSHARED", func(x api.VVol) any { return human(x.UnsharedBytes) }},
+				column[api.VVol]{"BOUND", func(x api.VVol) any { return len(x.Bindings) }})
+		}})
+	c.Flags().String("container", "", "only of this container")
+	c.Flags().String("name", "", "only of this name")
+	c.Flags().String("type", "", "only of this type")
+	return c
+}
+
+func vvolCreate() *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: "create --container NAME --size SIZE", Short: "Create a volume", Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			size, err := sizeFlag(c)
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"sizeBytes": size}
+			for flag, key := range map[string]string{"container": "container", "type": "type", "name": "name", "service-level": "serviceLevel"} {
+				if v := c.Flag(flag).Value.String(); v != "" {
+					body[key] = v
+				}
+			}
+			return change(c, http.MethodPost, "/vvols", body, func(x api.VVol) string { return x.ID })
+		}})
+	requireSize(c)
+	c.Flags().String("container", "default", "storage container")
+	c.Flags().String("type", "Data", "Config, Data, Swap, Memory or Other")
+	c.Flags().String("name", "", "free text")
+	c.Flags().String("service-level", "", "one of the container's")
+	return c
+}
+
+func vvolResize() *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: "resize VVOL --size SIZE", Short: "Change the size", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			size, err := sizeFlag(c)
+			if err != nil {
+				return err
+			}
+			return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/resize", map[string]any{"sizeBytes": size},
+				func(x api.VVol) string { return x.ID + " " + human(x.SizeBytes) })
+		}})
+	requireSize(c)
+	return c
+}
+
+func vvolCopy(verb, short string) *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: verb + " VVOL", Short: short, Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			body := map[string]any{}
+			if v := c.Flag("name").Value.String(); v != "" {
+				body["name"] = v
+			}
+			if f := c.Flag("container"); f != nil && f.Value.String() != "" {
+				body["container"] = f.Value.String()
+			}
+			if f := c.Flag("writable"); f != nil && f.Value.String() == "true" {
+				body["writable"] = true
+			}
+			return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/"+verb, body, func(x api.VVol) string { return x.ID })
+		}})
+	c.Flags().String("name", "", "of the copy")
+	if verb == "snapshot" {
+		c.Flags().Bool("writable", false, "the snapshot may be written")
+	} else {
+		c.Flags().String("container", "", "where the copy goes; that of the source when not given")
+	}
+	return c
+}
+
+func vvolRevert() *cobra.Command {
+	return outputFlag(&cobra.Command{Use: "revert VVOL SNAPSHOT", Short: "Go back to a snapshot", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/revert", map[string]any{"snapshot": args[1]},
+				func(x api.VVol) string { return x.ID })
+		}})
+}
+
+func vvolDiff() *cobra.Command {
+	return outputFlag(&cobra.Command{Use: "diff VVOL [BASE]", Short: "List ranges that differ from BASE, or are allocated", Args: usageArgs(cobra.RangeArgs(1, 2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			path := "/vvols/" + seg(args[0]) + "/ranges"
+			if len(args) == 2 {
+				path += "?base=" + url.QueryEscape(args[1])
+			}
+			return table(c, path, column[api.Range]{"OFFSET", func(x api.Range) any { return x.Offset }},
+				column[api.Range]{"LENGTH", func(x api.Range) any { return x.Length }})
+		}})
+}
+
+// vvolTree prints every volume below the one it came from.
+func vvolTree(c *cobra.Command, _ []string) error {
+	b, err := client().Do(c.Context(), http.MethodGet, apiPath+"/vvols", nil)
+	if err != nil {
+		return err
+	}
+	var all []api.VVol
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b api.VVol) int { return a.Created.Compare(b.Created) })
+	known := map[string]bool{}
+	for _, v := range all {
+		known[v.ID] = true
+	}
+	children := map[string][]api.VVol{}
+	for _, v := range all {
+		if !known[v.Parent] {
+			v.Parent = ""
+		}
+		children[v.Parent] = append(children[v.Parent], v)
+	}
+	printTree(c.OutOrStdout(), children, "", "")
+	return nil
+}
+
+func printTree(w io.Writer, children map[string][]api.VVol, parent, indent string) {
+	for i, v := range children[parent] {
+		branch, next := "├── ", "│   "
+		if i == len(children[parent])-1 {
+			branch, next = "└── ", "    "
+		}
+		if parent == "" {
+			branch, next = "", ""
+		}
+		kind := "volume"
+		if v.SnapshotOf != "" {
+			kind = "snapshot"
+		} else if v.Parent != "" {
+			kind = "clone"
+		}
+		fmt.Fprintf(w, "%s%s%s (%s, %s, %s)\n", indent, branch, cmp.Or(v.Name, v.ID), kind, human(v.SizeBytes), v.ID)
+		printTree(w, children, v.ID, indent+next)
+	}
+}
