@@ -63,6 +63,9 @@ type Task struct {
 	// device may read less than the CDB describes, but reports the CDB's length in
 	// Response.TransferLength.
 	ExpectedIn uint32
+	// ExpectedOut is the number of Data-Out bytes that the initiator announced; a
+	// device may refuse a command whose own length disagrees.
+	ExpectedOut uint32
 
 	// Owner, if not nil, is told when Abort won, so that a transport that still
 	// waits for Data-Out executes the task at once.
@@ -130,7 +133,7 @@ func (t *Task) Reusable() bool {
 // Reusable must have said yes.
 func (t *Task) Reset() {
 	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
-	t.LUN, t.Tag, t.Attribute, t.ExpectedIn = LUN{}, 0, 0, 0
+	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut = LUN{}, 0, 0, 0, 0
 	t.cancellation.reset()
 }
 

@@ -11,6 +11,7 @@ import (
 type nexusState struct {
 	pending    atomic.Bool // attentions is not empty
 	attentions []scsi.ASC  // in order of delivery; guarded by LogicalUnit.mu
+	copies     copyHistory // guarded by LogicalUnit.mu
 }
 
 // nexus returns the state of n. A nexus that is new to the logical unit starts

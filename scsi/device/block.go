@@ -391,7 +391,10 @@ const orWriteTries = 1000
 func compareAndWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Block
 	c.Parse(t.CDB)
-	if int(c.Blocks) > lu.c.Limits.MaxCompareWrite {
+	half := int(c.Blocks) * BlockLength
+	if int(c.Blocks) > lu.c.Limits.MaxCompareWrite || int(t.ExpectedOut) != 2*half {
+		// The transfer announces another number of blocks than the one-byte field can
+		// hold: compared and written would be what nobody meant.
 		return fail(scsi.InvalidFieldInCDB(13))
 	}
 	if c.Blocks == 0 {
@@ -403,7 +406,6 @@ func compareAndWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	if s := lu.writable(); s != nil {
 		return fail(*s)
 	}
-	half := int(c.Blocks) * BlockLength
 	if len(t.DataOut) < 2*half {
 		return fail(scsi.Sense(scsi.AbortedCommand, 0x0c0d))
 	}

@@ -81,7 +81,7 @@ type Limits struct {
 // Named limits of the device server.
 const (
 	maxUnmapDescriptors = 256
-	maxWriteSame        = 64 << 20 // bytes of one WRITE SAME with a pattern
+	maxWriteSame        = 16 << 20 // bytes of one WRITE SAME; ESXi sends 1 MiB, or up to 16 MiB when tuned
 	maxTasks            = 4096     // in one task set; more get TASK SET FULL
 	maxAttentions       = 8        // pending unit attentions of one nexus
 	maxRegistrations    = 1024     // persistent reservation keys

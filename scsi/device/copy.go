@@ -21,8 +21,9 @@ const (
 	maxCopyHistory   = 256
 )
 
-// copyHistory keeps the outcome of copies by list identifier for RECEIVE COPY
-// STATUS; guarded by LogicalUnit.mu.
+// copyHistory keeps the outcome of one nexus's copies by list identifier for
+// RECEIVE COPY STATUS, as long as the nexus lives (SPC-4 6.18); guarded by
+// LogicalUnit.mu.
 type copyHistory struct {
 	done  map[byte]copyOutcome
 	order []byte
@@ -78,20 +79,21 @@ func extendedCopy(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	for _, s := range segments {
 		if r := s.run(t); r.Status != scsi.StatusGood {
 			done.failed = true
-			lu.remember(list, done)
+			lu.remember(t.Nexus, list, done)
 			return r
 		}
 		done.segments++
 		done.bytes += s.blocks * BlockLength
 	}
-	lu.remember(list, done)
+	lu.remember(t.Nexus, list, done)
 	return scsi.Response{TransferLength: uint64(c.Length)}
 }
 
-func (lu *LogicalUnit) remember(list byte, o copyOutcome) {
+func (lu *LogicalUnit) remember(n *scsi.Nexus, list byte, o copyOutcome) {
+	s := lu.nexus(n)
 	lu.mu.Lock()
 	defer lu.mu.Unlock()
-	lu.copies.add(list, o)
+	s.copies.add(list, o)
 }
 
 // parseCopy checks header, CSCD descriptors and segment descriptors.
@@ -142,8 +144,8 @@ func (lu *LogicalUnit) parseCSCD(t *scsi.Task, d []byte, at int) (*LogicalUnit, 
 	switch {
 	case d[0] != typeIdentified:
 		return refuse(scsi.Sense(scsi.IllegalRequest, scsi.UnsupportedTargetDescriptor))
-	case d[1]&0xe0 != 0:
-		return refuse(scsi.InvalidFieldInParameters(at + 1)) // LU ID TYPE, NUL
+	case d[1]&0x20 != 0:
+		return refuse(scsi.Sense(scsi.CopyAborted, scsi.CopyTargetNotReachable)) // NUL: no null device; LU ID TYPE says nothing here
 	case d[1]&0x1f != 0:
 		return refuse(scsi.InvalidFieldInParameters(at + 1)) // direct access block devices only
 	case d[4]&0x0f != codeBinary || d[5]&0x3f != typeNAA || d[7] != 16:
@@ -166,7 +168,7 @@ func (lu *LogicalUnit) parseCSCD(t *scsi.Task, d []byte, at int) (*LogicalUnit, 
 func parseSegment(units []*LogicalUnit, d []byte, at int) (s segment, sense *scsi.SenseData) {
 	source, destination := int(get16(d[4:])), int(get16(d[6:]))
 	if source >= len(units) || destination >= len(units) {
-		bad := scsi.InvalidFieldInParameters(at + 4)
+		bad := scsi.Sense(scsi.CopyAborted, scsi.CopyTargetNotReachable)
 		return s, &bad
 	}
 	s = segment{units[source], units[destination], get64(d[12:]), get64(d[20:]), uint64(get16(d[10:]))}
@@ -179,7 +181,8 @@ func parseSegment(units []*LogicalUnit, d []byte, at int) (s segment, sense *scs
 		lba uint64
 	}{{s.source, s.sourceLBA}, {s.destination, s.destinyLBA}} {
 		if bad := r.lu.inRange(r.lba, s.blocks); bad != nil && s.blocks > 0 {
-			return s, bad
+			over := scsi.Sense(scsi.CopyAborted, scsi.NoAdditionalSense) // errors of a segment abort the copy (SPC-4 6.4.6.5)
+			return s, &over
 		}
 	}
 	return s, nil
@@ -227,8 +230,9 @@ func copyOperatingParameters(_ *LogicalUnit, t *scsi.Task) scsi.Response {
 func copyStatus(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Parameter
 	c.Parse(t.CDB)
+	s := lu.nexus(t.Nexus)
 	lu.mu.Lock()
-	o, known := lu.copies.done[c.Byte2]
+	o, known := s.copies.done[c.Byte2]
 	lu.mu.Unlock()
 	if !known {
 		return fail(scsi.InvalidFieldInCDB(2))

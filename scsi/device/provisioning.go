@@ -77,6 +77,8 @@ func writeSame(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	r := scsi.Response{TransferLength: BlockLength}
 	if noData {
 		r.TransferLength = 0
+	} else if t.ExpectedOut != BlockLength {
+		return fail(scsi.InvalidFieldInCDB(lengthField(c.Op))) // the Data-Out is one block (SBC-3 5.42)
 	} else if len(t.DataOut) < BlockLength {
 		return fail(scsi.Sense(scsi.AbortedCommand, 0x0c0d))
 	}

@@ -27,7 +27,6 @@ type LogicalUnit struct {
 	left         sync.Cond  // a task has left, or waiters have to look again
 	tasks        taskSet
 	reservations reservations
-	copies       copyHistory
 	sanitizeFail bool // a SANITIZE failed (SBC-3 4.11)
 }
 

@@ -94,6 +94,9 @@ func (c *connection) newCommand(req *pdu.SCSICommand, cdb []byte) *command {
 	if cmd.read {
 		cmd.ExpectedIn = req.ExpectedDataLength
 	}
+	if cmd.write {
+		cmd.ExpectedOut = req.ExpectedDataLength
+	}
 	return cmd
 }
 

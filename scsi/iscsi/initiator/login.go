@@ -191,7 +191,7 @@ func (l *login) exchange(keys pdu.Keys, transit bool) (pdu.Keys, error) {
 	}
 	var answer []byte
 	for {
-		l.request.Transit = transit && len(answer) == 0
+		l.request.Transit = transit
 		data, err := l.roundTrip(text)
 		if err != nil {
 			return nil, err
@@ -210,6 +210,11 @@ func (l *login) exchange(keys pdu.Keys, transit bool) (pdu.Keys, error) {
 		return nil, protocol("%w", err)
 	}
 	l.p.TargetKeys = append(l.p.TargetKeys, got...)
+	for _, k := range got {
+		if err := l.p.declared(k); err != nil {
+			return nil, err
+		}
+	}
 	return got, nil
 }
 
@@ -259,26 +264,29 @@ func loginError(s pdu.LoginStatus, data []byte) error {
 	return e
 }
 
-// settle takes one answer of the operational stage.
-func (l *login) settle(k pdu.Pair) error {
-	offer, offered := l.offered.Get(k.Key)
+// declared takes what a target says of itself, which may stand in any answer.
+func (p *Parameters) declared(k pdu.Pair) error {
 	switch k.Key {
 	case "TargetPortalGroupTag":
 		n, err := strconv.ParseUint(k.Value, 0, 16)
 		if err != nil {
 			return protocol("%s=%s", k.Key, k.Value)
 		}
-		l.p.PortalGroup = uint16(n)
-		return nil
+		p.PortalGroup = uint16(n)
 	case "TargetAlias":
-		l.p.TargetAlias = k.Value
-		return nil
-	case "TargetAddress":
-		return nil
-	case "MaxRecvDataSegmentLength": // declared by each side for itself
-		return number(k, maxSegment, &l.p.MaxSendDataSegmentLength)
+		p.TargetAlias = k.Value
+	case "MaxRecvDataSegmentLength": // each side declares its own
+		return number(k, maxSegment, &p.MaxSendDataSegmentLength)
 	}
+	return nil
+}
+
+// settle takes one answer of the operational stage.
+func (l *login) settle(k pdu.Pair) error {
+	offer, offered := l.offered.Get(k.Key)
 	switch {
+	case k.Key == "TargetPortalGroupTag" || k.Key == "TargetAlias" || k.Key == "TargetAddress" || k.Key == "MaxRecvDataSegmentLength":
+		return nil
 	case !offered:
 		l.refuse.Add(k.Key, "NotUnderstood")
 		return nil

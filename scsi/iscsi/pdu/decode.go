@@ -123,3 +123,7 @@ func (r RejectReason) String() string {
 	}
 	return fmt.Sprintf("%02Xh", uint8(r))
 }
+
+// Read reads the sequence numbers of a target's PDU, which all have them at the
+// same place.
+func (w *Window) Read(h Header) { w.parse(h) }

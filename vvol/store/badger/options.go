@@ -31,7 +31,7 @@ const (
 	blockShift    = 12
 	recordBlocks  = 64
 	maxTransfer   = 4 << 20
-	maxUnmap      = 4 << 30
+	maxUnmap      = 512 << 20
 	maxSize       = 64 << 40
 	maxDepth      = 64
 	maxSnapshot   = 256
