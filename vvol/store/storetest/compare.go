@@ -24,8 +24,8 @@ func compare(got, want []byte, off uint64) error {
 }
 
 // listRanges lists the ranges of an object and checks what holds for all of them:
-// an error comes last, they are in order and maximal, and they lie between from and
-// the size.
+// an error comes last, they are in order and maximal, and they lie between from
+// and the size.
 func listRanges(ctx context.Context, o store.Object, kind store.RangeKind, base store.ID, from uint64) (all []store.Range, err error) {
 	size := o.Size()
 	for r, failure := range o.Ranges(ctx, kind, base, from) {

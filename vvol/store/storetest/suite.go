@@ -15,7 +15,7 @@ type DurableOpener func(t *testing.T, dir string) store.Engine
 // sentence is one subtest: a statement of the contract and what shows it.
 type sentence struct {
 	says string
-	show func(*bench)
+	show func(*fixture)
 }
 
 // chapter is a group of sentences that share one engine.
@@ -47,7 +47,7 @@ func runChapter(t *testing.T, open Opener, c chapter) {
 	e := open(t)
 	t.Cleanup(func() { closeEngine(t, e) })
 	for _, s := range c.sentences {
-		t.Run(s.says, func(t *testing.T) { s.show(newBench(t, e)) })
+		t.Run(s.says, func(t *testing.T) { s.show(newFixture(t, e)) })
 	}
 }
 
@@ -57,7 +57,7 @@ func runEach(t *testing.T, open Opener, all []sentence) {
 		t.Run(s.says, func(t *testing.T) {
 			e := open(t)
 			t.Cleanup(func() { closeEngine(t, e) })
-			s.show(newBench(t, e))
+			s.show(newFixture(t, e))
 		})
 	}
 }
