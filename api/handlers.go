@@ -9,7 +9,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"vvsim/vvol"
-	"vvsim/vvol/store"
 )
 
 // handlers serve the operations of the OpenAPI document.
@@ -361,16 +360,16 @@ func (h *handlers) ranges(ctx context.Context, in *rangesQuery) (*out[[]Range], 
 	if err != nil {
 		return nil, problem(err)
 	}
-	kind, base := store.Allocated, (*vvol.ID)(nil)
+	kind, base := vvol.Allocated, (*vvol.ID)(nil)
 	if in.Kind == "unshared" {
-		kind = store.Unshared
+		kind = vvol.Unshared
 	}
 	if in.Base != "" {
 		b, err := h.o.Service.Find(in.Base)
 		if err != nil {
 			return nil, problem(err)
 		}
-		kind, base = store.Different, &b.ID
+		kind, base = vvol.Different, &b.ID
 	}
 	all := []Range{}
 	for r, err := range h.o.Service.Ranges(ctx, v.ID, kind, base, 0) {

@@ -26,8 +26,10 @@ type Options struct {
 	Health   []Check // each probed by /healthz with ProbeTimeout
 	Ready    func() error
 	Gatherer prometheus.Gatherer
-	Token    string // "" for none
-	Version  string
+	// LUN is the wire form of a subsidiary LUN below the protocol endpoint at pe.
+	LUN     func(pe uint16, secondary uint64) [8]byte
+	Token   string // "" for none
+	Version string
 }
 
 // SessionSource lists and drops iSCSI sessions.

@@ -1,10 +1,10 @@
 package api
 
 import (
+	"encoding/hex"
 	"fmt"
 	"time"
 
-	"vvsim/scsi"
 	"vvsim/vvol"
 )
 
@@ -93,6 +93,12 @@ type Session struct {
 	BytesOut       uint64    `json:"bytesOut" doc:"from the initiator"`
 }
 
+// Event and Task are shown as the domain has them.
+type (
+	Event = vvol.Event
+	Task  = vvol.Task
+)
+
 // Range is a byte range of a volume.
 type Range struct {
 	Offset uint64 `json:"offset"`
@@ -111,8 +117,8 @@ func (h *handlers) binding(b vvol.Binding) Binding {
 			out.PELUN = e.LUN
 		}
 	}
-	l := scsi.SubsidiaryLUN(scsi.SimpleLUN(out.PELUN), b.Secondary)
-	out.SecondaryID, out.LUN = fmt.Sprintf("0x%x", l[2:]), l.String()
+	l := h.o.LUN(out.PELUN, b.Secondary)
+	out.SecondaryID, out.LUN = fmt.Sprintf("0x%x", l[2:]), hex.EncodeToString(l[:])
 	if names := h.o.Service.BindingInitiators(b); len(names) > 0 {
 		out.Initiator = names[0]
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vvsim/api"
+	"vvsim/scsi"
 	"vvsim/scsi/iscsi"
 	"vvsim/vvol"
 )
 
 // newAPI builds the control API over the parts.
 func (a *Array) newAPI(g prometheus.Gatherer) (http.Handler, error) {
-	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, Gatherer: g,
+	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, LUN: wireLUN, Gatherer: g,
 		Token: a.c.API.Token, Version: a.version, Ready: a.readiness,
 		Health: []api.Check{{Name: "engine", Probe: func(ctx context.Context) error {
 			_, err := a.engine.Volumes(ctx)
@@ -56,6 +57,10 @@ func (s sessions) Sessions() []api.Session {
 
 func (s sessions) Drop(id uint64) bool { return s.s.Drop(id) }
 
+func wireLUN(endpoint uint16, secondary uint64) [8]byte {
+	return scsi.SubsidiaryLUN(scsi.SimpleLUN(endpoint), secondary)
+}
+
 // knobSource shows the settings under esxi: to the API.
 type knobSource struct {
 	a  *Array
@@ -63,15 +68,10 @@ type knobSource struct {
 }
 
 func (k *knobSource) Get() map[string]any {
-	m := map[string]any{}
-	b, err := json.Marshal(k.a.esxi.Load())
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
-	if err != nil {
-		panic(err) // a struct of strings and bools always encodes
-	}
-	return m
+	e := k.a.esxi.Load()
+	return map[string]any{"pe_capacity": e.EndpointCapacity, "pe_media": e.EndpointMedia, "unbound_sense": e.UnboundSense,
+		"bind_attention": e.BindAttention, "reset_subsidiaries": e.ResetSubsidiaries, "conglomerate_reports": e.ConglomerateReports,
+		"explicit_alua": e.ExplicitALUA, "login_unavailable": e.LoginUnavailable}
 }
 
 func (k *knobSource) Set(patch map[string]any) error {

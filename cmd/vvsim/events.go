@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vvsim/vvol"
+	"vvsim/api"
 )
 
 func newEvents() *cobra.Command {
@@ -19,11 +19,11 @@ func newEvents() *cobra.Command {
 			if follow, err := c.Flags().GetBool("follow"); err == nil && follow {
 				return followEvents(c)
 			}
-			return table(c, "/events", column[vvol.Event]{"SERIAL", func(e vvol.Event) any { return e.Serial }},
-				column[vvol.Event]{"TIME", func(e vvol.Event) any { return e.Time.Format(time.RFC3339) }},
-				column[vvol.Event]{"KIND", func(e vvol.Event) any { return e.Kind }},
-				column[vvol.Event]{"OBJECT", func(e vvol.Event) any { return e.Object }},
-				column[vvol.Event]{"MESSAGE", func(e vvol.Event) any { return e.Message }})
+			return table(c, "/events", column[api.Event]{"SERIAL", func(e api.Event) any { return e.Serial }},
+				column[api.Event]{"TIME", func(e api.Event) any { return e.Time.Format(time.RFC3339) }},
+				column[api.Event]{"KIND", func(e api.Event) any { return e.Kind }},
+				column[api.Event]{"OBJECT", func(e api.Event) any { return e.Object }},
+				column[api.Event]{"MESSAGE", func(e api.Event) any { return e.Message }})
 		}})
 	c.Flags().Bool("follow", false, "print events as they happen")
 	return c
@@ -45,7 +45,7 @@ func followEvents(c *cobra.Command) error {
 			fmt.Fprintln(c.OutOrStdout(), data)
 			continue
 		}
-		var e vvol.Event
+		var e api.Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return err
 		}

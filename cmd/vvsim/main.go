@@ -1,5 +1,3 @@
-// Command vvsim is a software storage array for labs and CI, and the command line
-// that talks to one.
 package main
 
 import (

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
@@ -25,12 +24,24 @@ import (
 const shutdownTimeout = time.Minute
 
 // serveFlags maps flags to configuration keys.
-var serveFlags = []struct{ flag, key, usage string }{
+var serveFlags = []serveFlag{
 	{"data", "data", "directory of the engine, or :memory: which keeps nothing (default vvsim-data)"},
 	{"vasa", "vasa.addr", "address of the VASA provider; this version has none and opens nothing (default 127.0.0.1:8443)"},
 	{"api", "api.addr", "address of the control API (default 127.0.0.1:8474)"},
 	{"log-level", "log.level", "debug, info, warn or error (default info)"},
 	{"log-format", "log.format", "console, json or auto (default auto)"},
+	{"env-file", "env_file", "file to write with export lines when ready"},
+}
+
+// serveFlag is a flag of serve, the key it sets, and its help.
+type serveFlag struct{ flag, key, usage string }
+
+// short is the one-letter form, where there is one.
+func (f serveFlag) short() string {
+	if f.flag == "env-file" {
+		return "E"
+	}
+	return ""
 }
 
 func newServe() *cobra.Command {
@@ -39,13 +50,12 @@ func newServe() *cobra.Command {
 		Long: "Start an array. Every flag is also a key of the YAML file given by --config and an environment variable\n" +
 			"(VVSIM_DATA, VVSIM_ISCSI, VVSIM_API, …); a flag beats the variable, which beats the file."}
 	for _, f := range serveFlags {
-		c.Flags().String(f.flag, "", f.usage)
+		c.Flags().StringP(f.flag, f.short(), "", f.usage)
 	}
 	c.Flags().StringVar(&config, "config", os.Getenv("VVSIM_CONFIG"), "YAML file")
 	c.Flags().StringArray("iscsi", nil, "iSCSI portal, repeatable; portal i is target portal group i (default 127.0.0.1:3260)")
-	c.Flags().StringP("env-file", "E", "", "file to write with export lines when ready")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := array.LoadConfig(config, os.Environ(), givenFlags(c.Flags()))
+		cfg, err := array.LoadConfig(config, os.Environ(), givenFlags(c))
 		if err != nil {
 			return err
 		}
@@ -55,22 +65,16 @@ func newServe() *cobra.Command {
 }
 
 // givenFlags are the flags that stand on the command line, by configuration key.
-func givenFlags(flags *pflag.FlagSet) map[string]string {
+func givenFlags(c *cobra.Command) map[string]string {
 	given := map[string]string{}
-	flags.Visit(func(f *pflag.Flag) {
-		switch f.Name {
-		case "config":
-		case "iscsi":
-			given["iscsi.portals"] = strings.Join(f.Value.(pflag.SliceValue).GetSlice(), ",")
-		case "env-file":
-			given["env_file"] = f.Value.String()
+	for _, s := range serveFlags {
+		if c.Flags().Changed(s.flag) {
+			given[s.key] = c.Flag(s.flag).Value.String()
 		}
-		for _, s := range serveFlags {
-			if s.flag == f.Name {
-				given[s.key] = f.Value.String()
-			}
-		}
-	})
+	}
+	if portals, err := c.Flags().GetStringArray("iscsi"); err == nil && c.Flags().Changed("iscsi") {
+		given["iscsi.portals"] = strings.Join(portals, ",")
+	}
 	return given
 }
 

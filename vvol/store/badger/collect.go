@@ -232,6 +232,10 @@ func readEntry(tx *bdb.Txn, id uint64, t *entry) error {
 // finishMerge takes over the zeros of the layer that the child does not override,
 // hands the child the layer's parent, and drops the layer. Committer only.
 func (e *Engine) finishMerge(l, child *layer) error {
+	if len(l.records) > 0 {
+		// Records came while it was merged; they are retagged in the next round.
+		return fmt.Errorf("layer %d has %d records left", l.id, len(l.records))
+	}
 	var spans []span
 	if l.parent != nil {
 		for _, s := range l.zeroSpans() {
@@ -270,9 +274,6 @@ func (e *Engine) finishMerge(l, child *layer) error {
 	}
 	e.maps.Lock()
 	defer e.maps.Unlock()
-	for _, r := range l.records { // records that came while it was merged: none may, they would be lost
-		panic(fmt.Sprintf("badger: layer %d was merged with record %d left", l.id, r.id))
-	}
 	e.pools[l.pool] -= l.mapped * blockSize
 	child.parent = l.parent // l.parent keeps its number of children
 	if len(spans) > 0 {
