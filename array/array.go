@@ -72,8 +72,8 @@ func (r *reservationsOf) SaveReservationState(ctx context.Context, id vvol.ID, s
 
 // Open opens the engine and loads the catalog; no door is open yet. version is
 // told by the API.
-func Open(ctx context.Context, c Config, version string, log *zap.Logger) (a *Array, err error) {
-	a = &Array{c: c, log: log, version: version, began: time.Now()}
+func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Array, err error) {
+	a := &Array{c: c, log: log, version: version, began: time.Now()}
 	a.esxi.Store(&c.ESXi)
 	defer func() {
 		if err != nil {
@@ -106,7 +106,10 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (a *Ar
 	if err = a.service.EnsureDefaults(ctx); err != nil {
 		return nil, err
 	}
-	return a, a.service.Start(ctx)
+	if err = a.service.Start(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // arrayNumber is the part of the array's id that designators carry: 36 bits.
@@ -125,8 +128,12 @@ func openEngine(ctx context.Context, c Config, log *zap.Logger) (store.Engine, e
 	if c.Data == InMemory {
 		return mem.New(), nil
 	}
-	return badger.Open(ctx, badger.Options{Dir: c.Data, Sync: c.Store.Durability == "sync", JournalBytes: int64(c.Store.JournalMiB) << 20,
+	e, err := badger.Open(ctx, badger.Options{Dir: c.Data, Sync: c.Store.Durability == "sync", JournalBytes: int64(c.Store.JournalMiB) << 20,
 		Warn: func(message string) { log.Warn("engine", zap.String("message", message)) }})
+	if err != nil {
+		return nil, err // not e: a nil *Engine is no nil store.Engine
+	}
+	return e, nil
 }
 
 func (a *Array) targetOptions(number uint64, r pe.Reservations) pe.Options {

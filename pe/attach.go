@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"vvsim/scsi"
-	"vvsim/scsi/device"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
@@ -210,9 +209,8 @@ func (t *Target) Unmap(ctx context.Context, m vvol.LUNMapping) error {
 }
 
 // announceDisks raises REPORTED LUNS DATA HAS CHANGED on the ordinary logical
-// units beside the changed one and on LUN 0 (SPC-4 6.33; scsi.md 2.7).
+// units beside the changed one (SPC-4 6.33; scsi.md 2.7).
 func (t *Target) announceDisks(changed *route) {
-	t.zero.(*device.LogicalUnit).Attention(scsi.ReportedLUNsDataChanged, nil)
 	for _, r := range t.disks.all {
 		if r.unit != changed.unit {
 			r.unit.lu.Attention(scsi.ReportedLUNsDataChanged, nil)

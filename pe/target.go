@@ -179,9 +179,6 @@ func (t *Target) Manage(ctx context.Context, m scsi.TaskManagement) scsi.Managem
 	}
 	r := t.find(h, m.LUN)
 	if r == nil {
-		if t.fallback(m.LUN) == t.absent {
-			return scsi.LUNDoesNotExist
-		}
 		return t.fallback(m.LUN).Manage(ctx, m)
 	}
 	response := r.Manage(ctx, m)
@@ -221,7 +218,7 @@ func (t *Target) everyUnit() []scsi.LogicalUnit {
 
 // fixed lists the units that every nexus sees, flat aliases left out.
 func (t *Target) fixed() []scsi.LogicalUnit {
-	all := []scsi.LogicalUnit{t.zero, t.wellKnown}
+	all := []scsi.LogicalUnit{t.wellKnown}
 	for _, e := range t.endpoints {
 		all = append(all, e.lu)
 	}
@@ -273,7 +270,6 @@ func (t *Target) NexusLost(n *scsi.Nexus) {
 	for _, u := range t.reachable(h) {
 		u.NexusLost(n)
 	}
-	t.absent.NexusLost(n)
 	t.mu.Lock()
 	t.release(h)
 	t.mu.Unlock()

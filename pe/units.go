@@ -19,12 +19,11 @@ func (t *Target) newStaticUnits() (err error) {
 	t.absent = device.Absent{LUNs: t.reportLUNs, Sense: func() scsi.SenseData {
 		return scsi.Sense(scsi.IllegalRequest, t.o.Knobs().UnboundSense)
 	}}
-	for _, lu := range []*scsi.LogicalUnit{&t.zero, &t.wellKnown} {
-		if *lu, err = device.New(t.config(device.Controller, device.Identity{})); err != nil {
-			return err
-		}
-	}
-	return nil
+	// LUN 0 answers REPORT LUNS while nothing is mapped there; ESXi refuses qualifier
+	// 001b, so that it is as absent as any other (scsi.md 1.5).
+	t.zero = device.Absent{LUNs: t.reportLUNs, Sense: scsi.UnsupportedLUN}
+	t.wellKnown, err = device.New(t.config(device.WellKnown, device.Identity{}))
+	return err
 }
 
 // config is what all units share.

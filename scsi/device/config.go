@@ -46,16 +46,15 @@ const (
 	Volume Kind = 1 << iota
 	// Administrative is the protocol endpoint of a conglomerate (scsi.md 1.7).
 	Administrative
-	// Controller answers at LUN 0 while no logical unit is there, and as the REPORT
-	// LUNS well-known logical unit (SPC-4 6.33; scsi.md 1.5).
-	Controller
+	// WellKnown is the REPORT LUNS well-known logical unit (SPC-4 6.33; scsi.md 1.5).
+	WellKnown
 )
 
-const everyKind = Volume | Administrative | Controller
+const everyKind = Volume | Administrative | WellKnown
 
 // Identity is what INQUIRY tells.
 type Identity struct {
-	NAA        [16]byte // designator of the logical unit, first nibble 6; zero for a Controller
+	NAA        [16]byte // designator of the logical unit, first nibble 6; zero for a WellKnown
 	Serial     string   // at most 64 ASCII characters
 	TargetName string   // iSCSI name, without ",t,0x"
 }

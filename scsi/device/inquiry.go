@@ -8,18 +8,18 @@ import (
 
 // Bits and values of standard INQUIRY data (SPC-4 6.6.2, scsi.md 3.2).
 const (
-	absentDevice     = 0x7f // PQ 011b, PDT 1Fh: no device here, and none can be
-	conglomerate     = 0x40 // LU_CONG
-	versionSPC4      = 0x06
-	hiSup            = 0x10
-	responseFormat   = 0x02
-	thirdPartyCopy   = 0x08
-	multiPort        = 0x10
-	commandQueuing   = 0x02
-	inquiryLength    = 96
-	implicitALUA     = 0x10
-	explicitALUA     = 0x20
-	deviceController = 0x0c // PDT of a Controller
+	absentDevice    = 0x7f // PQ 011b, PDT 1Fh: no device here, and none can be
+	conglomerate    = 0x40 // LU_CONG
+	versionSPC4     = 0x06
+	hiSup           = 0x10
+	responseFormat  = 0x02
+	thirdPartyCopy  = 0x08
+	multiPort       = 0x10
+	commandQueuing  = 0x02
+	inquiryLength   = 96
+	implicitALUA    = 0x10
+	explicitALUA    = 0x20
+	wellKnownDevice = 0x1e // PDT of a well-known logical unit
 )
 
 // inquiry is SPC-4 6.6.
@@ -40,11 +40,10 @@ func inquiry(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	return parameterData(t, lu.standardInquiry(t), allocation)
 }
 
-// peripheral is byte 0 of INQUIRY data. ESXi refuses qualifier 001b, so that the
-// Controller at an empty LUN 0 says that nothing is there (scsi.md 1.5).
+// peripheral is byte 0 of INQUIRY data.
 func (lu *LogicalUnit) peripheral() byte {
-	if lu.c.Kind == Controller {
-		return absentDevice
+	if lu.c.Kind == WellKnown {
+		return wellKnownDevice
 	}
 	return 0
 }
@@ -92,7 +91,7 @@ func (lu *LogicalUnit) inConglomerate(l scsi.LUN) bool {
 var vpdPages = map[Kind][]byte{
 	Volume:         {0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2},
 	Administrative: {0x00, 0x80, 0x83, 0x86, 0x87, 0x88},
-	Controller:     {0x00},
+	WellKnown:      {0x00},
 }
 
 // vpd returns a page, its first four bytes but for the page code still to be

@@ -10,9 +10,6 @@ import (
 
 // testUnitReady is SPC-4 6.47.
 func testUnitReady(lu *LogicalUnit, _ *scsi.Task) scsi.Response {
-	if lu.c.Kind == Controller {
-		return fail(scsi.UnsupportedLUN())
-	}
 	if lu.sanitizeFailed() {
 		return fail(scsi.Sense(scsi.MediumError, sanitizeFailedASC))
 	}
@@ -25,8 +22,6 @@ func requestSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var s scsi.SenseData
 	if code, ok := lu.takeAttention(lu.nexus(t.Nexus)); ok {
 		s = scsi.Attention(code)
-	} else if lu.c.Kind == Controller {
-		s = scsi.UnsupportedLUN()
 	}
 	return senseParameters(t, s)
 }

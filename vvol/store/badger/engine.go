@@ -55,12 +55,12 @@ type counters struct {
 // Open opens or creates the engine in o.Dir, which belongs to it alone until
 // Close. A directory that another process uses, or that is damaged, is an error
 // which names it.
-func Open(ctx context.Context, o Options) (e *Engine, err error) {
+func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	o.ensureDefaults()
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e = &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), volumes: map[store.ID]*volume{},
+	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), volumes: map[store.ID]*volume{},
 		layers: map[uint64]*layer{}, records: map[uint64]*record{}, pools: map[store.Pool]uint64{}, limits: map[store.Pool]uint64{}}
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
