@@ -55,6 +55,7 @@ func (a *array) Prepare(t *scsi.Task) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.tasks[t] = true
+	a.changed.Broadcast()
 	var b cdb.Block
 	switch scsi.OpCode(t.CDB[0]) {
 	case scsi.OpWrite16:

@@ -286,7 +286,9 @@ func instants() []sentence {
 				ended := [2]error{}
 				var all sync.WaitGroup
 				all.Go(func() { ended[0] = repeat(started, func() error { return o.ReadAt(f.ctx, p, 0) }) })
-				all.Go(func() { ended[1] = repeat(started, func() error { return o.WriteAt(f.ctx, q, 0, store.WriteOptions{}) }) })
+				all.Go(func() {
+					ended[1] = repeat(started, func() error { return o.WriteAt(f.ctx, q, 0, store.WriteOptions{}) })
+				})
 				<-started
 				<-started
 				err = o.Close()
