@@ -252,6 +252,19 @@ func (lu *LogicalUnit) offers(c *command) bool {
 	return true
 }
 
+// offersAction tells whether some service action of an operation code is served.
+func (lu *LogicalUnit) offersAction(op byte) bool {
+	if lu.table[op] == nil {
+		return false
+	}
+	for _, c := range lu.table[op].actions {
+		if lu.offers(c) {
+			return true
+		}
+	}
+	return false
+}
+
 func (lu *LogicalUnit) allCommands(timeouts bool) []byte {
 	p := make([]byte, 4)
 	for _, c := range lu.supported() {

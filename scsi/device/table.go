@@ -80,19 +80,6 @@ func (t *table) lookUp(b []byte) *command {
 	return o.actions[b[1]&0x1f]
 }
 
-// anyAction tells whether a kind has some service action of an operation code.
-func (t *table) anyAction(op byte, k Kind) bool {
-	if t[op] == nil {
-		return false
-	}
-	for _, c := range t[op].actions {
-		if c.kinds&k != 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // checkUsage refuses bits that the row does not allow, pointing at the highest
 // one of the first byte that has any (SPC-4 4.5.2.4.2).
 func (c *command) checkUsage(b []byte) *scsi.SenseData {

@@ -91,7 +91,7 @@ func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
 			return scsi.CheckCondition(scsi.Attention(code))
 		}
 	}
-	if cmd == nil || cmd.kinds&lu.c.Kind == 0 {
+	if cmd == nil || !lu.offers(cmd) {
 		return lu.unsupported(t)
 	}
 	if lu.guarded.Load() && lu.conflicts(t.Nexus, cmd, t.CDB) {
@@ -110,7 +110,7 @@ func (lu *LogicalUnit) unsupported(t *scsi.Task) scsi.Response {
 			return r
 		}
 	}
-	if lu.table.anyAction(t.CDB[0], lu.c.Kind) {
+	if lu.offersAction(t.CDB[0]) {
 		return scsi.CheckCondition(scsi.InvalidFieldInCDB(1)) // SPC-4 4.2.5.4: unknown service action
 	}
 	return scsi.CheckCondition(scsi.InvalidOpCode())
