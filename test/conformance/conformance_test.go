@@ -1,0 +1,216 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	update = flag.Bool("update", false, "write what happened to expectations.txt, keeping reasons")
+	only   = flag.String("only", "", "regular expression of test names")
+)
+
+const (
+	expectationFile = "expectations.txt"
+	testLimit       = 20 * time.Second // for one test
+	startLimit      = 30 * time.Second // for the array to be ready
+)
+
+// expectation is one line: outcome, test, reason.
+type expectation struct{ outcome, name, reason string }
+
+// TestConformance needs the built program (VVSIM_BIN) and iscsi-test-cu, Debian's
+// libiscsi-bin; `make conformance` sees to both.
+func TestConformance(t *testing.T) {
+	tool, err := exec.LookPath("iscsi-test-cu")
+	if err != nil || os.Getenv("VVSIM_BIN") == "" {
+		t.Skip("needs iscsi-test-cu (Debian: libiscsi-bin) and the program at VVSIM_BIN: run make conformance")
+	}
+	expected := readExpectations(t)
+	urls := startArray(t)
+	var got []expectation
+	count := map[string]int{}
+	unexpected := 0
+	for _, name := range listTests(t, tool) {
+		e := runTest(t, tool, name, urls)
+		count[e.outcome]++
+		want, known := expected[name]
+		if !known {
+			want.outcome = "pass"
+		}
+		mark := ""
+		if e.outcome != want.outcome {
+			mark = "  UNEXPECTED, should " + want.outcome
+			unexpected++
+		}
+		fmt.Printf("%s %s %s%s\n", strings.ToUpper(e.outcome), name, e.reason, mark)
+		if known && want.reason != "" {
+			e.reason = want.reason
+		}
+		got = append(got, e)
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", count["pass"], count["fail"], count["skip"])
+	if *update {
+		writeExpectations(t, got)
+		return
+	}
+	require.Zero(t, unexpected, "outcomes that differ from %s", expectationFile)
+}
+
+func readExpectations(t *testing.T) map[string]expectation {
+	b, err := os.ReadFile(expectationFile)
+	require.NoError(t, err)
+	all := map[string]expectation{}
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		f := strings.SplitN(line, " ", 3)
+		require.Len(t, f, 3, "%s: %q: want outcome, test and reason", expectationFile, line)
+		all[f[1]] = expectation{f[0], f[1], f[2]}
+	}
+	return all
+}
+
+func writeExpectations(t *testing.T, all []expectation) {
+	var b strings.Builder
+	b.WriteString("# Tests of libiscsi's suite that do not pass: outcome, name, reason. Every other one has to pass.\n")
+	for _, e := range all {
+		if e.outcome != "pass" {
+			fmt.Fprintf(&b, "%s %s %s\n", e.outcome, e.name, e.reason)
+		}
+	}
+	require.NoError(t, os.WriteFile(expectationFile, []byte(b.String()), 0o644))
+}
+
+// startArray runs the program with two portals and a volume at LUN 0, and returns
+// the two paths to it.
+func startArray(t *testing.T) []string {
+	dir := t.TempDir()
+	env := filepath.Join(dir, "env")
+	cmd := exec.Command(os.Getenv("VVSIM_BIN"), "serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0",
+		"--iscsi", "127.0.0.1:0", "--vasa", "127.0.0.1:0", "--api", "127.0.0.1:0", "-E", env, "--log-level", "error")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, cmd.Wait(), "the array ended badly")
+	})
+	watchdog := time.AfterFunc(startLimit, func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	require.True(t, lines.Scan(), "the array did not start")
+	watchdog.Stop()
+	require.Contains(t, lines.Text(), "vvsim ready")
+	vars := map[string]string{}
+	b, err := os.ReadFile(env)
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		k, v, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		vars[k] = v
+	}
+	volume := post(t, vars["VVSIM_API"]+"/api/v1/vvols", map[string]any{"container": "default", "sizeBytes": 1 << 30, "name": "conformance"})
+	post(t, vars["VVSIM_API"]+"/api/v1/luns", map[string]any{"vvol": volume["id"], "lun": 0})
+	var urls []string
+	for _, portal := range strings.Split(vars["VVSIM_ISCSI"], ",") {
+		urls = append(urls, "iscsi://"+portal+"/"+vars["VVSIM_IQN"]+"/0")
+	}
+	return urls
+}
+
+func post(t *testing.T, url string, body any) (v map[string]any) {
+	b, err := json.Marshal(body)
+	require.NoError(t, err)
+	resp, err := http.Post(url, "application/json", bytes.NewReader(b))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Less(t, resp.StatusCode, 300, "%s", answer)
+	require.NoError(t, json.Unmarshal(answer, &v))
+	return v
+}
+
+// listTests asks the tool; a test has three parts, of the family ALL.
+func listTests(t *testing.T, tool string) (all []string) {
+	out, err := exec.Command(tool, "--list").Output()
+	require.NoError(t, err)
+	filter := regexp.MustCompile(*only)
+	for line := range strings.Lines(string(out)) {
+		name := strings.TrimSpace(line)
+		if strings.HasPrefix(name, "ALL.") && strings.Count(name, ".") == 2 && filter.MatchString(name) {
+			all = append(all, name)
+		}
+	}
+	require.NotEmpty(t, all)
+	return slices.Compact(all)
+}
+
+var summary = regexp.MustCompile(`(?m)^\s*(tests|asserts)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)`)
+
+// runTest runs one test with a limit of its own and reads CUnit's closing table.
+func runTest(t *testing.T, tool, name string, urls []string) expectation {
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, tool, append([]string{"--dataloss", "--fail", "--verbose", "--Verbose-scsi", "--test=" + name}, urls...)...).CombinedOutput()
+	var exit *exec.ExitError
+	if ctx.Err() != nil {
+		return expectation{"fail", name, "timeout"}
+	}
+	if errors.As(err, &exit) && exit.ExitCode() < 0 {
+		return expectation{"fail", name, "the tool died: " + exit.String()}
+	}
+	failed, asserts := "", ""
+	for _, m := range summary.FindAllStringSubmatch(string(out), -1) {
+		if m[1] == "tests" {
+			failed = m[5]
+		} else {
+			asserts = m[2]
+		}
+	}
+	body := string(out)
+	if i := strings.Index(body, "\nSuite:"); i >= 0 {
+		body = body[i:]
+	}
+	switch {
+	case failed == "":
+		return expectation{"fail", name, "no result"}
+	case failed != "0":
+		return expectation{"fail", name, marked(body, "[FAILED]")}
+	case strings.Contains(body, "[SKIPPED]"):
+		return expectation{"skip", name, marked(body, "[SKIPPED]")}
+	case asserts == "0":
+		return expectation{"skip", name, "checks nothing here"}
+	}
+	return expectation{"pass", name, ""}
+}
+
+// marked is the first line of output with a mark.
+func marked(body, mark string) string {
+	for line := range strings.Lines(body) {
+		if strings.Contains(line, mark) {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return "an assertion failed"
+}
