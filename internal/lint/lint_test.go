@@ -97,6 +97,7 @@ func TestRulesSeeOffenders(t *testing.T) {
 		{"doc.go", "documented", "vvol/doc.go", "// Package vvol is.\npackage vvol\n", ""},
 		{"format", "formatted", "vvol/a.go", "package vvol\nvar  x int\n", "gofmt"},
 		{"long function", "sized", "vvol/a.go", "package vvol\n\nfunc f() {\n" + strings.Repeat("\n", maxFunctionLines) + "}\n", "f has"},
+		{"long function of a suite", "sized", "vvol/store/storetest/a.go", "package storetest\n\nfunc f() {\n" + strings.Repeat("\n", maxFunctionLines) + "}\n", ""},
 		{"long file", "sized", "vvol/a_test.go", "package vvol\n" + strings.Repeat("\n", maxFileLines), "longer"},
 		{"large package", "sized", "vvol/a_test.go", "package vvol\n", ""},
 		{"print", "calls", "vvol/a.go", "package vvol\n\nfunc f() { fmt.Println() }\n", "fmt.Println in a library"},
