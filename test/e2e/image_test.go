@@ -1,8 +1,9 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
+	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,117 +13,159 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vvsim/test/process"
 )
 
-const imageSize = "256M"
+const (
+	volumeSize = "256MiB"
+	busySize   = "1GiB"
+	busyBytes  = 8 << 20 // written to the busy volume before the array is killed
+	busyLimit  = time.Minute
+)
 
-// program is the array as a process.
-type program struct {
-	t    *testing.T
-	dir  string
-	cmd  *exec.Cmd
-	vars []string // of the env file
-}
-
-func (p *program) start() {
-	env := filepath.Join(p.dir, "env")
-	p.cmd = exec.Command(os.Getenv("VVSIM_BIN"), "serve", "--data", filepath.Join(p.dir, "data"), "--iscsi", "127.0.0.1:0",
-		"--api", "127.0.0.1:0", "-E", env, "--log-level", "error")
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
-	require.NoError(p.t, err)
-	require.NoError(p.t, p.cmd.Start())
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
-	lines := bufio.NewScanner(out)
-	require.True(p.t, lines.Scan(), "the array did not start")
-	watchdog.Stop()
-	b, err := os.ReadFile(env)
-	require.NoError(p.t, err)
-	p.vars = nil
-	for line := range strings.Lines(string(b)) {
-		p.vars = append(p.vars, strings.TrimPrefix(strings.TrimSpace(line), "export "))
-	}
-}
-
-// end sends a signal and waits.
-func (p *program) end(s os.Signal) error {
-	require.NoError(p.t, p.cmd.Process.Signal(s))
-	return p.cmd.Wait()
-}
-
-func (p *program) variable(name string) string {
-	for _, kv := range p.vars {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok {
-			return v
-		}
-	}
-	p.t.Fatalf("the env file has no %s", name)
-	return ""
-}
-
-// run executes a command line of the program and returns what it printed.
-func (p *program) run(args ...string) string {
-	cmd := exec.Command(os.Getenv("VVSIM_BIN"), args...)
-	cmd.Env = append(os.Environ(), p.vars...)
-	out, err := cmd.CombinedOutput()
-	require.NoError(p.t, err, "vvsim %v: %s", args, out)
-	return strings.TrimSpace(string(out))
-}
-
-func command(t *testing.T, name string, args ...string) {
-	out, err := exec.Command(name, args...).CombinedOutput()
-	require.NoError(t, err, "%s %v: %s", name, args, out)
+// image is the file system under test, and what is in it.
+type image struct {
+	path  string
+	bytes []byte
+	files map[string][]byte
 }
 
 // TestImage copies an ext4 image onto a flat alias and back with qemu-img, reads
-// it through the volume's subsidiary LUN, a snapshot and a clone of that, and all
-// of it again after kill -9.
+// it through the volume's subsidiary LUN, through those of a snapshot and of a
+// clone of that, and all of it again after kill -9 under writes.
 func TestImage(t *testing.T) {
-	for _, tool := range []string{"qemu-img", "mke2fs"} {
-		if _, err := exec.LookPath(tool); err != nil || os.Getenv("VVSIM_BIN") == "" {
-			t.Skip("needs qemu-img with its iSCSI driver, mke2fs, and the program at VVSIM_BIN: run make e2e")
+	for _, tool := range []string{"qemu-img", "mke2fs", "e2fsck", "debugfs"} {
+		if _, err := exec.LookPath(tool); err != nil || process.Program() == "" {
+			t.Skip("needs qemu-img with its iSCSI driver, e2fsprogs, and the program at VVSIM_BIN: run make e2e")
 		}
 	}
 	dir := t.TempDir()
-	image := filepath.Join(dir, "image")
-	files := filepath.Join(dir, "files")
-	require.NoError(t, os.MkdirAll(files, 0o700))
-	program1, err := os.ReadFile(os.Getenv("VVSIM_BIN"))
-	require.NoError(t, err)
-	for _, name := range []string{"one", "two", "three"} {
-		require.NoError(t, os.WriteFile(filepath.Join(files, name), program1, 0o600))
-	}
-	command(t, "mke2fs", "-q", "-t", "ext4", "-d", files, image, imageSize)
-	want, err := os.ReadFile(image)
-	require.NoError(t, err)
+	im := makeImage(t, dir)
 
-	p := &program{t: t, dir: dir}
-	p.start()
-	p.run("vvol", "create", "--size", "256MiB", "--name", "disk")
-	p.run("lun", "map", "disk")
-	url := func(lun string) string {
-		return "iscsi://" + p.variable("VVSIM_ISCSI") + "/" + p.variable("VVSIM_IQN") + "/" + lun
-	}
-	command(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", image, url("0"))
-	p.run("vvol", "snapshot", "disk", "--name", "snapshot")
-	p.run("vvol", "clone", "snapshot", "--name", "clone")
-	p.run("lun", "map", "clone", "--lun", "7")
+	a := process.Start(t, dir)
+	a.Run("vvol", "create", "--size", volumeSize, "--name", "disk")
+	a.Run("lun", "map", "disk", "--lun", "0")
+	process.Output(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", im.path, a.URL("0"))
+	a.Run("vvol", "snapshot", "disk", "--name", "snapshot")
+	a.Run("vvol", "clone", "snapshot", "--name", "clone")
+	im.check(t, a, dir, "at first")
 
-	check := func(when string) {
-		for _, lun := range []string{"0", "7"} {
-			back := filepath.Join(dir, "back")
-			command(t, "qemu-img", "convert", "-f", "raw", "-O", "raw", url(lun), back)
-			got, err := os.ReadFile(back)
-			require.NoError(t, err)
-			require.True(t, bytes.Equal(want, got), "%s: LUN %s differs", when, lun)
-		}
-		for _, volume := range []string{"disk", "snapshot", "clone"} {
-			require.Contains(t, p.run("io", "verify", "--vvol", volume, "--file", image), "bytes are equal", when)
+	killUnderWrites(t, a)
+	a = process.Start(t, dir)
+	a.Run("doctor")
+	im.check(t, a, dir, "after kill -9")
+
+	// The snapshot and the clone are volumes of their own: they keep what the disk loses.
+	zeros := filepath.Join(dir, "zeros")
+	require.NoError(t, os.WriteFile(zeros, make([]byte, len(im.bytes)), 0o600))
+	a.Run("io", "write", "--vvol", "disk", "--file", zeros)
+	require.Equal(t, make([]byte, len(im.bytes)), throughSubsidiaryLUN(t, a, dir, "disk"))
+	for _, volume := range []string{"snapshot", "clone"} {
+		require.True(t, bytes.Equal(im.bytes, throughSubsidiaryLUN(t, a, dir, volume)), "%s changed with the disk", volume)
+	}
+	require.NoError(t, a.End(syscall.SIGTERM), "a clean end is exit 0")
+}
+
+// makeImage builds an ext4 file system with the program itself in it, small
+// files in a folder, and a hole.
+func makeImage(t *testing.T, dir string) *image {
+	program, err := os.ReadFile(process.Program())
+	require.NoError(t, err)
+	im := &image{path: filepath.Join(dir, "image"), files: map[string][]byte{
+		"program": program, "folder/small": []byte("hello, array\n"), "folder/empty": {},
+		"holes": append(make([]byte, 8<<20), program[:1<<20]...),
+	}}
+	root := filepath.Join(dir, "files")
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "folder"), 0o700))
+	for name, content := range im.files {
+		require.NoError(t, os.WriteFile(filepath.Join(root, name), content, 0o600))
+	}
+	process.Output(t, "mke2fs", "-q", "-t", "ext4", "-d", root, im.path, strings.TrimSuffix(volumeSize, "iB"))
+	im.bytes, err = os.ReadFile(im.path)
+	require.NoError(t, err)
+	return im
+}
+
+// check reads the image back on every way there is.
+func (im *image) check(t *testing.T, a *process.Array, dir, when string) {
+	back := filepath.Join(dir, "back")
+	process.Output(t, "qemu-img", "convert", "-f", "raw", "-O", "raw", a.URL("0"), back)
+	got, err := os.ReadFile(back)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(im.bytes, got), "%s: the alias gives other bytes back", when)
+	im.mounts(t, back, dir)
+
+	for _, volume := range []string{"disk", "snapshot", "clone"} {
+		got := throughSubsidiaryLUN(t, a, dir, volume)
+		require.True(t, bytes.Equal(im.bytes, got), "%s: %s differs through its subsidiary LUN", when, volume)
+		require.Contains(t, a.Run("io", "verify", "--vvol", volume, "--file", im.path), "bytes are equal", when)
+	}
+}
+
+// mounts is what others say of the file system at path: e2fsck finds it clean,
+// debugfs finds its files.
+func (im *image) mounts(t *testing.T, path, dir string) {
+	process.Output(t, "e2fsck", "-fn", path)
+	for name, content := range im.files {
+		out := filepath.Join(dir, "dumped")
+		process.Output(t, "debugfs", "-R", "dump /"+name+" "+out, path)
+		got, err := os.ReadFile(out)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content, got), "file %s of the returned image", name)
+		require.NoError(t, os.Remove(out))
+	}
+}
+
+// throughSubsidiaryLUN reads a whole volume with vvsim io, and sees to it that
+// this went through the volume's binding behind the protocol endpoint.
+func throughSubsidiaryLUN(t *testing.T, a *process.Array, dir, volume string) []byte {
+	const reader = "iqn.2026-11.dev.vvsim:e2e"
+	out := filepath.Join(dir, "read")
+	a.Run("io", "read", "--vvol", volume, "--initiator", reader, "--file", out)
+	got, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(out))
+
+	id := field(t, a, volume, "id")
+	var bindings []struct{ VVol, Initiator, LUN string }
+	require.NoError(t, json.Unmarshal([]byte(a.Run("binding", "list", "-o", "json")), &bindings))
+	bound := 0
+	for _, b := range bindings {
+		if b.VVol == id && b.Initiator == reader {
+			require.Regexp(t, "^0100e2[0-9a-f]{10}$", b.LUN, "a subsidiary LUN of PE LUN 256")
+			bound++
 		}
 	}
-	check("first")
-	require.Error(t, p.end(syscall.SIGKILL))
-	p.start()
-	check("after kill -9")
-	require.NoError(t, p.end(syscall.SIGTERM), "a clean end is exit 0")
+	require.Equal(t, 1, bound, "bindings of %s for %s", volume, reader)
+	return got
+}
+
+// field is one of `vvol show`.
+func field(t *testing.T, a *process.Array, volume, name string) string {
+	var v map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(a.Run("vvol", "show", volume, "-o", "json")), &v))
+	return strings.Trim(string(v[name]), `"`)
+}
+
+// killUnderWrites kills the array with -9 while another volume is being written.
+func killUnderWrites(t *testing.T, a *process.Array) {
+	a.Run("vvol", "create", "--size", busySize, "--name", "busy")
+	ctx, cancel := context.WithTimeout(t.Context(), busyLimit)
+	defer cancel()
+	writer := a.Command(ctx, "io", "bench", "--vvol", "busy", "--reads", "0", "--flush-every", "64", "--time", "1h")
+	var said bytes.Buffer
+	writer.Stdout, writer.Stderr = &said, &said
+	require.NoError(t, writer.Start())
+
+	var allocated uint64
+	for allocated < busyBytes {
+		require.NoError(t, ctx.Err(), "only %d bytes were written", allocated)
+		require.NoError(t, json.Unmarshal([]byte(field(t, a, "busy", "allocatedBytes")), &allocated))
+	}
+	require.Error(t, a.End(syscall.SIGKILL))
+	// The writer had an hour: that it ends with an error tells that it was writing.
+	require.Error(t, writer.Wait(), "%s", &said)
+	require.NoError(t, ctx.Err(), "the writer did not notice: %s", &said)
+	t.Logf("killed with %d MiB of another volume written; the writer said: %s", allocated>>20, bytes.TrimSpace(said.Bytes()))
 }
