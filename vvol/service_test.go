@@ -119,9 +119,6 @@ func TestLimits(t *testing.T) {
 
 // The secondary ids of one host on one PE end at 16,383 (scsi.md 1.1).
 func TestSecondaryIDsEnd(t *testing.T) {
-	if raceDetector {
-		t.Skip("runs without the race detector")
-	}
 	l := newLab(t, 1)
 	a := l.create("last", 1)
 	for i := range 16383 {

@@ -1,5 +1,0 @@
-//go:build race
-
-package vvol_test
-
-const raceDetector = true
