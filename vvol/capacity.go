@@ -2,7 +2,10 @@ package vvol
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"vvsim/vvol/store"
@@ -18,9 +21,15 @@ import (
 // blocks. R is the limit of that pool in the engine, and the container's pool is
 // limited to the container's size less all R. Snapshots and clones of a thick
 // volume therefore need free space at once, as much as they may make it need.
+//
+// A share grows by reserve, which may refuse, and changes by measure, which is
+// called under the lock of the pool's volume only: an operation between its
+// reserve and its engine call must not lose what it reserved. Space that the
+// engine gives back in the background is found by refresh.
 type capacity struct {
-	mu     sync.Mutex    // held while shares are changed
-	shares map[ID]uint64 // R by pool
+	mu       sync.Mutex             // held while shares are changed; taken before the catalog's lock
+	shares   map[ID]uint64          // R by pool
+	reserved map[ContainerID]uint64 // sum of the shares
 }
 
 // unlimitedPool is no limit (store.Engine.SetPoolLimit); a pool without any room
@@ -77,94 +86,127 @@ func (s *Service) reserve(ctx context.Context, container ContainerID, pool ID, b
 	if err != nil {
 		return err
 	}
-	engine := s.options.Engine
+	if err = s.tryReserve(k, pool, bytes); errors.Is(err, ErrNoSpace) {
+		s.refresh(ctx, container)
+		err = s.tryReserve(k, pool, bytes)
+	}
+	return err
+}
+
+// tryReserve is called with the container's lock held.
+func (s *Service) tryReserve(k *containerRow, pool ID, bytes uint64) error {
 	s.capacity.mu.Lock()
 	defer s.capacity.mu.Unlock()
 	old, had := s.capacity.shares[pool]
-	s.setShare(pool, bytes)
 	// The limit comes before the look at what is used: thin writers cannot take
 	// the space in between.
-	total, fits := s.limitContainer(k.ID, k.Size)
-	held := engine.PoolUsage(containerPool(k.ID))
-	if bytes <= old || (fits && held <= k.Size-total) {
-		engine.SetPoolLimit(store.Pool(pool), max(bytes, fullPool))
+	s.setShare(k.ID, pool, bytes)
+	held, total := s.options.Engine.PoolUsage(containerPool(k.ID)), s.capacity.reserved[k.ID]
+	if bytes <= old || (total <= k.Size && held <= k.Size-total) {
 		return nil
 	}
-	if s.setShare(pool, old); !had {
+	if s.setShare(k.ID, pool, old); !had {
 		delete(s.capacity.shares, pool)
 	}
-	before, _ := s.limitContainer(k.ID, k.Size)
 	return fmt.Errorf("%w: %d bytes more to reserve; volumes of container %q hold %d bytes and reserve %d of its %d",
-		ErrNoSpace, bytes-old, k.Name, held, before, k.Size)
+		ErrNoSpace, bytes-old, k.Name, held, s.capacity.reserved[k.ID], k.Size)
 }
 
-func (s *Service) setShare(pool ID, bytes uint64) {
-	if s.capacity.shares == nil {
-		s.capacity.shares = map[ID]uint64{}
+// setShare notes the share of a pool and sets the engine's limits that follow
+// from it. Called with capacity.mu held.
+func (s *Service) setShare(container ContainerID, pool ID, bytes uint64) {
+	c := &s.capacity
+	if c.shares == nil {
+		c.shares, c.reserved = map[ID]uint64{}, map[ContainerID]uint64{}
 	}
-	s.capacity.shares[pool] = bytes
+	c.reserved[container] += bytes - c.shares[pool]
+	c.shares[pool] = bytes
+	s.options.Engine.SetPoolLimit(store.Pool(pool), max(bytes, fullPool))
+	s.limitContainer(container)
+}
+
+// limitContainer sets the engine's limit of a container's own pool to what thick
+// volumes leave. Called with capacity.mu held.
+func (s *Service) limitContainer(id ContainerID) {
+	s.catalog.mu.RLock()
+	k := s.catalog.containers[id]
+	s.catalog.mu.RUnlock()
+	if k == nil {
+		return
+	}
+	limit := uint64(fullPool)
+	if total := s.capacity.reserved[id]; total < k.Size {
+		limit = k.Size - total
+	}
+	s.options.Engine.SetPoolLimit(containerPool(id), limit)
 }
 
 // forget ends the share of a pool.
 func (s *Service) forget(container ContainerID, pool ID) {
 	s.capacity.mu.Lock()
 	defer s.capacity.mu.Unlock()
+	s.setShare(container, pool, 0)
 	delete(s.capacity.shares, pool)
+	if s.capacity.reserved[container] == 0 {
+		delete(s.capacity.reserved, container)
+	}
 	s.options.Engine.SetPoolLimit(store.Pool(pool), unlimitedPool)
-	s.catalog.mu.RLock()
-	row := s.catalog.containers[container]
-	s.catalog.mu.RUnlock()
-	if row != nil {
-		s.limitContainer(container, row.Size)
+}
+
+// measure sets the share of a pool to what is needed now, which is not refused.
+// Nothing to do for what is no pool. Called with the lock of the pool's volume held.
+func (s *Service) measure(ctx context.Context, pool ID) {
+	p := s.pool(pool)
+	if p == nil {
+		return
+	}
+	bytes := s.share(context.WithoutCancel(ctx), pool, false)
+	s.capacity.mu.Lock()
+	defer s.capacity.mu.Unlock()
+	s.setShare(p.Container, pool, bytes)
+}
+
+// tryMeasure is measure for callers that do not hold the lock. A pool with whose
+// volume something is happening keeps its share.
+func (s *Service) tryMeasure(ctx context.Context, pool ID) {
+	if s.pool(pool) == nil {
+		return
+	}
+	if unlock, ok := s.locks.try(volumeLock(pool)); ok {
+		defer unlock()
+		s.measure(ctx, pool)
 	}
 }
 
-// limitContainer sets the engine's limit of a container's own pool and returns
-// the sum of the shares; false when they exceed the container. Called with capacity.mu held.
-func (s *Service) limitContainer(container ContainerID, size uint64) (total uint64, ok bool) {
+// remeasure measures the pool of a locked volume, of which a snapshot may not be
+// the owner.
+func (s *Service) remeasure(ctx context.Context, row *volumeRow) {
+	if row.thick() {
+		s.measure(ctx, row.Pool)
+	} else {
+		s.tryMeasure(ctx, row.Pool)
+	}
+}
+
+// refresh measures all pools of a container: engines give space back in the
+// background, after the operation that freed it has ended.
+func (s *Service) refresh(ctx context.Context, container ContainerID) {
 	for _, pool := range s.poolsOf(container) {
-		total += s.capacity.shares[pool]
+		s.tryMeasure(ctx, pool)
 	}
-	limit := uint64(fullPool)
-	if total < size {
-		limit = size - total
-	}
-	s.options.Engine.SetPoolLimit(containerPool(container), limit)
-	return total, total <= size
+}
+
+func (s *Service) pool(id ID) *poolRow {
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	return s.catalog.pools[id]
 }
 
 // poolsOf lists the thick pools of a container.
 func (s *Service) poolsOf(container ContainerID) []ID {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	var ids []ID
-	for id, p := range s.catalog.pools {
-		if p.Container == container {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// remeasure sets the share of a pool to what is needed now, which is not refused.
-// Nothing to do for the zero id, the mark of thin volumes.
-func (s *Service) remeasure(ctx context.Context, pool ID) {
-	s.catalog.mu.RLock()
-	p := s.catalog.pools[pool]
-	var k *containerRow
-	if p != nil {
-		k = s.catalog.containers[p.Container]
-	}
-	s.catalog.mu.RUnlock()
-	if k == nil {
-		return
-	}
-	bytes := s.share(context.WithoutCancel(ctx), pool, false)
-	s.capacity.mu.Lock()
-	defer s.capacity.mu.Unlock()
-	s.setShare(pool, bytes)
-	s.options.Engine.SetPoolLimit(store.Pool(pool), max(bytes, fullPool))
-	s.limitContainer(k.ID, k.Size)
+	return s.catalog.poolsIn.list(container)
 }
 
 // reserveShared makes room for sharing all of a thick volume (snapshot, clone).
@@ -176,28 +218,21 @@ func (s *Service) reserveShared(ctx context.Context, row *volumeRow) error {
 	return s.reserve(ctx, row.Container, row.Pool, s.share(ctx, row.Pool, true))
 }
 
-// prunePools removes the rows of pools that hold nothing and have no volume left,
-// and measures the others anew.
+// prunePools measures the pools that no volume draws on any more, and removes the
+// rows of those that hold nothing.
 func (s *Service) prunePools(ctx context.Context) error {
 	s.catalog.mu.RLock()
-	pools := make([]*poolRow, 0, len(s.catalog.pools))
-	for _, p := range s.catalog.pools {
-		pools = append(pools, p)
-	}
-	inUse := map[ID]bool{}
-	for _, p := range pools {
-		s.catalog.byContainer.each(p.Container, func(id ID) { inUse[s.catalog.volumes[id].Pool] = true })
-	}
+	pools := slices.Collect(maps.Values(s.catalog.emptied))
 	s.catalog.mu.RUnlock()
 	for _, p := range pools {
-		if !inUse[p.ID] && s.options.Engine.PoolUsage(store.Pool(p.ID)) == 0 {
-			if err := s.commit(ctx, new(batch).drop(p)); err != nil {
-				return err
-			}
-			s.forget(p.Container, p.ID)
+		if s.options.Engine.PoolUsage(store.Pool(p.ID)) > 0 {
+			s.tryMeasure(ctx, p.ID)
 			continue
 		}
-		s.remeasure(ctx, p.ID)
+		if err := s.commit(ctx, new(batch).drop(p)); err != nil {
+			return err
+		}
+		s.forget(p.Container, p.ID)
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type catalog struct {
 	containers map[ContainerID]*containerRow
 	named      map[string]ContainerID
 	pools      map[ID]*poolRow
+	poolsIn    index[ContainerID] // ids of pools
+	emptied    map[ID]*poolRow    // pools on which no volume draws
 	hosts      map[HostID]*hostRow
 	initiators map[string]HostID
 
@@ -24,6 +26,7 @@ type catalog struct {
 	byName      index[string]
 	byContainer index[ContainerID]
 	bySource    index[ID] // snapshots of a volume
+	byPool      index[ID] // volumes that draw on the pool of a thick one
 	byPair      index[pair]
 	byKey       index[string]
 
@@ -62,9 +65,10 @@ type peHost struct {
 func newCatalog() *catalog {
 	return &catalog{
 		containers: map[ContainerID]*containerRow{}, named: map[string]ContainerID{}, pools: map[ID]*poolRow{},
+		poolsIn: index[ContainerID]{}, emptied: map[ID]*poolRow{},
 		hosts: map[HostID]*hostRow{}, initiators: map[string]HostID{},
 		volumes: map[ID]*volumeRow{}, byName: index[string]{}, byContainer: index[ContainerID]{},
-		bySource: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
+		bySource: index[ID]{}, byPool: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
 		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondaries{},
 		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{},
@@ -94,8 +98,26 @@ func (r *containerRow) drop(c *catalog) {
 	delete(c.named, r.Name)
 }
 
-func (r *poolRow) put(c *catalog)  { c.pools[r.ID] = r }
-func (r *poolRow) drop(c *catalog) { delete(c.pools, r.ID) }
+func (r *poolRow) put(c *catalog) {
+	c.pools[r.ID] = r
+	c.poolsIn.add(r.Container, r.ID)
+	c.noteEmptied(r.ID)
+}
+
+func (r *poolRow) drop(c *catalog) {
+	delete(c.pools, r.ID)
+	c.poolsIn.remove(r.Container, r.ID)
+	delete(c.emptied, r.ID)
+}
+
+// noteEmptied keeps emptied after a change of a pool or of what draws on it.
+func (c *catalog) noteEmptied(pool ID) {
+	if p := c.pools[pool]; p != nil && c.byPool.size(pool) == 0 {
+		c.emptied[pool] = p
+	} else {
+		delete(c.emptied, pool)
+	}
+}
 
 func (r *reservationRow) put(*catalog)  {}
 func (r *reservationRow) drop(*catalog) {}
@@ -109,6 +131,10 @@ func (r *volumeRow) put(c *catalog) {
 	c.byContainer.add(r.Container, r.ID)
 	if r.SnapshotOf != (ID{}) {
 		c.bySource.add(r.SnapshotOf, r.ID)
+	}
+	if r.Pool != (ID{}) {
+		c.byPool.add(r.Pool, r.ID)
+		c.noteEmptied(r.Pool)
 	}
 	for k, v := range r.Metadata {
 		c.byPair.add(pair{k, v}, r.ID)
@@ -127,6 +153,10 @@ func (r *volumeRow) drop(c *catalog) {
 	c.byContainer.remove(old.Container, old.ID)
 	if old.SnapshotOf != (ID{}) {
 		c.bySource.remove(old.SnapshotOf, old.ID)
+	}
+	if old.Pool != (ID{}) {
+		c.byPool.remove(old.Pool, old.ID)
+		c.noteEmptied(old.Pool)
 	}
 	for k, v := range old.Metadata {
 		c.byPair.remove(pair{k, v}, old.ID)
@@ -162,7 +192,9 @@ func (r *bindingRow) drop(c *catalog) {
 	} else {
 		delete(of, r.ID)
 	}
-	c.onPE[r.PE]--
+	if c.onPE[r.PE]--; c.onPE[r.PE] == 0 {
+		delete(c.onPE, r.PE)
+	}
 	c.secondariesOf(r.PE, r.Host).free(r.Secondary, true)
 }
 
@@ -314,6 +346,12 @@ func (x index[K]) each(k K, yield func(ID)) {
 	if s := x[k]; s != nil {
 		s.each(yield)
 	}
+}
+
+// list returns the ids under k, in no order.
+func (x index[K]) list(k K) (ids []ID) {
+	x.each(k, func(id ID) { ids = append(ids, id) })
+	return ids
 }
 
 // idSet is a set of ids: most hold one or a few, a few hold all volumes.

@@ -80,6 +80,7 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 	}
 	s.catalog.checkReferences(p, endpoints)
 	s.catalog.mu.RUnlock()
+	s.checkShares(p)
 	for _, r := range records {
 		kept := rows[r.key()]
 		delete(rows, r.key())
@@ -97,6 +98,22 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 		p.add("indexes hold %s, the rows %s", got, want)
 	}
 	return nil
+}
+
+// checkShares adds up what thick volumes reserve.
+func (s *Service) checkShares(p *problems) {
+	s.capacity.mu.Lock()
+	defer s.capacity.mu.Unlock()
+	var shares, reserved uint64
+	for _, n := range s.capacity.shares {
+		shares += n
+	}
+	for _, n := range s.capacity.reserved {
+		reserved += n
+	}
+	if shares != reserved {
+		p.add("thick volumes reserve %d bytes, in their containers %d", shares, reserved)
+	}
 }
 
 func (c *catalog) checkReservation(name string, p *problems) {
@@ -151,44 +168,22 @@ func sameRow(a, b record) bool {
 
 // shape sums the indexes up: two catalogs of the same rows have the same.
 func (c *catalog) shape() string {
-	count := func(x ...int) (n int) {
-		for _, v := range x {
-			n += v
-		}
-		return n
+	return fmt.Sprint(sum(c.byName, (*idSet).size), sum(c.byPair, (*idSet).size), sum(c.byKey, (*idSet).size),
+		sum(c.bySource, (*idSet).size), sum(c.byContainer, (*idSet).size), sum(c.byPool, (*idSet).size),
+		sum(c.poolsIn, (*idSet).size), len(c.emptied),
+		sum(c.ofVolume, func(l []*bindingRow) int { return len(l) }),
+		sum(c.ofHost, func(m map[BindingID]*bindingRow) int { return len(m) }),
+		sum(c.lunsOf, func(l []uint16) int { return len(l) }),
+		c.onPE, len(c.initiators), len(c.named), len(c.tasks.order), len(c.events.order))
+}
+
+// sum counts the keys of an index and what is under them.
+func sum[K comparable, V any](m map[K]V, size func(V) int) (n [2]int) {
+	for _, v := range m {
+		n[0]++
+		n[1] += size(v)
 	}
-	names, pairs, keys, sources, members := 0, 0, 0, 0, 0
-	for _, x := range c.byName {
-		names += x.size()
-	}
-	for _, x := range c.byPair {
-		pairs += x.size()
-	}
-	for _, x := range c.byKey {
-		keys += x.size()
-	}
-	for _, x := range c.bySource {
-		sources += x.size()
-	}
-	for _, x := range c.byContainer {
-		members += x.size()
-	}
-	ofVolume, ofHost, onPE, lunsOf := 0, 0, 0, 0
-	for _, l := range c.ofVolume {
-		ofVolume += len(l)
-	}
-	for _, l := range c.ofHost {
-		ofHost += len(l)
-	}
-	for _, n := range c.onPE {
-		onPE += n
-	}
-	for _, l := range c.lunsOf {
-		lunsOf += len(l)
-	}
-	return fmt.Sprint(count(names, len(c.byName)), count(pairs, len(c.byPair)), count(keys, len(c.byKey)),
-		count(sources, len(c.bySource)), count(members, len(c.byContainer)), ofVolume, ofHost, onPE, lunsOf,
-		len(c.initiators), len(c.named), len(c.tasks.order), len(c.events.order))
+	return n
 }
 
 // checkReferences tests the rows against each other and the endpoints.

@@ -65,7 +65,7 @@ func (s *Service) clone(ctx context.Context, operation string, id ID, spec Clone
 		}
 		return s.options.Engine.Clone(ctx, store.ID(id), store.ID(row.ID), row.poolOf())
 	})
-	s.remeasure(ctx, source.Pool) // of the worst case that was reserved, what is not needed goes back
+	s.remeasure(ctx, source) // of the worst case that was reserved, what is not needed goes back
 	if err != nil {
 		return VirtualVolume{}, err
 	}

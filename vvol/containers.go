@@ -177,6 +177,7 @@ func (s *Service) ResizeContainer(ctx context.Context, ref string, size uint64) 
 		return StorageContainer{}, err
 	}
 	defer unlock()
+	s.refresh(ctx, row.ID)
 	if used := s.containerUsed(row.ID); size < used {
 		return StorageContainer{}, fmt.Errorf("%w: container %q holds or reserves %d bytes", ErrInUse, row.Name, used)
 	}
@@ -188,7 +189,7 @@ func (s *Service) ResizeContainer(ctx context.Context, ref string, size uint64) 
 	}
 	s.capacity.mu.Lock()
 	defer s.capacity.mu.Unlock()
-	s.limitContainer(next.ID, next.Size)
+	s.limitContainer(next.ID)
 	return next.copyOut(), nil
 }
 
@@ -227,14 +228,13 @@ func (s *Service) DeleteContainer(ctx context.Context, ref string) error {
 		return fmt.Errorf("%w: container %q has %d volumes", ErrInUse, row.Name, n)
 	}
 	c.closing[row.ID] = true // from here on nobody finds it
-	pools := []record{}
-	for _, p := range c.pools {
-		if p.Container == row.ID {
-			pools = append(pools, p)
-		}
+	gone := new(batch).drop(row).event("container.deleted", row.ID.String(), row.Name)
+	pools := c.poolsIn.list(row.ID)
+	for _, id := range pools {
+		gone.drop(c.pools[id])
 	}
 	c.mu.Unlock()
-	err = s.commit(ctx, new(batch).drop(row).drop(pools...).event("container.deleted", row.ID.String(), row.Name))
+	err = s.commit(ctx, gone)
 	c.mu.Lock()
 	delete(c.closing, row.ID)
 	c.mu.Unlock()
@@ -242,7 +242,7 @@ func (s *Service) DeleteContainer(ctx context.Context, ref string) error {
 		return err
 	}
 	for _, p := range pools {
-		s.forget(row.ID, p.(*poolRow).ID)
+		s.forget(row.ID, p)
 	}
 	s.options.Engine.SetPoolLimit(containerPool(row.ID), unlimitedPool)
 	return nil
@@ -251,22 +251,20 @@ func (s *Service) DeleteContainer(ctx context.Context, ref string) error {
 // containerUsed is what the container's pool holds and thick volumes reserve.
 func (s *Service) containerUsed(id ContainerID) uint64 {
 	used := s.options.Engine.PoolUsage(containerPool(id))
-	pools := s.poolsOf(id)
 	s.capacity.mu.Lock()
 	defer s.capacity.mu.Unlock()
-	for _, p := range pools {
-		used += s.capacity.shares[p]
-	}
-	return used
+	return used + s.capacity.reserved[id]
 }
 
 // ContainerUsage measures a container. Logical needs a look at every volume; a
-// volume deleted meanwhile does not count. Errors: ErrNotFound.
+// volume deleted meanwhile does not count. Space that the engine has given back
+// since it was last measured can be used from then on. Errors: ErrNotFound.
 func (s *Service) ContainerUsage(ctx context.Context, ref string) (ContainerUsage, error) {
 	row, err := s.containerRow(ref)
 	if err != nil {
 		return ContainerUsage{}, err
 	}
+	s.refresh(ctx, row.ID)
 	u := ContainerUsage{Used: s.containerUsed(row.ID)}
 	held := s.options.Engine.PoolUsage(containerPool(row.ID))
 	for _, p := range s.poolsOf(row.ID) {
@@ -274,8 +272,11 @@ func (s *Service) ContainerUsage(ctx context.Context, ref string) (ContainerUsag
 	}
 	u.Used = max(u.Used, held)
 	u.Reserved = u.Used - held
-	for _, v := range s.VVols(Filter{Container: row.ID.String()}) {
-		info, err := s.options.Engine.Stat(ctx, store.ID(v.ID))
+	s.catalog.mu.RLock()
+	ids := slices.DeleteFunc(s.catalog.byContainer.list(row.ID), func(id ID) bool { return !s.catalog.volumes[id].listable() })
+	s.catalog.mu.RUnlock()
+	for _, id := range ids {
+		info, err := s.options.Engine.Stat(ctx, store.ID(id))
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}

@@ -46,6 +46,18 @@ func (t *lockTable) acquire(ctx context.Context, names ...string) (release func(
 	return release, nil
 }
 
+// try locks a name when nobody holds it.
+func (t *lockTable) try(name string) (release func(), ok bool) {
+	l := t.ref(name)
+	select {
+	case l.held <- struct{}{}:
+		return func() { t.release(name, true) }, true
+	default:
+		t.release(name, false)
+		return nil, false
+	}
+}
+
 func (t *lockTable) ref(name string) *namedLock {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,6 +32,9 @@ func (s *Service) resume(ctx context.Context) error {
 	if err := s.expireAllPrepared(ctx); err != nil {
 		return err
 	}
+	for _, k := range s.Containers() {
+		s.refresh(ctx, k.ID)
+	}
 	return s.prunePools(ctx)
 }
 
@@ -139,7 +142,7 @@ func (s *Service) rest(ctx context.Context, row *volumeRow, size uint64, event s
 	if (capacity || content) && s.reachable(row.ID) {
 		s.options.Endpoints.Changed(done.copyOut(), capacity, content)
 	}
-	s.remeasure(ctx, done.Pool)
+	s.remeasure(ctx, &done)
 	return nil
 }
 
@@ -229,10 +232,10 @@ func (s *Service) buried(ctx context.Context, row *volumeRow) error {
 	if err := s.commit(ctx, b.event("vvol.deleted", row.ID.String(), describe(row))); err != nil {
 		return err
 	}
-	if row.Pool != (ID{}) {
-		// The volume is gone whatever becomes of its pool's row, which is tried again
-		// at every such deletion and at Open.
-		_ = s.prunePools(context.WithoutCancel(ctx))
-	}
+	s.remeasure(ctx, row)
+	s.tryMeasure(ctx, row.Parent) // which may share less now
+	// The volume is gone whatever becomes of its pool's row, which is tried again
+	// at every deletion and at Open.
+	_ = s.prunePools(context.WithoutCancel(ctx))
 	return nil
 }

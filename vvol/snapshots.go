@@ -140,7 +140,7 @@ func (s *Service) freeze(ctx context.Context, rows, born []*volumeRow) ([]Virtua
 		return s.options.Engine.Snapshot(ctx, specs)
 	})
 	for _, r := range rows { // of the worst case that was reserved, what is not needed goes back
-		s.remeasure(ctx, r.Pool)
+		s.remeasure(ctx, r)
 	}
 	return made, err
 }
