@@ -18,10 +18,11 @@ type Client struct {
 	HTTP  *http.Client
 }
 
-// Error is a problem that the API answered.
+// Error is a problem that the API answered (RFC 9457).
 type Error struct {
-	Status int
+	Type   string `json:"type"`
 	Title  string `json:"title"`
+	Status int    `json:"-"` // of the answer
 	Detail string `json:"detail"`
 }
 
@@ -36,6 +37,13 @@ func (e *Error) Error() string {
 func NotFound(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// Invalid tells whether an error means that the request asked for something that
+// cannot be.
+func Invalid(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity)
 }
 
 // maxResponse bounds what the client reads of one answer.
@@ -57,7 +65,11 @@ func (c *Client) Do(ctx context.Context, method, path string, body any) ([]byte,
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
+	if err == nil && len(b) > maxResponse {
+		err = fmt.Errorf("the answer is larger than %d bytes", maxResponse)
+	}
+	return b, err
 }
 
 // Open sends one request and returns the answer, whose body the caller closes; a

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"encoding/hex"
-	"fmt"
 	"time"
 
 	"vvsim/vvol"
@@ -30,8 +28,8 @@ type VVol struct {
 	SizeBytes      uint64            `json:"sizeBytes"`
 	AllocatedBytes uint64            `json:"allocatedBytes"`
 	UnsharedBytes  uint64            `json:"unsharedBytes"`
-	Parent         string            `json:"parent,omitempty"`
-	SnapshotOf     string            `json:"snapshotOf,omitempty"`
+	Parent         string            `json:"parent" doc:"volume that a snapshot or linked copy was taken of; empty for none"`
+	SnapshotOf     string            `json:"snapshotOf" doc:"set for snapshots"`
 	State          string            `json:"state"`
 	ServiceLevel   string            `json:"serviceLevel"`
 	ReadOnly       bool              `json:"readOnly"`
@@ -93,34 +91,14 @@ type Session struct {
 	BytesOut       uint64    `json:"bytesOut" doc:"from the initiator"`
 }
 
-// Event and Task are shown as the domain has them.
-type (
-	Event = vvol.Event
-	Task  = vvol.Task
-)
+// Event is shown as the domain has it.
+type Event = vvol.Event
+
+// Task is shown as the domain has it.
+type Task = vvol.Task
 
 // Range is a byte range of a volume.
 type Range struct {
 	Offset uint64 `json:"offset"`
 	Length uint64 `json:"length"`
-}
-
-func (h *handlers) container(c vvol.StorageContainer, u vvol.ContainerUsage) Container {
-	return Container{ID: c.ID.String(), Name: c.Name, SizeBytes: c.Size, UsedBytes: u.Used, LogicalBytes: u.Logical,
-		ReservedBytes: u.Reserved, Volumes: u.Volumes, ServiceLevels: c.ServiceLevels, Created: c.Created}
-}
-
-func (h *handlers) binding(b vvol.Binding) Binding {
-	out := Binding{ID: fmt.Sprint(uint64(b.ID)), VVol: b.VVol.String(), PE: string(b.PE), Created: b.Created}
-	for _, e := range h.o.Service.Endpoints() {
-		if e.ID == b.PE {
-			out.PELUN = e.LUN
-		}
-	}
-	l := h.o.LUN(out.PELUN, b.Secondary)
-	out.SecondaryID, out.LUN = fmt.Sprintf("0x%x", l[2:]), hex.EncodeToString(l[:])
-	if names := h.o.Service.BindingInitiators(b); len(names) > 0 {
-		out.Initiator = names[0]
-	}
-	return out
 }
