@@ -3,6 +3,7 @@
 
 GO        ?= go
 BIN       := $(CURDIR)/bin
+PEER      := test/peer/gotgt
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
@@ -16,7 +17,7 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check test unit lint vulns bench fuzz conformance e2e peer deps profile cover release clean
+.PHONY: help build run check test unit lint tidy vulns bench fuzz conformance e2e peer deps profile cover release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +28,12 @@ build: ## bin/vvsim, one static binary
 	@mkdir -p $(BIN)
 	$(BUILD) -o $(BIN)/vvsim ./cmd/vvsim
 
+# Ctrl-C goes to every process in the terminal's foreground, make too, which would
+# then end by the signal. So on a terminal vvsim is the foreground by itself, and its
+# exit 0 is make's; should make be killed, vvsim gets SIGTERM.
 run: build ## build and start an array here; Ctrl-C stops it (RUNFLAGS=...)
-	@exec $(BIN)/vvsim serve $(RUNFLAGS)
+	@if [ -t 0 ] && command -v setpriv >/dev/null; then set -m; setpriv --pdeathsig TERM $(BIN)/vvsim serve $(RUNFLAGS); \
+	else exec $(BIN)/vvsim serve $(RUNFLAGS); fi
 
 release: ## static binaries for amd64 and arm64 with checksums, in bin/release
 	@mkdir -p $(BIN)/release
@@ -42,7 +47,7 @@ clean: ## remove bin/ (the array's data stays)
 
 # ---- test
 
-test: deps check unit conformance e2e ## everything: what .ci/run calls
+test: deps check unit conformance e2e peer ## everything: what .ci/run calls
 
 check: lint vulns ## formatting, vet, house rules, linters, known vulnerabilities
 
@@ -51,7 +56,11 @@ lint: $(BIN)/tools/golangci-lint
 	if [ -n "$$bad" ]; then echo "gofmt: not formatted:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) test -count=1 ./internal/lint
-	$(BIN)/tools/golangci-lint run --timeout 10m ./...
+	$(BIN)/tools/golangci-lint run ./...
+	cd $(PEER) && $(BIN)/tools/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
+
+tidy: ## go.mod and go.sum of the three modules
+	@set -eu; for d in . $(PEER) tools; do echo "$$d: go mod tidy"; (cd $$d && $(GO) mod tidy); done
 
 # The database of vulnerabilities comes from the network. Where it cannot be
 # reached that is said, and not counted against the tree; findings are.
@@ -77,9 +86,10 @@ conformance: build ## libiscsi's tests against bin/vvsim, compared with test/con
 e2e: build ## a file system through qemu-img and back, snapshot, clone, kill -9, restart
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 10m -v ./test/e2e
 
-peer: ## build bin/gotgt-peer and show what gotgt does with our LUNs (its own module)
-	cd test/peer/gotgt && $(GO) build -trimpath -buildvcs=false -o $(BIN)/gotgt-peer . && \
-		VVSIM_PEER=1 $(GO) test -count=1 -v ./...
+# A module of its own, so that gotgt stays out of go.mod; "make tidy" after a change there.
+peer: build ## what gotgt does with our LUNs, and how fast, beside vvsim on one volume (bin/gotgt-peer)
+	cd $(PEER) && $(GO) vet . && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN)/gotgt-peer . && \
+		VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout $(TESTTIME)
 
 bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) $(PKG)

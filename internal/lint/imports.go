@@ -43,9 +43,10 @@ func importTable() map[string]row {
 		"test/conformance": {imports: []string{"test/process"}},
 		"test/e2e":         {imports: []string{"test/process"}},
 		"test/process":     {},
-		"test/peer/gotgt":  {imports: []string{"vvol/store", "vvol/store/badger", "vvol/store/mem"}},
-		"test/scenario":    {imports: []string{"*"}},
-		"test/sim":         {imports: []string{"*"}},
+		"test/peer/gotgt": {imports: []string{"vvol/store", "vvol/store/badger", "vvol/store/mem"},
+			tests: []string{"scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "test/process"}},
+		"test/scenario": {imports: []string{"*"}},
+		"test/sim":      {imports: []string{"*"}},
 	}
 }
 

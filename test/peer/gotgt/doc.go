@@ -10,8 +10,9 @@
 // one process. gotgt listens on the port of every address of the machine and can
 // check nobody's name or secret; run it where that does no harm.
 //
-// What gotgt cannot do for protocol endpoints is shown by the tests of this
-// command, which send PDUs to it and look at the bytes that return; they run with
-// "make peer". docs/decisions tells what follows from it. The command is a module
-// of its own, so that gotgt and what it needs stay out of vvsim's go.mod.
+// What gotgt cannot do for protocol endpoints is held by the tests of this command,
+// which start it as a child, send PDUs and look at the bytes that return; one of
+// them measures it beside vvsim on one volume. "make peer" runs them, docs/decisions
+// tells what follows. The command is a module of its own, so that gotgt and what
+// it needs stay out of vvsim's go.mod.
 package main

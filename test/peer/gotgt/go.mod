@@ -6,6 +6,7 @@ go 1.26.0
 require (
 	github.com/gostor/gotgt v0.2.2
 	github.com/sirupsen/logrus v1.9.0
+	github.com/stretchr/testify v1.12.1
 	vvsim v0.0.0
 )
 
@@ -24,6 +25,7 @@ require (
 	go.opentelemetry.io/otel v1.41.0 // indirect
 	go.opentelemetry.io/otel/metric v1.41.0 // indirect
 	go.opentelemetry.io/otel/trace v1.41.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.6 // indirect
 	golang.org/x/sys v0.50.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/gostor/gotgt/pkg/api"
 	"github.com/gostor/gotgt/pkg/config"
@@ -35,7 +34,7 @@ type options struct {
 	data, vvol, portal, level string
 	port                      int
 	size                      uint64
-	readDelay                 time.Duration
+	gate                      bool
 }
 
 func main() {
@@ -46,7 +45,7 @@ func main() {
 	flag.IntVar(&o.port, "port", 3270, "port, on all addresses")
 	flag.StringVar(&o.portal, "address", "127.0.0.1", "address that initiators connect to; logins by another are refused")
 	flag.StringVar(&o.level, "log-level", "error", "what gotgt logs: error, warn, info, debug")
-	flag.DurationVar(&o.readDelay, "read-delay", 0, "time that each read lasts, to watch how many run at once")
+	flag.BoolVar(&o.gate, "gate", false, "reads say how many of them there are, and each waits for a byte on standard input")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "gotgt: unexpected argument %q\n", flag.Arg(0))
@@ -74,7 +73,10 @@ func run(o options) (err error) {
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	defer func() { err = errors.Join(err, object.Close()) }()
 
-	b := &backing{object: object, transfer: engine.Limits().MaxTransfer, readDelay: o.readDelay}
+	b := &backing{object: object, transfer: engine.Limits().MaxTransfer}
+	if o.gate {
+		b.gate = &gate{out: os.Stdout, in: os.Stdin}
+	}
 	driver, err := newDriver(o, b)
 	if err != nil {
 		return err

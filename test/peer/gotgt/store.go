@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"sync/atomic"
-	"time"
+	"io"
+	"sync"
 
 	"github.com/gostor/gotgt/pkg/api"
 	"github.com/gostor/gotgt/pkg/scsi"
@@ -18,11 +17,38 @@ import (
 type backing struct {
 	scsi.BaseBackingStore
 	object   store.Object
-	transfer int // bytes of one call of the engine
-	// readDelay makes each read last, and reads are counted while they run: what a
-	// test needs to see how many commands gotgt has in the device at once.
-	readDelay     time.Duration
-	running, peak atomic.Int64
+	transfer int   // bytes of one call of the engine
+	gate     *gate // nil: reads wait for nobody
+}
+
+// gate lets a test see how many reads gotgt has in the device at once, and decide
+// when each of them goes on, without any clock.
+type gate struct {
+	out     io.Writer
+	in      io.Reader
+	writing sync.Mutex // held while out is written
+	reading sync.Mutex // held while in is read
+	inside  int        // under writing
+}
+
+func (g *gate) enter() error {
+	g.writing.Lock()
+	g.inside++
+	_, err := fmt.Fprintf(g.out, "%d\n", g.inside)
+	g.writing.Unlock()
+	if err != nil {
+		return err
+	}
+	g.reading.Lock()
+	defer g.reading.Unlock()
+	_, err = io.ReadFull(g.in, make([]byte, 1))
+	return err
+}
+
+func (g *gate) leave() {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	g.inside--
 }
 
 func (b *backing) Open(*api.SCSILu, string) error { return nil }
@@ -33,12 +59,12 @@ func (b *backing) Size(*api.SCSILu) uint64        { return b.object.Size() }
 
 // Read returns n bytes at offset in a new slice, as gotgt's interface wants it.
 func (b *backing) Read(offset, n int64) ([]byte, error) {
-	if now := b.running.Add(1); now > b.peak.Load() {
-		b.peak.Store(now)
-		fmt.Fprintf(os.Stderr, "reads in flight: %d\n", now)
+	if b.gate != nil {
+		defer b.gate.leave()
+		if err := b.gate.enter(); err != nil {
+			return nil, err
+		}
 	}
-	defer b.running.Add(-1)
-	time.Sleep(b.readDelay)
 	p := make([]byte, n)
 	return p, b.pieces(p, offset, b.object.ReadAt)
 }
