@@ -19,7 +19,8 @@ func importTable() map[string]row {
 		"scsi":                 {},
 		"scsi/cdb":             {imports: []string{"scsi"}},
 		"scsi/device":          {imports: []string{"scsi", "scsi/cdb"}},
-		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
+		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/negotiate", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
+		"scsi/iscsi/negotiate": {imports: []string{"scsi/iscsi/pdu"}},
 		"scsi/iscsi/pdu":       {imports: []string{"scsi"}},
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
 
@@ -106,16 +107,18 @@ func (c *chapExchange) verify(keys pdu.Keys) (answers pdu.Keys, err error) {
 		return nil, fmt.Errorf("%w: wrong name or secret", errAuthentication)
 	}
 	c.step = chapDone
-	idText, mutual := keys.Get("CHAP_I")
-	if !mutual {
-		return nil, nil
+	_, id := keys.Get("CHAP_I")
+	_, challenge := keys.Get("CHAP_C")
+	if !id && !challenge {
+		return nil, nil // one-way
 	}
-	return c.prove(idText, keys)
+	return c.prove(keys)
 }
 
 // prove answers the initiator's challenge (mutual CHAP).
-func (c *chapExchange) prove(idText string, keys pdu.Keys) (answers pdu.Keys, err error) {
-	id, ok := number(idText, 0, 255)
+func (c *chapExchange) prove(keys pdu.Keys) (answers pdu.Keys, err error) {
+	idText, _ := keys.Get("CHAP_I")
+	id, ok := negotiate.Number(idText, 0, 255)
 	text, _ := keys.Get("CHAP_C")
 	challenge, err := binaryValue(text)
 	switch {

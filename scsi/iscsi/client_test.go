@@ -3,6 +3,7 @@ package iscsi
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -78,6 +79,12 @@ func (f *fixture) dial(t testing.TB) *client {
 
 func (c *client) raw(header, ahs, data []byte) {
 	c.t.Helper()
+	_, err := c.nc.Write(c.wire(header, ahs, data))
+	require.NoError(c.t, err)
+}
+
+// wire is a PDU with its digests and padding.
+func (c *client) wire(header, ahs, data []byte) []byte {
 	b := append(append([]byte(nil), header...), ahs...)
 	if c.headerDigest {
 		d := pdu.Digest(b)
@@ -90,8 +97,7 @@ func (c *client) raw(header, ahs, data []byte) {
 		d := pdu.Digest(b[start:])
 		b = append(b, d[:]...)
 	}
-	_, err := c.nc.Write(b)
-	require.NoError(c.t, err)
+	return b
 }
 
 func (c *client) send(p appender, data []byte) { c.t.Helper(); c.raw(p.AppendTo(nil), nil, data) }
@@ -165,20 +171,12 @@ func (c *client) closed() {
 		if _, err := c.tryReceive(); err != nil {
 			require.NotErrorIs(c.t, err, context.DeadlineExceeded)
 			var ne net.Error
-			if errorsAs(err, &ne) {
+			if errors.As(err, &ne) {
 				require.False(c.t, ne.Timeout(), "the connection is still open")
 			}
 			return
 		}
 	}
-}
-
-func errorsAs(err error, ne *net.Error) bool {
-	e, ok := err.(net.Error)
-	if ok {
-		*ne = e
-	}
-	return ok
 }
 
 func keysOf(pairs ...string) (k pdu.Keys) {

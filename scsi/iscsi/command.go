@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 	"sync"
 
@@ -47,40 +46,28 @@ func (cmd *command) recycle() {
 	commandPool.Put(cmd)
 }
 
+// commandObjection judges a SCSI command before it takes its place.
+func (c *connection) commandObjection(p received) (reason pdu.RejectReason, refused bool) {
+	tag := p.header.TaskTag()
+	if tag == pdu.ReservedTag || !validAHS(p.ahs) {
+		return pdu.RejectInvalidField, true
+	}
+	c.mu.Lock()
+	_, dup := c.tasks[tag]
+	c.mu.Unlock()
+	return pdu.RejectTaskInProgress, dup
+}
+
 // scsiCommand starts a command whose turn has come.
 func (c *connection) scsiCommand(p received) error {
-	var req pdu.SCSICommand
-	req.Parse(p.header)
-	cdb, ok := extendedCDB(&req, p.ahs)
-	switch {
-	case c.discovery:
-		return errors.New("SCSI command in a discovery session")
-	case !ok:
-		c.rejectRequest(p.header, pdu.RejectInvalidField)
-		return nil
-	case req.Immediate && c.immediate.Add(1) > maxImmediate:
+	if p.header.Immediate() && c.immediate.Add(1) > maxImmediate {
 		c.immediate.Add(-1)
 		c.reject(p.header, pdu.RejectImmediate)
 		return nil
 	}
-	c.mu.Lock()
-	_, dup := c.tasks[req.TaskTag]
-	c.mu.Unlock()
-	if dup || req.TaskTag == pdu.ReservedTag {
-		if req.Immediate {
-			c.immediate.Add(-1)
-		}
-		c.rejectRequest(p.header, pdu.RejectTaskInProgress)
-		return nil
-	}
-	cmd := c.newCommand(&req, cdb)
-	return c.begin(cmd, &req, p.data)
-}
-
-// rejectRequest rejects a request that took a place in the window.
-func (c *connection) rejectRequest(h pdu.Header, reason pdu.RejectReason) {
-	c.release(h.Immediate())
-	c.reject(h, reason)
+	var req pdu.SCSICommand
+	req.Parse(p.header)
+	return c.begin(c.newCommand(&req, extendedCDB(&req, p.ahs)), &req, p.data)
 }
 
 func (c *connection) newCommand(req *pdu.SCSICommand, cdb []byte) *command {
@@ -100,28 +87,27 @@ func (c *connection) newCommand(req *pdu.SCSICommand, cdb []byte) *command {
 	return cmd
 }
 
-// extendedCDB returns the CDB of a command with an extended CDB AHS (RFC 7143
-// 11.2.2.3), nil for one of up to 16 bytes; false for a malformed AHS.
-func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte, ok bool) {
-	for len(ahs) > 0 {
-		if len(ahs) < 4 {
-			return nil, false
+// validAHS tells whether a SCSI command's additional header segments are ones
+// that it may have (RFC 7143 11.2.2).
+func validAHS(ahs []byte) bool {
+	for s, err := range pdu.AHS(ahs) {
+		if err != nil || s.Type != pdu.AHSExtendedCDB && s.Type != pdu.AHSReadLength {
+			return false
 		}
-		n := int(binary.BigEndian.Uint16(ahs)) // counts from byte 3 on
-		whole := (3 + n + 3) &^ 3
-		if n < 1 || whole > len(ahs) {
-			return nil, false
-		}
-		switch ahs[2] {
-		case 1: // extended CDB: a reserved byte, then the CDB from byte 16 on
-			cdb = append(append([]byte(nil), req.CDB[:]...), ahs[4:3+n]...)
-		case 2: // expected bidirectional read length: no device has such a command
-		default:
-			return nil, false
-		}
-		ahs = ahs[whole:]
 	}
-	return cdb, true
+	return true
+}
+
+// extendedCDB returns the CDB of a command with an extended CDB AHS (RFC 7143
+// 11.2.2.3), nil for one of up to 16 bytes. An expected bidirectional read length
+// means nothing here: no device has such a command.
+func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte) {
+	for s, err := range pdu.AHS(ahs) {
+		if err == nil && s.Type == pdu.AHSExtendedCDB {
+			cdb = append(append([]byte(nil), req.CDB[:]...), s.Data...)
+		}
+	}
+	return cdb
 }
 
 // begin routes the command and takes its data phase as far as the PDU goes.
@@ -319,10 +305,10 @@ func (c *connection) dataIn(cmd *command, r *scsi.Response, data []byte, residua
 	p := &c.out.dataIn
 	burst := 0
 	for at := 0; at < len(data); n++ {
-		k := min(len(data)-at, c.p.maxSend, c.p.maxBurst-burst)
+		k := min(len(data)-at, c.p.MaxSend, c.p.MaxBurst-burst)
 		burst += k
 		last := at+k == len(data)
-		*p = pdu.DataIn{Final: last || burst == c.p.maxBurst, DataLength: k, TaskTag: cmd.Tag, TransferTag: pdu.ReservedTag,
+		*p = pdu.DataIn{Final: last || burst == c.p.MaxBurst, DataLength: k, TaskTag: cmd.Tag, TransferTag: pdu.ReservedTag,
 			DataSN: n, BufferOffset: uint32(at)}
 		if p.Final {
 			burst = 0

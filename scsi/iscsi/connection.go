@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
 
@@ -25,7 +28,9 @@ type connection struct {
 	group  uint16
 	in     receiver
 	out    *outbox
-	done   chan struct{} // closed at the very end
+	done   chan struct{}   // closed at the very end
+	life   context.Context // ends when the connection is closed
+	end    context.CancelFunc
 
 	// Fixed by the login, before loggedIn is set under Server.mu.
 	loggedIn  bool
@@ -35,7 +40,7 @@ type connection struct {
 	cid       uint16
 	port      initiatorPort
 	since     time.Time
-	p         parameters
+	p         negotiate.Parameters
 	nexus     *scsi.Nexus
 	window    window
 
@@ -66,7 +71,8 @@ type connection struct {
 
 func newConnection(s *Server, nc net.Conn, group uint16) *connection {
 	c := &connection{server: s, nc: nc, group: group, in: newReceiver(nc), done: make(chan struct{}),
-		id: s.next.Add(1), p: defaultParameters(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
+		id: s.next.Add(1), p: negotiate.Default(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.out = newOutbox(nc, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.give)
 	c.ended.L = &c.mu
 	c.reads.wake.L = &c.reads.mu
@@ -80,6 +86,7 @@ func (c *connection) close(reason error) {
 		c.mu.Lock()
 		c.reason = reason
 		c.mu.Unlock()
+		c.end()
 		c.nc.Close()
 		c.out.interrupt()
 		c.reads.interrupt()
@@ -206,6 +213,8 @@ func (c *connection) listen() error {
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
+		case c.pinged && c.out.busy():
+			continue // the ping waits behind data that the socket takes slowly; the write time-out judges that
 		case c.pinged:
 			return errDeadPeer
 		}
@@ -235,12 +244,12 @@ func (c *connection) handle(p received) error {
 		c.out.drain()
 		return errors.New("data digest error")
 	}
-	if len(p.ahs) > 0 && op != pdu.OpSCSICommand {
-		c.reject(h, pdu.RejectInvalidField)
-		return nil
-	}
 	switch op {
 	case pdu.OpDataOut:
+		if len(p.ahs) > 0 {
+			c.reject(h, pdu.RejectInvalidField)
+			return nil
+		}
 		return c.dataOut(h, p.data)
 	case pdu.OpSCSICommand, pdu.OpTaskManagement, pdu.OpNOPOut, pdu.OpTextRequest, pdu.OpLogoutRequest:
 		return c.ordered(p)
@@ -269,6 +278,9 @@ const maxHeld = 4 << 20
 func (c *connection) ordered(p received) error {
 	h := p.header
 	if h.Immediate() {
+		if reason, refused := c.objection(p); refused {
+			return c.refuse(h, reason)
+		}
 		return c.request(p)
 	}
 	switch c.window.classify(h.CmdSN()) {
@@ -282,11 +294,61 @@ func (c *connection) ordered(p received) error {
 		}
 		return nil
 	}
+	if reason, refused := c.objection(p); refused {
+		return c.refuse(h, reason)
+	}
 	c.window.accept()
 	if err := c.request(p); err != nil {
 		return err
 	}
 	return c.catchUp()
+}
+
+// objection judges a request before it takes its place in the window. A command
+// that is rejected counts as not received: its CmdSN stays open until the
+// initiator sends another with it or aborts the task (RFC 7143 7.3).
+func (c *connection) objection(p received) (reason pdu.RejectReason, refused bool) {
+	h := p.header
+	op := h.OpCode()
+	switch {
+	case c.discovery && !allowedInDiscovery(h):
+		return pdu.RejectProtocolError, true
+	case len(p.ahs) > 0 && op != pdu.OpSCSICommand:
+		return pdu.RejectInvalidField, true
+	}
+	switch op {
+	case pdu.OpSCSICommand:
+		return c.commandObjection(p)
+	case pdu.OpTextRequest:
+		return c.collectText(h, p.data)
+	case pdu.OpLogoutRequest:
+		var q pdu.LogoutRequest
+		q.Parse(h)
+		return pdu.RejectInvalidField, q.Reason > pdu.RemoveForRecovery
+	}
+	return 0, false
+}
+
+// allowedInDiscovery tells whether a discovery session may send a request: text,
+// logout, and answers to the target's pings (RFC 7143 4.3).
+func allowedInDiscovery(h pdu.Header) bool {
+	switch h.OpCode() {
+	case pdu.OpTextRequest, pdu.OpLogoutRequest:
+		return true
+	case pdu.OpNOPOut:
+		return h.TaskTag() == pdu.ReservedTag
+	}
+	return false
+}
+
+// refuse rejects a request. A discovery session that sends commands ends.
+func (c *connection) refuse(h pdu.Header, reason pdu.RejectReason) error {
+	c.reject(h, reason)
+	if op := h.OpCode(); c.discovery && (op == pdu.OpSCSICommand || op == pdu.OpTaskManagement) {
+		c.out.drain()
+		return fmt.Errorf("%w: %v in a discovery session", negotiate.ErrProtocol, op)
+	}
+	return nil
 }
 
 // catchUp handles the held requests whose turn has come.
@@ -299,12 +361,17 @@ func (c *connection) catchUp() error {
 		}
 		delete(c.early, next)
 		c.earlySize -= len(held.data)
-		c.window.accept()
 		if held.aborted {
+			c.window.accept()
 			c.window.complete()
 			continue
 		}
-		if err := c.request(received{header: held.header, ahs: held.ahs, data: held.data}); err != nil {
+		p := received{header: held.header, ahs: held.ahs, data: held.data}
+		if reason, refused := c.objection(p); refused {
+			return c.refuse(p.header, reason)
+		}
+		c.window.accept()
+		if err := c.request(p); err != nil {
 			return err
 		}
 	}
@@ -341,7 +408,7 @@ func (c *connection) request(p received) error {
 	case pdu.OpNOPOut:
 		c.nopOut(h, p.data)
 	case pdu.OpTextRequest:
-		c.text(h, p.data)
+		c.textResponse(h)
 	case pdu.OpLogoutRequest:
 		err = c.logoutRequest(h)
 	}
@@ -384,6 +451,6 @@ func (c *connection) reject(h pdu.Header, reason pdu.RejectReason) {
 func (c *connection) info() SessionInfo {
 	return SessionInfo{ID: c.id, Initiator: c.port.name, ISID: c.port.isid, TSIH: c.tsih, Portal: c.nc.LocalAddr().String(),
 		Remote: c.nc.RemoteAddr().String(), Group: c.group, Discovery: c.discovery, Since: c.since,
-		HeaderDigest: c.p.headerDigest, DataDigest: c.p.dataDigest, InFlight: int(max(c.window.inFlight.Load(), 0)),
+		HeaderDigest: c.p.HeaderDigest, DataDigest: c.p.DataDigest, InFlight: int(max(c.window.inFlight.Load(), 0)),
 		Commands: c.commands.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
 }

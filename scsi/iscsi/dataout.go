@@ -67,8 +67,8 @@ func (c *connection) firstData(cmd *command, req *pdu.SCSICommand, data []byte) 
 	if !cmd.write {
 		return true
 	}
-	limit := min(int(cmd.expected), c.p.firstBurst)
-	if len(data) > 0 && (!c.p.immediateData || len(data) > limit) {
+	limit := min(int(cmd.expected), c.p.FirstBurst)
+	if len(data) > 0 && (!c.p.ImmediateData || len(data) > limit) {
 		c.failData(cmd, unexpectedUnsolicited)
 	} else {
 		if t.want > len(data) {
@@ -79,7 +79,7 @@ func (c *connection) firstData(cmd *command, req *pdu.SCSICommand, data []byte) 
 	}
 	if !req.Final {
 		// RFC 7143 11.3.1: F=0 announces unsolicited Data-Out, which InitialR2T=Yes forbids.
-		if c.p.initialR2T || t.offset >= limit {
+		if c.p.InitialR2T || t.offset >= limit {
 			c.failData(cmd, unexpectedUnsolicited)
 		} else {
 			t.unsolicited = true
@@ -131,8 +131,8 @@ func (c *connection) advance(cmd *command) (ready bool) {
 		}
 		return false
 	}
-	for t.next < t.want && len(t.sequences) < c.p.maxR2T {
-		c.r2t(cmd, min(t.want-t.next, c.p.maxBurst))
+	for t.next < t.want && len(t.sequences) < c.p.MaxR2T {
+		c.r2t(cmd, min(t.want-t.next, c.p.MaxBurst))
 	}
 	return t.complete()
 }
@@ -198,7 +198,7 @@ func (c *connection) dataOut(h pdu.Header, data []byte) error {
 // unsolicitedData is Data-Out within FirstBurstLength. Called with mu held.
 func (c *connection) unsolicitedData(cmd *command, p *pdu.DataOut, data []byte) {
 	t := &cmd.transfer
-	limit := min(int(cmd.expected), c.p.firstBurst)
+	limit := min(int(cmd.expected), c.p.FirstBurst)
 	switch {
 	case !t.unsolicited:
 		c.failData(cmd, unexpectedUnsolicited)

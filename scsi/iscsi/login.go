@@ -3,10 +3,13 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
 
@@ -37,15 +40,16 @@ type login struct {
 	keys       pdu.Keys
 	chap       *chapExchange
 	authDone   bool
-	done       map[string]bool // keys negotiated
-	declaredTo bool            // the target has sent its own declarations
+	done       map[string]bool   // keys negotiated
+	said       map[string]string // keys declared, by which the login knows who is there
+	declaredTo bool              // the target has sent its own declarations
 	request    pdu.LoginRequest
 }
 
 // login runs the login phase; the connection is in full feature phase when it
 // returns nil.
 func (c *connection) login() error {
-	l := &login{c: c, first: true, done: map[string]bool{}}
+	l := &login{c: c, first: true, done: map[string]bool{}, said: map[string]string{}}
 	deadline := time.Now().Add(c.server.o.LoginTimeout)
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return err
@@ -151,7 +155,34 @@ func (l *login) step(p received) (finished bool, err error) {
 			return false, err
 		}
 	}
+	if err := l.admissible(); err != nil {
+		return false, err
+	}
 	return l.negotiate()
+}
+
+// admissible judges the keys of one request by what was said before and by the
+// stage. A declaration stands once (RFC 7143 6.2); one that is repeated unchanged
+// does no harm, and libiscsi names its initiator in both stages. Security keys
+// belong to the security stage and no other keys to it (RFC 7143 12): operational
+// ones pass there as long as nobody has to authenticate first.
+func (l *login) admissible() error {
+	for _, k := range l.keys {
+		before, known := l.said[k.Key]
+		switch {
+		case negotiate.Declared(k.Key):
+			if known && before != k.Value {
+				return refuse(pdu.LoginInitiatorError, "%s=%q after %q", k.Key, k.Value, before)
+			}
+			l.said[k.Key] = k.Value
+		case k.Key == "AuthMethod" && l.stage == pdu.SecurityNegotiation && l.done[k.Key]:
+			return refuse(pdu.LoginInitiatorError, "AuthMethod negotiated twice")
+		case negotiate.Security(k.Key) && k.Key != "AuthMethod" && l.stage != pdu.SecurityNegotiation,
+			negotiate.Operational(k.Key) && l.stage == pdu.SecurityNegotiation && !l.authDone:
+			return refuse(pdu.LoginInitiatorError, "%s in stage %d", k.Key, l.stage)
+		}
+	}
+	return nil
 }
 
 // identify reads who logs in to what (RFC 7143 6.3.1); the first request has to say.
@@ -200,8 +231,10 @@ func (l *login) negotiate() (finished bool, err error) {
 		}
 	} else if !l.authDone {
 		return false, refuse(pdu.LoginAuthenticationFailed, "%s has to authenticate", l.c.port.name)
+	} else if _, late := l.keys.Get("AuthMethod"); late {
+		answers.Add("AuthMethod", negotiate.Reject) // its stage is over, or was passed over
 	}
-	more, err := l.c.p.negotiate(l.keys, l.c.discovery, l.done)
+	more, err := l.c.p.Negotiate(l.keys, l.c.discovery, l.done)
 	if err != nil {
 		return false, refuse(pdu.LoginInitiatorError, "%w", err)
 	}
@@ -225,6 +258,7 @@ func (l *login) negotiate() (finished bool, err error) {
 // authenticate handles the security stage.
 func (l *login) authenticate() (answers pdu.Keys, err error) {
 	method, offered := l.keys.Get("AuthMethod")
+	l.done["AuthMethod"] = l.done["AuthMethod"] || offered
 	switch {
 	case !offered:
 	case l.chap == nil:
@@ -251,16 +285,7 @@ func (l *login) authenticate() (answers pdu.Keys, err error) {
 	return append(answers, more...), nil
 }
 
-func contains(list, v string) bool {
-	for len(list) > 0 {
-		var item string
-		item, list, _ = cut(list)
-		if item == v {
-			return true
-		}
-	}
-	return false
-}
+func contains(list, v string) bool { return slices.Contains(strings.Split(list, ","), v) }
 
 // declare adds what the target says of itself: its portal group in the first
 // answer (RFC 7143 6.3.1), its own limits once the operational stage is reached.
@@ -316,9 +341,9 @@ func (l *login) finish(answers pdu.Keys) error {
 	// has no digests.
 	l.respond(answers, true, c.tsih)
 	c.in.maxData = maxRecvDataSegment
-	c.in.headerDigest, c.in.dataDigest = c.p.headerDigest, c.p.dataDigest
+	c.in.headerDigest, c.in.dataDigest = c.p.HeaderDigest, c.p.DataDigest
 	c.out.mu.Lock()
-	c.out.headerDigest, c.out.dataDigest = c.p.headerDigest, c.p.dataDigest
+	c.out.headerDigest, c.out.dataDigest = c.p.HeaderDigest, c.p.DataDigest
 	c.out.mu.Unlock()
 	c.full.Store(true)
 	c.out.flush()

@@ -5,80 +5,18 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
-
-// RFC 7143 13: offers and results.
-func TestNegotiate(t *testing.T) {
-	for _, r := range []struct {
-		offer, want pdu.Keys
-		discovery   bool
-	}{
-		{offer: keysOf("HeaderDigest", "CRC32C,None", "DataDigest", "None"), want: keysOf("HeaderDigest", "CRC32C", "DataDigest", "None")},
-		{offer: keysOf("HeaderDigest", "X-mine"), want: keysOf("HeaderDigest", "Reject")},
-		{offer: keysOf("MaxConnections", "8", "ErrorRecoveryLevel", "2", "DefaultTime2Wait", "0", "DefaultTime2Retain", "20"),
-			want: keysOf("MaxConnections", "1", "ErrorRecoveryLevel", "0", "DefaultTime2Wait", "2", "DefaultTime2Retain", "0")},
-		{offer: keysOf("InitialR2T", "Yes", "ImmediateData", "No"), want: keysOf("InitialR2T", "Yes", "ImmediateData", "No")},
-		{offer: keysOf("InitialR2T", "No", "ImmediateData", "Yes"), want: keysOf("InitialR2T", "No", "ImmediateData", "Yes")},
-		{offer: keysOf("InitialR2T", "yes"), want: keysOf("InitialR2T", "Reject")},
-		{offer: keysOf("DataPDUInOrder", "No", "DataSequenceInOrder", "No"), want: keysOf("DataPDUInOrder", "Yes", "DataSequenceInOrder", "Yes")},
-		{offer: keysOf("MaxBurstLength", "16776192", "FirstBurstLength", "0x40000"), want: keysOf("MaxBurstLength", "1048576", "FirstBurstLength", "262144")},
-		{offer: keysOf("FirstBurstLength", "262144", "MaxBurstLength", "65536"), want: keysOf("FirstBurstLength", "65536", "MaxBurstLength", "65536")},
-		{offer: keysOf("MaxBurstLength", "511"), want: keysOf("MaxBurstLength", "Reject")},
-		{offer: keysOf("MaxBurstLength", "0x"), want: keysOf("MaxBurstLength", "Reject")},
-		{offer: keysOf("MaxOutstandingR2T", "010"), want: keysOf("MaxOutstandingR2T", "8")},
-		{offer: keysOf("MaxRecvDataSegmentLength", "262144"), want: nil},
-		{offer: keysOf("MaxRecvDataSegmentLength", "16777216"), want: keysOf("MaxRecvDataSegmentLength", "Reject")},
-		{offer: keysOf("TaskReporting", "FastAbort,RFC3720"), want: keysOf("TaskReporting", "RFC3720")},
-		{offer: keysOf("iSCSIProtocolLevel", "2"), want: keysOf("iSCSIProtocolLevel", "1")},
-		{offer: keysOf("IFMarker", "Yes", "X-org.example.key", "1"), want: keysOf("IFMarker", "No", "X-org.example.key", "NotUnderstood")},
-		{offer: keysOf("InitialR2T", "No", "HeaderDigest", "None"), want: keysOf("InitialR2T", "Irrelevant", "HeaderDigest", "None"), discovery: true},
-	} {
-		p := defaultParameters()
-		got, err := p.negotiate(r.offer, r.discovery, map[string]bool{})
-		require.NoError(t, err)
-		require.Equal(t, r.want, got, "%v", r.offer)
-		require.LessOrEqual(t, p.firstBurst, p.maxBurst)
-	}
-	p := defaultParameters()
-	_, err := p.negotiate(keysOf("TargetPortalGroupTag", "1"), false, map[string]bool{})
-	require.ErrorIs(t, err, errProtocol)
-	done := map[string]bool{}
-	_, err = p.negotiate(keysOf("ErrorRecoveryLevel", "0"), false, done)
-	require.NoError(t, err)
-	_, err = p.negotiate(keysOf("ErrorRecoveryLevel", "0"), false, done)
-	require.ErrorIs(t, err, errProtocol)
-}
-
-func FuzzNegotiate(f *testing.F) {
-	f.Add(keysOf("HeaderDigest", "CRC32C,None", "MaxBurstLength", "0x1000", "FirstBurstLength", "262144", "InitialR2T", "No").AppendTo(nil), true)
-	f.Add(keysOf("MaxRecvDataSegmentLength", "512", "X-a", "b").AppendTo(nil), false)
-	f.Fuzz(func(t *testing.T, text []byte, discovery bool) {
-		keys, err := pdu.ParseKeys(text)
-		if err != nil {
-			return
-		}
-		p := defaultParameters()
-		answers, err := p.negotiate(keys, discovery, map[string]bool{})
-		if err != nil {
-			return
-		}
-		if p.maxSend < 512 || p.maxSend > 1<<24-1 || p.maxBurst < 512 || p.maxBurst > maxBurst || p.firstBurst < 512 ||
-			p.firstBurst > p.maxBurst || p.maxR2T < 1 || p.maxR2T > maxOutstandingR2T {
-			t.Fatalf("%+v", p)
-		}
-		if len(answers) > len(keys) {
-			t.Fatalf("%d answers to %d keys", len(answers), len(keys))
-		}
-	})
-}
 
 func usual(more ...string) pdu.Keys {
 	return append(keysOf("InitiatorName", testInitiator, "TargetName", testTarget), keysOf(more...)...)
@@ -124,6 +62,26 @@ func TestLoginStatus(t *testing.T) {
 			c.tsih = f.server.Sessions()[0].TSIH
 			c.isid[5] = 99
 			return op(usual())(c)
+		}},
+		"name changed": {pdu.LoginInitiatorError, func(c *client) pdu.LoginStatus {
+			return afterFirst(c, usual(), pdu.OperationalNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:other"))
+		}},
+		"session type changed": {pdu.LoginInitiatorError, func(c *client) pdu.LoginStatus {
+			return afterFirst(c, usual("SessionType", "Normal"), pdu.OperationalNegotiation, keysOf("SessionType", "Discovery"))
+		}},
+		"AuthMethod twice": {pdu.LoginInitiatorError, func(c *client) pdu.LoginStatus {
+			return afterFirst(c, usual("AuthMethod", "None"), pdu.SecurityNegotiation, keysOf("AuthMethod", "None"))
+		}},
+		"key negotiated twice": {pdu.LoginInitiatorError, func(c *client) pdu.LoginStatus {
+			return afterFirst(c, usual("MaxBurstLength", "4096"), pdu.OperationalNegotiation, keysOf("MaxBurstLength", "8192"))
+		}},
+		"operational key before CHAP": {pdu.LoginInitiatorError, at(pdu.SecurityNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:secret",
+			"TargetName", testTarget, "AuthMethod", "CHAP", "MaxBurstLength", "4096"))},
+		"CHAP in the operational stage": {pdu.LoginInitiatorError, op(usual("CHAP_A", "5"))},
+		"alias of the target":           {pdu.LoginInitiatorError, op(usual("TargetAlias", "me"))},
+		"no common digest is no reason": {pdu.LoginSuccess, func(c *client) pdu.LoginStatus {
+			c.isid[5] = 77
+			return op(usual("HeaderDigest", "X-mine"))(c)
 		}},
 		"stage 2":    {pdu.LoginInitiatorError, at(2, usual())},
 		"version":    {pdu.LoginUnsupportedVersion, func(c *client) pdu.LoginStatus { return rawLogin(c, pdu.LoginRequest{VersionMin: 1}) }},
@@ -178,6 +136,9 @@ func TestLoginStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := f.dial(t)
 			require.Equal(t, r.want, r.try(c), "%04x", r.want)
+			if r.want == pdu.LoginSuccess {
+				c.nc.Close()
+			}
 			c.closed()
 			other.testUnitReady()
 		})
@@ -215,6 +176,18 @@ func rawLogin(c *client, q pdu.LoginRequest, text ...byte) pdu.LoginStatus {
 	return c.loginStatus()
 }
 
+// afterFirst logs in with two requests of one stage and returns the status of the second.
+func afterFirst(c *client, first pdu.Keys, stage pdu.Stage, second pdu.Keys) pdu.LoginStatus {
+	c.t.Helper()
+	for _, k := range []pdu.Keys{first, second} {
+		text := k.AppendTo(nil)
+		if s := rawLogin(c, pdu.LoginRequest{Current: stage, Next: stage, DataLength: len(text)}, text...); s != 0 {
+			return s
+		}
+	}
+	return pdu.LoginSuccess
+}
+
 // changed logs in with two requests that do not belong together.
 func changed(change func(*pdu.LoginRequest)) func(*client) pdu.LoginStatus {
 	return func(c *client) pdu.LoginStatus {
@@ -225,6 +198,20 @@ func changed(change func(*pdu.LoginRequest)) func(*client) pdu.LoginStatus {
 		c.send(&q, nil)
 		return c.loginStatus()
 	}
+}
+
+// libiscsi names its initiator again in the operational stage; small scripts send
+// AuthMethod there, and operational keys in the security stage.
+func TestLenientLogin(t *testing.T) {
+	c := serve(t, nil).dial(t)
+	p, k := c.loginRequest(pdu.SecurityNegotiation, pdu.OperationalNegotiation, true, usual("AuthMethod", "None", "MaxBurstLength", "4096"))
+	require.Zero(t, p.Status)
+	v, _ := k.Get("MaxBurstLength")
+	require.Equal(t, "4096", v)
+	p, k = c.loginRequest(pdu.OperationalNegotiation, pdu.FullFeaturePhase, true, usual("AuthMethod", "None", "SendTargets", "All"))
+	require.Zero(t, p.Status)
+	require.Equal(t, keysOf("AuthMethod", "Reject", "SendTargets", "Reject", "MaxRecvDataSegmentLength", "262144"), k)
+	c.testUnitReady()
 }
 
 // Both stages, keys cut over three requests with the C bit.
@@ -264,7 +251,7 @@ func chapKeys(c *client, user, secret, algorithm string, more ...string) (pdu.Lo
 	x.hash = chapHashes[a]
 	require.NotNil(c.t, x.hash)
 	i, _ := k.Get("CHAP_I")
-	id, ok := number(i, 0, 255)
+	id, ok := negotiate.Number(i, 0, 255)
 	require.True(c.t, ok)
 	text, _ := k.Get("CHAP_C")
 	challenge, err := binaryValue(text)
@@ -291,14 +278,16 @@ func TestCHAP(t *testing.T) {
 		require.Zero(t, p.Status)
 		c.testUnitReady()
 	}
-	// Mutual: the target proves itself.
-	c := f.dial(t)
-	p, k, x := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "7", "CHAP_C", "0x0102030405060708")
-	require.Zero(t, p.Status)
-	name, _ := k.Get("CHAP_N")
-	require.Equal(t, "array", name)
-	proof, _ := k.Get("CHAP_R")
-	require.Equal(t, "0x"+hex.EncodeToString(x.response(7, two.Secret, []byte{1, 2, 3, 4, 5, 6, 7, 8})), proof)
+	// Mutual: the target proves itself, however the challenge is written.
+	for _, challenge := range []string{"0x0102030405060708", "0X0102030405060708", "0bAQIDBAUGBwg=", "0x102030405060708"} {
+		c := f.dial(t)
+		p, k, x := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "0x7", "CHAP_C", challenge)
+		require.Zero(t, p.Status)
+		name, _ := k.Get("CHAP_N")
+		require.Equal(t, "array", name)
+		proof, _ := k.Get("CHAP_R")
+		require.Equal(t, "0x"+hex.EncodeToString(x.response(7, two.Secret, []byte{1, 2, 3, 4, 5, 6, 7, 8})), proof)
+	}
 	for name, try := range map[string]func(c *client) pdu.LoginStatus{
 		"secret": func(c *client) pdu.LoginStatus { p, _, _ := chapKeys(c, "lab", "wrong", "5"); return p.Status },
 		"user": func(c *client) pdu.LoginStatus {
@@ -313,6 +302,27 @@ func TestCHAP(t *testing.T) {
 			p, _, _ := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "1", "CHAP_C", "zz")
 			return p.Status
 		},
+		"challenge without identifier": func(c *client) pdu.LoginStatus {
+			p, _, _ := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_C", "0x0102030405060708")
+			return p.Status
+		},
+		"identifier without challenge": func(c *client) pdu.LoginStatus {
+			p, _, _ := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "1")
+			return p.Status
+		},
+		"identifier of two bytes": func(c *client) pdu.LoginStatus {
+			p, _, _ := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "256", "CHAP_C", "0x0102030405060708")
+			return p.Status
+		},
+		"challenge of 1,025 bytes": func(c *client) pdu.LoginStatus {
+			p, _, _ := chapKeys(c, "lab", "initiator-secret", "5", "CHAP_I", "1", "CHAP_C", "0x"+strings.Repeat("5a", 1025))
+			return p.Status
+		},
+		"nothing where the response should be": func(c *client) pdu.LoginStatus {
+			c.loginRequest(pdu.SecurityNegotiation, pdu.SecurityNegotiation, false, usual("AuthMethod", "CHAP", "CHAP_A", "5"))
+			p, _ := c.loginRequest(pdu.SecurityNegotiation, pdu.OperationalNegotiation, true, nil)
+			return p.Status
+		},
 		"algorithm": func(c *client) pdu.LoginStatus {
 			c.loginRequest(pdu.SecurityNegotiation, pdu.SecurityNegotiation, false, usual("AuthMethod", "CHAP"))
 			p, _ := c.loginRequest(pdu.SecurityNegotiation, pdu.SecurityNegotiation, false, keysOf("CHAP_A", "99"))
@@ -322,7 +332,7 @@ func TestCHAP(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, pdu.LoginAuthenticationFailed, try(f.dial(t))) })
 	}
 	// The answer of RFC 1994's construction, computed by hand with md5sum.
-	x = &chapExchange{hash: chapHashes["5"]}
+	x := &chapExchange{hash: chapHashes["5"]}
 	require.Equal(t, "23a3ec3b33eb13f73ca54a90d5594eef", hex.EncodeToString(x.response(1, []byte("s"), []byte("c"))))
 }
 
@@ -394,17 +404,30 @@ func TestTSIHWrap(t *testing.T) {
 	require.Len(t, s.byTSIH, 1)
 }
 
+// 65,536 logins one after the other, each logged out: more than there are handles.
 func TestManyLogins(t *testing.T) {
-	f := serve(t, nil)
-	for range 300 {
-		c := f.session(t)
-		c.send(&pdu.LogoutRequest{Immediate: true, TaskTag: 1, CmdSN: c.cmdSN}, nil)
-		var p pdu.LogoutResponse
-		p.Parse(c.expect(pdu.OpLogoutResponse).header)
-		require.Zero(t, p.Response)
-		c.closed()
+	n := 1 << 16
+	if testing.Short() {
+		n = 1000
 	}
-	require.Eventually(t, func() bool { return len(f.server.Sessions()) == 0 }, testPatience, time.Millisecond)
+	s := newQuietServer(t)
+	for i := range n {
+		near, far := net.Pipe()
+		s.start(far, 1)
+		c := &client{t: t, nc: near, isid: [6]byte{1}, cmdSN: 1}
+		c.login()
+		if i%2 == 0 {
+			c.send(&pdu.LogoutRequest{Immediate: true, TaskTag: 1, CmdSN: c.cmdSN}, nil)
+			var p pdu.LogoutResponse
+			p.Parse(c.expect(pdu.OpLogoutResponse).header)
+			require.Zero(t, p.Response)
+		} // else the next login reinstates the session
+		defer near.Close()
+	}
+	require.NoError(t, s.Shutdown(context.Background()))
+	require.Empty(t, s.Sessions())
+	require.Empty(t, s.connections)
+	require.Empty(t, s.pending)
 }
 
 // pipeServer runs one connection over net.Pipe in a synctest bubble.
@@ -453,6 +476,31 @@ func TestDeadPeer(t *testing.T) {
 		require.InDelta(t, (DefaultNOPInterval + DefaultNOPTimeout).Seconds(), time.Since(start).Seconds(), 5)
 		require.NoError(t, s.Shutdown(context.Background()))
 		require.ErrorIs(t, reason, errDeadPeer)
+	})
+}
+
+// A line too slow to carry a batch within the write time-out keeps its session.
+func TestSlowReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := pipeServer(t)
+		c.login()
+		p := c.command(rw10(0x28, 0, 1024))
+		p.Read, p.ExpectedDataLength = true, 1024*testBlock
+		c.send(p, nil)
+		start := time.Now()
+		left := 1024*testBlock + 8*pdu.HeaderLength // segments of 64 KiB
+		for left > 0 {
+			n, err := io.ReadFull(c.nc, make([]byte, min(left, 8192)))
+			require.NoError(t, err)
+			left -= n
+			time.Sleep(2 * time.Second) // the bubble's clock
+		}
+		require.Greater(t, time.Since(start), 3*DefaultWriteTimeout)
+		c.expStatSN++
+		c.expect(pdu.OpNOPIn) // sent when the initiator had been silent, and as slow as the data before it
+		c.testUnitReady()
+		c.nc.Close()
+		require.NoError(t, s.Shutdown(context.Background()))
 	})
 }
 

@@ -19,12 +19,12 @@ type Options struct {
 	Portals func() []PortalAddress
 
 	MaxSessions    int           // of all portals; a login beyond is refused with 0302h
-	MaxLogins      int           // connections that have not finished their login
+	MaxLogins      int           // connections that have not finished their login; one beyond ends the oldest
 	CommandWindow  int           // commands of one session, 16-4096
 	LoginTimeout   time.Duration // from accept to full feature phase
 	NOPInterval    time.Duration // silence after which the target pings
 	NOPTimeout     time.Duration // silence after a ping that ends the connection
-	WriteTimeout   time.Duration // a socket that takes nothing for so long ends the connection
+	WriteTimeout   time.Duration // a socket that takes next to nothing for so long ends the connection
 	LogoutTimeout  time.Duration // given to initiators at Shutdown
 	ManagementWait time.Duration // for aborted tasks before a task management response
 	// UnavailableLogin is the answer to a login to another target's name (scsi.md
@@ -50,13 +50,10 @@ const (
 	maxCommandWindow = 4096
 
 	maxRecvDataSegment = 256 << 10 // declared by the target (scsi.md 4.1)
-	maxBurst           = 1 << 20   // offered MaxBurstLength
-	maxFirstBurst      = 256 << 10 // offered FirstBurstLength
-	maxOutstandingR2T  = 8
-	loginDataSegment   = 8192     // before negotiation (RFC 7143 13.12)
-	maxDataOut         = 16 << 20 // Data-Out of one command; devices advertise less
-	maxAdmitted        = 64 << 20 // buffers of Data-Out that one connection has asked for
-	maxImmediate       = 32       // immediate commands and task management functions beside the window
+	loginDataSegment   = 8192      // before negotiation (RFC 7143 13.12)
+	maxDataOut         = 16 << 20  // Data-Out of one command; devices advertise less
+	maxAdmitted        = 64 << 20  // buffers of Data-Out that one connection has asked for
+	maxImmediate       = 32        // immediate commands and task management functions beside the window
 )
 
 // Access says who may log in and with which secrets. Safe for concurrent use.
@@ -126,6 +123,8 @@ func (o *Options) validate() error {
 		return errors.New("iscsi: Target, Access, Portals and TargetName are needed")
 	case o.CommandWindow < minCommandWindow || o.CommandWindow > maxCommandWindow:
 		return fmt.Errorf("iscsi: command window %d is not in %d-%d", o.CommandWindow, minCommandWindow, maxCommandWindow)
+	case o.MaxLogins < 1:
+		return fmt.Errorf("iscsi: %d logins at a time", o.MaxLogins)
 	case o.MaxSessions < 1 || o.MaxSessions > 65535:
 		return fmt.Errorf("iscsi: %d sessions are not in 1-65535", o.MaxSessions)
 	}

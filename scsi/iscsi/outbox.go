@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -158,18 +160,26 @@ func (o *outbox) flush() {
 	o.mu.Unlock()
 }
 
+// minProgress is how many bytes a socket has to take within the write time-out: a
+// batch may be too large for a slow line to carry in that time.
+const minProgress = 4 << 10
+
 // write sends one batch. Only the carrier calls it.
 func (o *outbox) write(b *batch) error {
-	now := time.Now()
-	if left := o.deadline.Sub(now); left < o.writeTimeout-o.writeTimeout/deadlineSlack || left > o.writeTimeout {
-		o.deadline = now.Add(o.writeTimeout)
-		if err := o.nc.SetWriteDeadline(o.deadline); err != nil {
+	o.parts = b.parts // WriteTo consumes its receiver; b keeps the whole
+	for {
+		now := time.Now()
+		if left := o.deadline.Sub(now); left < o.writeTimeout-o.writeTimeout/deadlineSlack || left > o.writeTimeout {
+			o.deadline = now.Add(o.writeTimeout)
+			if err := o.nc.SetWriteDeadline(o.deadline); err != nil {
+				return err
+			}
+		}
+		n, err := o.parts.WriteTo(o.nc)
+		if err == nil || n < minProgress || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 	}
-	o.parts = b.parts // WriteTo consumes its receiver; b keeps the whole
-	_, err := o.parts.WriteTo(o.nc)
-	return err
 }
 
 // maxOutbox is how many bytes may wait while the socket takes none before the
@@ -184,6 +194,13 @@ func (o *outbox) room() {
 		o.idle.Wait()
 	}
 	o.mu.Unlock()
+}
+
+// busy tells whether a batch is on its way to the socket.
+func (o *outbox) busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.carrying
 }
 
 // interrupt ends the waits of a connection that is being closed.

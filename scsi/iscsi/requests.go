@@ -3,14 +3,10 @@ package iscsi
 import (
 	"errors"
 	"math"
-	"strings"
 	"time"
 
 	"vvsim/scsi/iscsi/pdu"
 )
-
-// cut splits a comma separated list at its first comma.
-func cut(list string) (item, rest string, more bool) { return strings.Cut(list, ",") }
 
 // nopOut answers a ping, or takes the answer to one (RFC 7143 11.18).
 func (c *connection) nopOut(h pdu.Header, data []byte) {
@@ -19,7 +15,7 @@ func (c *connection) nopOut(h pdu.Header, data []byte) {
 	if p.TaskTag == pdu.ReservedTag {
 		return // an answer to our NOP-In; that bytes came is what matters
 	}
-	data = append([]byte(nil), data[:min(len(data), c.p.maxSend)]...)
+	data = append([]byte(nil), data[:min(len(data), c.p.MaxSend)]...)
 	r := &pdu.NOPIn{DataLength: len(data), LUN: p.LUN, TaskTag: p.TaskTag, TransferTag: pdu.ReservedTag}
 	c.send(&r.Window, r, data)
 }
@@ -61,9 +57,6 @@ func (c *connection) logoutRequest(h pdu.Header) error {
 		r.Response = 2 // recovery needs ErrorRecoveryLevel 2
 	case p.Reason == pdu.CloseConnection && p.CID != c.cid:
 		r.Response = 1
-	case p.Reason > pdu.RemoveForRecovery:
-		c.reject(h, pdu.RejectInvalidField)
-		return nil
 	}
 	if r.Response == 0 {
 		c.logout.Store(true)

@@ -23,7 +23,7 @@ type Server struct {
 	closing     bool
 	listeners   map[net.Listener]struct{}
 	connections map[*connection]struct{} // all, logged in or not
-	logins      int                      // connections before full feature phase
+	pending     map[*connection]struct{} // those that have not finished their login
 	byTSIH      map[uint16]*connection
 	byPort      map[initiatorPort]*connection // normal sessions by nexus
 	lastTSIH    uint16
@@ -43,7 +43,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{o: o, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{},
-		byTSIH: map[uint16]*connection{}, byPort: map[initiatorPort]*connection{}}, nil
+		pending: map[*connection]struct{}{}, byTSIH: map[uint16]*connection{}, byPort: map[initiatorPort]*connection{}}, nil
 }
 
 // ErrClosed is what Serve returns after Shutdown.
@@ -107,23 +107,44 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// start runs a connection, or closes it when too many are logging in.
+// start runs a connection. When too many are logging in, the one that has been at
+// it for longest makes room: silent peers keep no initiator out.
 func (s *Server) start(nc net.Conn, group uint16) {
 	s.mu.Lock()
-	if s.closing || s.logins >= s.o.MaxLogins {
+	if s.closing {
 		s.mu.Unlock()
 		nc.Close()
 		return
 	}
+	var crowded *connection
+	if len(s.pending) >= s.o.MaxLogins {
+		crowded = s.oldestLogin()
+		delete(s.pending, crowded)
+	}
 	c := newConnection(s, nc, group)
 	s.connections[c] = struct{}{}
-	s.logins++
+	s.pending[c] = struct{}{}
 	s.wait.Add(1)
 	s.mu.Unlock()
+	if crowded != nil {
+		crowded.close(errCrowded)
+	}
 	go func() {
 		defer s.wait.Done()
 		c.run()
 	}()
+}
+
+var errCrowded = errors.New("too many connections are logging in")
+
+// oldestLogin is called with mu held while logins are pending.
+func (s *Server) oldestLogin() (oldest *connection) {
+	for c := range s.pending {
+		if oldest == nil || c.id < oldest.id {
+			oldest = c
+		}
+	}
+	return oldest
 }
 
 // ended forgets a connection.
@@ -131,8 +152,8 @@ func (s *Server) ended(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, c)
+	delete(s.pending, c)
 	if !c.loggedIn {
-		s.logins--
 		return
 	}
 	if s.byTSIH[c.tsih] == c {
@@ -186,7 +207,7 @@ func (s *Server) register(c *connection) (pdu.LoginStatus, error) {
 	}
 	c.loggedIn = true
 	c.since = time.Now()
-	s.logins--
+	delete(s.pending, c)
 	return pdu.LoginSuccess, nil
 }
 

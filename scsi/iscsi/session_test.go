@@ -273,8 +273,13 @@ func TestSendTargets(t *testing.T) {
 		require.Equal(t, "192.0.2.1:3260,100", got[100].Value)
 	}
 	require.Empty(t, d.text(keysOf("SendTargets", "iqn.other")))
+	// RFC 7143 4.3: nothing else is for a discovery session.
+	d.send(&pdu.NOPOut{TaskTag: 4, TransferTag: pdu.ReservedTag, CmdSN: d.cmdSN}, nil)
+	require.Equal(t, byte(pdu.RejectProtocolError), d.expect(pdu.OpReject).header[2])
+	d.send(&pdu.NOPOut{Immediate: true, TaskTag: pdu.ReservedTag, TransferTag: 5, CmdSN: d.cmdSN}, nil)
 	require.Equal(t, keysOf("X-foo", "NotUnderstood"), d.text(keysOf("X-foo", "1")))
 	d.send(d.command([16]byte{}), nil)
+	require.Equal(t, byte(pdu.RejectProtocolError), d.expect(pdu.OpReject).header[2])
 	d.closed()
 
 	c := serve(t, nil).session(t)
@@ -292,6 +297,58 @@ func TestSendTargets(t *testing.T) {
 	r := c.expect(pdu.OpTextResponse)
 	require.Contains(t, string(r.data), testTarget)
 	c.testUnitReady()
+}
+
+// What may be said at any time is taken in full feature phase, the rest is not.
+func TestTextDeclarations(t *testing.T) {
+	c := serve(t, nil).session(t)
+	require.Equal(t, keysOf("InitiatorName", "Reject", "AuthMethod", "Reject", "CHAP_A", "Reject", "TargetAlias", "Reject", "ErrorRecoveryLevel", "Reject"),
+		c.text(keysOf("InitiatorName", testInitiator, "AuthMethod", "None", "CHAP_A", "5", "TargetAlias", "x", "ErrorRecoveryLevel", "0",
+			"InitiatorAlias", "me")))
+	require.Equal(t, keysOf("MaxRecvDataSegmentLength", "Reject"), c.text(keysOf("MaxRecvDataSegmentLength", "511")))
+	require.Empty(t, c.text(keysOf("MaxRecvDataSegmentLength", "1024")))
+	p := c.command(rw10(0x28, 0, 8))
+	p.Read, p.ExpectedDataLength = true, 4096
+	c.send(p, nil)
+	for range 4 {
+		r := c.receive()
+		require.Equal(t, pdu.OpDataIn, r.header.OpCode())
+		require.Len(t, r.data, 1024)
+	}
+	c.expStatSN++
+	c.testUnitReady()
+}
+
+// A portal that listens on every address tells each initiator the one it used.
+func TestSendTargetsOfWildcardPortal(t *testing.T) {
+	for portal, want := range map[string]string{"0.0.0.0:3260": "127.0.0.1:3260,1", "[::]:3261": "127.0.0.1:3261,1", "array.test:3260": "array.test:3260,1"} {
+		f := serve(t, func(o *Options) { o.Portals = func() []PortalAddress { return []PortalAddress{{portal, 1}} } })
+		require.Equal(t, keysOf("TargetName", testTarget, "TargetAddress", want), f.session(t).text(keysOf("SendTargets", "")))
+	}
+}
+
+// A session whose task management function waits ends without waiting for it: its
+// initiator can log in again.
+func TestCloseDuringTaskManagement(t *testing.T) {
+	stuck := &stubborn{disk: newDisk(1 << 20), managing: make(chan struct{})}
+	f := serve(t, func(o *Options) { o.Target, o.ManagementWait = stuck, time.Hour })
+	c := f.session(t)
+	c.send(&pdu.TaskManagement{Immediate: true, Function: scsi.LogicalUnitReset, TaskTag: 1, CmdSN: c.cmdSN}, nil)
+	<-stuck.managing
+	f.session(t).testUnitReady()
+	c.closed()
+}
+
+// stubborn is a target whose task management functions wait for ever.
+type stubborn struct {
+	*disk
+	managing chan struct{}
+}
+
+func (s *stubborn) Manage(ctx context.Context, _ scsi.TaskManagement) scsi.ManagementResponse {
+	close(s.managing)
+	<-ctx.Done()
+	return scsi.FunctionRejected
 }
 
 func TestLogout(t *testing.T) {

@@ -2,7 +2,6 @@ package iscsi
 
 import (
 	"context"
-	"fmt"
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/pdu"
@@ -13,10 +12,7 @@ import (
 func (c *connection) taskManagementRequest(h pdu.Header) error {
 	var p pdu.TaskManagement
 	p.Parse(h)
-	switch {
-	case c.discovery:
-		return fmt.Errorf("%w: task management in a discovery session", errProtocol)
-	case p.Immediate && c.immediate.Add(1) > maxImmediate:
+	if p.Immediate && c.immediate.Add(1) > maxImmediate {
 		c.immediate.Add(-1)
 		c.reject(h, pdu.RejectImmediate)
 		return nil
@@ -61,7 +57,9 @@ func (c *connection) manage(p *pdu.TaskManagement, affected map[uint32]uint64) (
 			answer = scsi.FunctionRejected
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), c.server.o.ManagementWait)
+	// Nobody waits for the answer of a closed connection; its successor does wait
+	// for its end.
+	ctx, cancel := context.WithTimeout(c.life, c.server.o.ManagementWait)
 	defer cancel()
 	answer = c.server.o.Target.Manage(ctx, scsi.TaskManagement{Function: p.Function, Nexus: c.nexus, LUN: p.LUN, Referenced: p.ReferencedTag})
 	if answer == scsi.FunctionComplete && !c.settle(ctx, affected) {

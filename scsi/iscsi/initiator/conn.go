@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 
@@ -171,7 +172,7 @@ func (c *Conn) fill() error {
 	switch {
 	case n > 0:
 		return nil
-	case err == io.EOF && c.end > c.start:
+	case errors.Is(err, io.EOF) && c.end > c.start:
 		return io.ErrUnexpectedEOF
 	case err == nil:
 		return io.ErrNoProgress

@@ -43,7 +43,7 @@ func Login(ctx context.Context, c *Conn, o Options) (Parameters, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.LoginTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) })
 	l := newLogin(c, &o)
 	err := l.run()
 	if !stop() {

@@ -11,7 +11,6 @@ type queue[T any] struct {
 func (q *queue[T]) len() int  { return len(q.items) - q.head }
 func (q *queue[T]) front() *T { return &q.items[q.head] }
 func (q *queue[T]) push(v T)  { q.items = append(q.items, v) }
-func (q *queue[T]) all() []T  { return q.items[q.head:] }
 func (q *queue[T]) clear()    { q.items, q.head = nil, 0 }
 
 // pop drops the first item. Memory is reused once half of it has been popped.

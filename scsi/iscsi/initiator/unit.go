@@ -68,7 +68,8 @@ func (u *Unit) execute(ctx context.Context, c Command) (Result, error) {
 	if err != nil {
 		return r, fmt.Errorf("LUN %v: %w", u.lun, err)
 	}
-	return r, r.Err(&c)
+	err = r.Err(&c)
+	return r, err
 }
 
 // block runs a command on a range of logical blocks.

@@ -61,15 +61,32 @@ func (o OpCode) String() string {
 // The methods read the fields that every PDU has at the same place.
 type Header []byte
 
-func (h Header) OpCode() OpCode    { return OpCode(h[0] & 0x3f) }
-func (h Header) Immediate() bool   { return h[0]&0x40 != 0 }
-func (h Header) Final() bool       { return h[1]&0x80 != 0 }
-func (h Header) AHSLength() int    { return int(h[4]) * 4 } // bytes
-func (h Header) DataLength() int   { return int(h[5])<<16 | int(h[6])<<8 | int(h[7]) }
-func (h Header) LUN() scsi.LUN     { return scsi.LUN(h[8:16]) }
-func (h Header) TaskTag() uint32   { return binary.BigEndian.Uint32(h[16:]) }
-func (h Header) CmdSN() uint32     { return binary.BigEndian.Uint32(h[24:]) } // requests that carry one
-func (h Header) ExpStatSN() uint32 { return binary.BigEndian.Uint32(h[28:]) } // requests
+// OpCode is the operation code without the immediate bit.
+func (h Header) OpCode() OpCode { return OpCode(h[0] & 0x3f) }
+
+// Immediate is the I bit: the request is outside the command window.
+func (h Header) Immediate() bool { return h[0]&0x40 != 0 }
+
+// Final is the F bit.
+func (h Header) Final() bool { return h[1]&0x80 != 0 }
+
+// AHSLength is the length in bytes of all additional header segments.
+func (h Header) AHSLength() int { return int(h[4]) * 4 }
+
+// DataLength is the length in bytes of the data segment without its padding.
+func (h Header) DataLength() int { return int(h[5])<<16 | int(h[6])<<8 | int(h[7]) }
+
+// LUN is the field at byte 8, of PDUs that carry a LUN.
+func (h Header) LUN() scsi.LUN { return scsi.LUN(h[8:16]) }
+
+// TaskTag is the initiator task tag.
+func (h Header) TaskTag() uint32 { return binary.BigEndian.Uint32(h[16:]) }
+
+// CmdSN is the command sequence number of a request.
+func (h Header) CmdSN() uint32 { return binary.BigEndian.Uint32(h[24:]) }
+
+// ExpStatSN is the next status sequence number that the initiator of a request expects.
+func (h Header) ExpStatSN() uint32 { return binary.BigEndian.Uint32(h[28:]) }
 
 // Pad is the number of bytes that follow a data segment of n bytes to fill its
 // last four-byte word (RFC 7143 11.2.3).
