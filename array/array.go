@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -103,10 +104,10 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 		return nil, err
 	}
 	kept.service = a.service
-	if err = a.service.EnsureDefaults(ctx); err != nil {
+	if err := a.service.EnsureDefaults(ctx); err != nil {
 		return nil, err
 	}
-	if err = a.service.Start(ctx); err != nil {
+	if err := a.service.Start(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -175,13 +176,13 @@ func (a *Array) Start(ctx context.Context) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{engine: a.engine.Metrics, volumes: a.target.Stats, sessions: a.iscsi.Sessions},
-		prometheus.NewGoCollector(), prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}))
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	handler, err := a.newAPI(registry)
 	if err != nil {
 		closeAll()
 		return errors.Join(err, apiListener.Close())
 	}
-	a.api = &http.Server{Handler: handler, ReadHeaderTimeout: apiHeaderTimeout, IdleTimeout: apiIdleTimeout,
+	a.api = &http.Server{Handler: handler, ReadHeaderTimeout: apiHeaderTimeout, IdleTimeout: apiIdleTimeout, MaxHeaderBytes: apiHeaderBytes,
 		ErrorLog: zap.NewStdLog(a.log), BaseContext: func(net.Listener) context.Context { return ctx }}
 	for i, ln := range listeners {
 		a.group.Go(func() error { return ignore(a.iscsi.Serve(ctx, ln, uint16(i+1)), iscsi.ErrClosed) })
@@ -195,10 +196,11 @@ func (a *Array) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// Time-outs of the API's connections.
+// Limits of the API's connections; those of a request are api's.
 const (
 	apiHeaderTimeout = 10 * time.Second
 	apiIdleTimeout   = 2 * time.Minute
+	apiHeaderBytes   = 64 << 10
 )
 
 func ignore(err, expected error) error {

@@ -3,11 +3,17 @@ package array
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"vvsim/scsi/iscsi"
 )
 
 // ErrConfig marks every fault of the configuration; its text says what and where.
@@ -91,14 +97,14 @@ type PEConfig struct {
 // Duration is a time.Duration written as "30s".
 type Duration time.Duration
 
-// UnmarshalText reads what time.ParseDuration reads.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if err == nil && v < 0 {
-		err = fmt.Errorf("duration %q is negative", b)
+// UnmarshalYAML reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
+	v, err := time.ParseDuration(n.Value)
+	if err != nil || n.Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: %q is no duration such as 30s or 1m30s", n.Line, n.Value)
 	}
 	*d = Duration(v)
-	return err
+	return nil
 }
 
 // MarshalText is time.Duration's text.
@@ -116,8 +122,10 @@ const (
 // DefaultConfig is what `vvsim serve` without arguments runs with.
 func DefaultConfig() Config {
 	return Config{
-		Data:  "vvsim-data",
-		ISCSI: ISCSIConfig{Portals: []string{"127.0.0.1:3260"}},
+		Data: "vvsim-data",
+		ISCSI: ISCSIConfig{Portals: []string{"127.0.0.1:3260"}, NOPInterval: Duration(iscsi.DefaultNOPInterval),
+			NOPTimeout: Duration(iscsi.DefaultNOPTimeout), LoginTimeout: Duration(iscsi.DefaultLoginTimeout),
+			MaxSessions: iscsi.DefaultMaxSessions, CommandWindow: iscsi.DefaultCommandWindow},
 		VASA:  VASAConfig{Addr: "127.0.0.1:8443"},
 		API:   APIConfig{Addr: "127.0.0.1:8474"},
 		Log:   LogConfig{Level: "info", Format: "auto"},
@@ -130,7 +138,7 @@ func DefaultConfig() Config {
 
 // Validate tells the first fault, and reads secret files into the secrets.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.validateBasics, c.validateEndpoints, c.validateAccess, c.validateExposure} {
+	for _, check := range []func() error{c.validateBasics, c.validateRanges, c.validateEndpoints, c.validateAccess, c.validateExposure} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}
@@ -142,14 +150,14 @@ func (c *Config) validateBasics() error {
 	switch {
 	case c.Data == "":
 		return errors.New("data: a directory or :memory: is needed")
-	case len(c.ISCSI.Portals) == 0:
-		return errors.New("iscsi.portals: at least one portal is needed")
 	case c.API.Addr == "":
 		return errors.New("api.addr: an address is needed")
 	case c.Store.Durability != "flush" && c.Store.Durability != "sync":
 		return fmt.Errorf("store.durability: %q is neither flush nor sync", c.Store.Durability)
-	case c.Store.JournalMiB < minJournalMiB || c.Store.JournalMiB > maxJournalMiB:
-		return fmt.Errorf("store.journal_mib: %d is not in %d-%d", c.Store.JournalMiB, minJournalMiB, maxJournalMiB)
+	case !slices.Contains(logLevels, c.Log.Level):
+		return fmt.Errorf("log.level: %q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))
+	case !slices.Contains(logFormats, c.Log.Format):
+		return fmt.Errorf("log.format: %q is none of %s", c.Log.Format, strings.Join(logFormats, ", "))
 	case c.ISCSI.TargetName != "" && !validISCSIName(c.ISCSI.TargetName):
 		return fmt.Errorf("iscsi.target_name: %q is no iSCSI name (iqn., eui. or naa.)", c.ISCSI.TargetName)
 	}
@@ -161,14 +169,58 @@ func (c *Config) validateBasics() error {
 	if err := validateAddress(c.API.Addr); err != nil {
 		return fmt.Errorf("api.addr: %w", err)
 	}
+	if err := validateAddress(c.VASA.Addr); err != nil {
+		return fmt.Errorf("vasa.addr: %w", err)
+	}
 	return nil
 }
 
-// Bounds of store.journal_mib.
-const (
-	minJournalMiB = 16
-	maxJournalMiB = 4096
+// Values of log.level and log.format.
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"console", "json", "auto"}
 )
+
+// Bounds of the configuration.
+const (
+	minJournalMiB, maxJournalMiB       = 16, 4096
+	minSessions, maxSessions           = 1, 65535 // TSIH has 16 bits
+	minCommandWindow, maxCommandWindow = 16, 4096
+	minWait, maxWait                   = 100 * time.Millisecond, time.Hour
+	maxPortals                         = 64
+	maxEndpoints                       = 64
+	maxInitiators                      = 4096
+)
+
+func (c *Config) validateRanges() error {
+	for _, x := range []struct {
+		key             string
+		value, min, max int
+	}{
+		{"store.journal_mib", c.Store.JournalMiB, minJournalMiB, maxJournalMiB},
+		{"iscsi.max_sessions", c.ISCSI.MaxSessions, minSessions, maxSessions},
+		{"iscsi.command_window", c.ISCSI.CommandWindow, minCommandWindow, maxCommandWindow},
+		{"number of iscsi.portals", len(c.ISCSI.Portals), 1, maxPortals},
+		{"number of iscsi.initiators", len(c.ISCSI.Initiators), 0, maxInitiators},
+		{"number of protocol_endpoints", len(c.PEs), 1, maxEndpoints},
+	} {
+		if x.value < x.min || x.value > x.max {
+			return fmt.Errorf("%s: %d is not in %d-%d", x.key, x.value, x.min, x.max)
+		}
+	}
+	for _, x := range []struct {
+		key   string
+		value Duration
+	}{
+		{"iscsi.nop_interval", c.ISCSI.NOPInterval}, {"iscsi.nop_timeout", c.ISCSI.NOPTimeout},
+		{"iscsi.login_timeout", c.ISCSI.LoginTimeout}, {"drain_timeout", c.Drain},
+	} {
+		if v := time.Duration(x.value); v < minWait || v > maxWait {
+			return fmt.Errorf("%s: %v is not in %v-%v", x.key, v, minWait, maxWait)
+		}
+	}
+	return nil
+}
 
 func validateAddress(a string) error {
 	host, port, err := net.SplitHostPort(a)
@@ -196,9 +248,6 @@ func validISCSIName(n string) bool {
 }
 
 func (c *Config) validateEndpoints() error {
-	if len(c.PEs) == 0 {
-		return errors.New("protocol_endpoints: at least one is needed")
-	}
 	names, luns := map[string]bool{}, map[uint16]bool{}
 	for i, p := range c.PEs {
 		switch {
@@ -213,6 +262,11 @@ func (c *Config) validateEndpoints() error {
 }
 
 func (c *Config) validateAccess() error {
+	for at, h := range map[string]*CHAP{"iscsi.chap": c.ISCSI.CHAP, "iscsi.discovery_chap": c.ISCSI.DiscoveryCHAP} {
+		if err := h.load(); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+	}
 	seen := map[string]bool{}
 	for i := range c.ISCSI.Initiators {
 		in := &c.ISCSI.Initiators[i]
@@ -221,48 +275,49 @@ func (c *Config) validateAccess() error {
 			return fmt.Errorf("%s.iqn: %q is no iSCSI name or stands twice", at, in.IQN)
 		}
 		seen[in.IQN] = true
-		if in.Mutual != nil && in.CHAP == nil && c.ISCSI.CHAP == nil {
-			return fmt.Errorf("%s.mutual: mutual CHAP needs chap", at)
+		if err := c.validateSecrets(in); err != nil {
+			return fmt.Errorf("%s.%w", at, err)
 		}
-		if err := validateCHAP(at, in.CHAP, in.Mutual); err != nil {
-			return err
-		}
-		if in.CHAP == nil && in.Mutual != nil && c.ISCSI.CHAP != nil && in.Mutual.Secret == c.ISCSI.CHAP.Secret {
-			return fmt.Errorf("%s.mutual: the two directions need different secrets", at)
-		}
-	}
-	if err := validateCHAP("iscsi", c.ISCSI.CHAP, nil); err != nil {
-		return err
-	}
-	return validateCHAP("iscsi.discovery_chap", c.ISCSI.DiscoveryCHAP, nil)
-}
-
-func validateCHAP(at string, chap, mutual *CHAP) error {
-	for name, h := range map[string]*CHAP{"chap": chap, "mutual": mutual} {
-		if h == nil {
-			continue
-		}
-		if err := h.load(); err != nil {
-			return fmt.Errorf("%s.%s: %w", at, name, err)
-		}
-	}
-	if chap != nil && mutual != nil && chap.Secret == mutual.Secret {
-		return fmt.Errorf("%s: chap and mutual need different secrets", at)
 	}
 	return nil
 }
 
-// load reads the secret file, if any, and checks user and secret.
+// validateSecrets checks the secrets that apply to one initiator. Those of the two
+// directions differ (contract.md 6, RFC 7143 9.2.1).
+func (c *Config) validateSecrets(in *Initiator) error {
+	if err := in.CHAP.load(); err != nil {
+		return fmt.Errorf("chap: %w", err)
+	}
+	if err := in.Mutual.load(); err != nil {
+		return fmt.Errorf("mutual: %w", err)
+	}
+	chap := in.CHAP
+	if chap == nil {
+		chap = c.ISCSI.CHAP
+	}
+	switch {
+	case in.Mutual != nil && chap == nil:
+		return errors.New("mutual: mutual CHAP needs chap")
+	case in.Mutual != nil && in.Mutual.Secret == chap.Secret:
+		return errors.New("mutual: the two directions need different secrets")
+	}
+	return nil
+}
+
+// load reads the secret file, if any, and checks user and secret; no CHAP is fine.
 func (h *CHAP) load() error {
+	if h == nil {
+		return nil
+	}
 	if h.SecretFile != "" {
 		if h.Secret != "" {
 			return errors.New("secret and secret_file exclude each other")
 		}
-		b, err := os.ReadFile(h.SecretFile)
+		s, err := readSecret(h.SecretFile)
 		if err != nil {
 			return fmt.Errorf("secret_file: %w", err)
 		}
-		h.Secret, h.SecretFile = strings.TrimRight(string(b), "\r\n"), ""
+		h.Secret, h.SecretFile = s, ""
 	}
 	switch n := len(h.Secret); {
 	case h.User == "":
@@ -271,6 +326,17 @@ func (h *CHAP) load() error {
 		return fmt.Errorf("the secret has %d bytes; %d to %d are allowed", n, minSecret, maxSecret)
 	}
 	return nil
+}
+
+// readSecret reads a file that holds a secret, with or without an end of line.
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+3)) // one byte too many, and CR LF
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), err
 }
 
 // validateExposure refuses doors that are open to the network without a lock

@@ -1,36 +1,51 @@
 package array
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"vvsim/api"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi"
 	"vvsim/vvol"
+	"vvsim/vvol/store"
 )
 
 // newAPI builds the control API over the parts.
 func (a *Array) newAPI(g prometheus.Gatherer) (http.Handler, error) {
 	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, LUN: wireLUN, Gatherer: g,
 		Token: a.c.API.Token, Version: a.version, Ready: a.readiness,
-		Health: []api.Check{{Name: "engine", Probe: func(ctx context.Context) error {
-			_, err := a.engine.Volumes(ctx)
-			return err
-		}}, {Name: "catalog", Probe: func(context.Context) error {
-			if len(a.service.Endpoints()) == 0 {
-				return errors.New("no protocol endpoint")
-			}
+		Health: []api.Check{{Name: "engine", Probe: a.probeEngine}, {Name: "catalog", Probe: a.probeCatalog}},
+		Panic: func(request string, value any, stack []byte) {
+			a.log.Error("panic in a request", zap.String("request", request), zap.Any("panic", value), zap.ByteString("stack", stack))
+		}})
+}
+
+// probeEngine reads one row of the engine's.
+func (a *Array) probeEngine(ctx context.Context) error {
+	return a.engine.Meta().View(ctx, func(tx store.MetaTx) error {
+		for range tx.Scan(nil) {
 			return nil
-		}}}})
+		}
+		return errors.New("the catalog has no row")
+	})
+}
+
+// probeCatalog asks the control plane for its first container.
+func (a *Array) probeCatalog(context.Context) error {
+	all := a.service.Containers()
+	if len(all) == 0 {
+		return nil // the last one was deleted
+	}
+	_, err := a.service.Container(all[0].ID.String())
+	return err
 }
 
 var errNotReady = errors.New("the array is starting or stopping")
@@ -67,27 +82,13 @@ type knobSource struct {
 	mu sync.Mutex // held by changes
 }
 
-func (k *knobSource) Get() map[string]any {
-	e := k.a.esxi.Load()
-	return map[string]any{"pe_capacity": e.EndpointCapacity, "pe_media": e.EndpointMedia, "unbound_sense": e.UnboundSense,
-		"bind_attention": e.BindAttention, "reset_subsidiaries": e.ResetSubsidiaries, "conglomerate_reports": e.ConglomerateReports,
-		"explicit_alua": e.ExplicitALUA, "login_unavailable": e.LoginUnavailable}
-}
+func (k *knobSource) Get() map[string]any { return k.a.esxi.Load().values() }
 
 func (k *knobSource) Set(patch map[string]any) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := *k.a.esxi.Load()
-	b, err := json.Marshal(patch)
-	if err != nil {
-		return fmt.Errorf("%w: %w", vvol.ErrInvalid, err)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&next); err != nil {
-		return fmt.Errorf("%w: %w", vvol.ErrInvalid, err)
-	}
-	if err := next.validate(); err != nil {
+	if err := next.patch(patch); err != nil {
 		return fmt.Errorf("%w: %w", vvol.ErrInvalid, err)
 	}
 	k.a.esxi.Store(&next)

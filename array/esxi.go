@@ -2,6 +2,8 @@ package array
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 
 	"vvsim/scsi"
@@ -12,14 +14,14 @@ import (
 // ESXiConfig settles what public sources leave open about ESXi (scsi.md 6). Every
 // key can be changed while the array runs.
 type ESXiConfig struct {
-	EndpointCapacity    string `yaml:"pe_capacity" json:"pe_capacity"`
-	EndpointMedia       string `yaml:"pe_media" json:"pe_media"`
-	UnboundSense        string `yaml:"unbound_sense" json:"unbound_sense"`
-	BindAttention       string `yaml:"bind_attention" json:"bind_attention"`
-	ResetSubsidiaries   bool   `yaml:"reset_subsidiaries" json:"reset_subsidiaries"`
-	ConglomerateReports bool   `yaml:"conglomerate_reports" json:"conglomerate_reports"`
-	ExplicitALUA        bool   `yaml:"explicit_alua" json:"explicit_alua"`
-	LoginUnavailable    string `yaml:"login_unavailable" json:"login_unavailable"`
+	EndpointCapacity    string `yaml:"pe_capacity"`
+	EndpointMedia       string `yaml:"pe_media"`
+	UnboundSense        string `yaml:"unbound_sense"`
+	BindAttention       string `yaml:"bind_attention"`
+	ResetSubsidiaries   bool   `yaml:"reset_subsidiaries"`
+	ConglomerateReports bool   `yaml:"conglomerate_reports"`
+	ExplicitALUA        bool   `yaml:"explicit_alua"`
+	LoginUnavailable    string `yaml:"login_unavailable"`
 }
 
 func defaultESXi() ESXiConfig {
@@ -55,6 +57,36 @@ func (e *ESXiConfig) validate() error {
 	}
 	return nil
 }
+
+// values shows the settings by key.
+func (e *ESXiConfig) values() map[string]any {
+	all := map[string]any{}
+	v := reflect.ValueOf(e).Elem()
+	for i := range v.NumField() {
+		all[v.Type().Field(i).Tag.Get("yaml")] = v.Field(i).Interface()
+	}
+	return all
+}
+
+// patch changes the settings that it names and checks the whole. Numbers are no
+// values: codes are text. The error says which key is wrong.
+func (e *ESXiConfig) patch(patch map[string]any) error {
+	v := reflect.ValueOf(e).Elem()
+	for _, key := range slices.Sorted(maps.Keys(patch)) {
+		field, ok := fieldOf(v.Type(), key)
+		if !ok {
+			return fmt.Errorf("esxi.%s: unknown key", key)
+		}
+		given := reflect.ValueOf(patch[key])
+		if !given.IsValid() || given.Type() != field.Type {
+			return fmt.Errorf("esxi.%s: %v is no %s", key, patch[key], kindNames[field.Type.Kind()])
+		}
+		v.FieldByIndex(field.Index).Set(given)
+	}
+	return e.validate()
+}
+
+var kindNames = map[reflect.Kind]string{reflect.Bool: "truth value", reflect.String: "text"}
 
 // knobs is the device server's view.
 func (e *ESXiConfig) knobs() device.Knobs {

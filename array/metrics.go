@@ -1,13 +1,25 @@
 package array
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vvsim/pe"
 	"vvsim/scsi/iscsi"
 	"vvsim/vvol/store"
+)
+
+// Limits of what /metrics shows one by one. A volume is a few series for each
+// operation code that it saw, a session is four. Both go with what they are of;
+// beyond the limit the first by id stay, so that a series does not come and go.
+const (
+	maxVolumesShown  = 1000
+	maxSessionsShown = 1000
 )
 
 // collector shows the counters of all parts to Prometheus at scrape time; the
@@ -27,13 +39,15 @@ var (
 	luErrors   = desc("lu_errors_total", "SCSI commands that ended with another status than GOOD.", "vvol", "name", "opcode")
 	luBytes    = desc("lu_bytes_total", "Payload bytes; direction in is from the volume.", "vvol", "name", "opcode", "direction")
 	luLatency  = desc("lu_latency_seconds", "Time of a command in the device server.", "vvol", "name", "opcode")
+	luAttached = desc("lu_attached", fmt.Sprintf("Attached volumes that saw a command; the figures by volume are of the first %d.", maxVolumesShown))
 
 	sessionCommands = desc("session_commands_total", "SCSI commands received.", "session", "initiator", "portal")
 	sessionBytes    = desc("session_bytes_total", "Payload bytes; direction in is to the initiator.", "session", "initiator", "portal", "direction")
 	sessionInFlight = desc("session_in_flight", "SCSI commands being executed.", "session", "initiator", "portal")
+	sessionsOpen    = desc("sessions_open", fmt.Sprintf("Sessions in full feature phase; the figures by session are of the first %d.", maxSessionsShown))
 )
 
-// engineGauge and engineCounter are figures every engine has.
+// engineFigure is one that every engine has.
 type engineFigure struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -66,28 +80,34 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	m := c.engine()
 	for _, f := range engineFigures {
-		out <- prometheus.MustNewConstMetric(f.desc, f.kind, float64(f.value(m)))
+		emit(out, f.desc, f.kind, f.value(m))
 	}
 	for name, v := range m.Extra {
-		out <- prometheus.MustNewConstMetric(engineExtra, prometheus.GaugeValue, v, name)
+		out <- figure(prometheus.NewConstMetric(engineExtra, prometheus.GaugeValue, v, label(name)))
 	}
-	for _, v := range c.volumes() {
+	volumes := c.volumes()
+	emit(out, luAttached, prometheus.GaugeValue, uint64(len(volumes)))
+	slices.SortFunc(volumes, func(a, b pe.VolumeStats) int { return bytes.Compare(a.Volume[:], b.Volume[:]) })
+	for _, v := range volumes[:min(len(volumes), maxVolumesShown)] {
 		for _, o := range v.Ops {
 			collectOp(out, o, v.Volume.String(), v.Name, o.OpCode.String())
 		}
 	}
-	for _, s := range c.sessions() {
+	sessions := c.sessions()
+	emit(out, sessionsOpen, prometheus.GaugeValue, uint64(len(sessions)))
+	slices.SortFunc(sessions, func(a, b iscsi.SessionInfo) int { return cmp.Compare(a.ID, b.ID) })
+	for _, s := range sessions[:min(len(sessions), maxSessionsShown)] {
 		labels := []string{fmt.Sprint(s.ID), s.Initiator, s.Portal}
-		out <- prometheus.MustNewConstMetric(sessionCommands, prometheus.CounterValue, float64(s.Commands), labels...)
-		out <- prometheus.MustNewConstMetric(sessionBytes, prometheus.CounterValue, float64(s.BytesIn), append(labels, "in")...)
-		out <- prometheus.MustNewConstMetric(sessionBytes, prometheus.CounterValue, float64(s.BytesOut), append(labels, "out")...)
-		out <- prometheus.MustNewConstMetric(sessionInFlight, prometheus.GaugeValue, float64(s.InFlight), labels...)
+		emit(out, sessionCommands, prometheus.CounterValue, s.Commands, labels...)
+		emit(out, sessionBytes, prometheus.CounterValue, s.BytesIn, append(labels, "in")...)
+		emit(out, sessionBytes, prometheus.CounterValue, s.BytesOut, append(labels, "out")...)
+		emit(out, sessionInFlight, prometheus.GaugeValue, uint64(s.InFlight), labels...)
 	}
 }
 
 func collectOp(out chan<- prometheus.Metric, o pe.OpStats, labels ...string) {
 	counter := func(d *prometheus.Desc, v uint64, more ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append(labels[:len(labels):len(labels)], more...)...)
+		emit(out, d, prometheus.CounterValue, v, append(labels[:len(labels):len(labels)], more...)...)
 	}
 	counter(luCommands, o.Count)
 	counter(luErrors, o.Errors)
@@ -101,5 +121,29 @@ func collectOp(out chan<- prometheus.Metric, o pe.OpStats, labels ...string) {
 			buckets[bound.Seconds()] = sum
 		}
 	}
-	out <- prometheus.MustNewConstHistogram(luLatency, sum, o.Total.Seconds(), buckets, labels...)
+	out <- figure(prometheus.NewConstHistogram(luLatency, sum, o.Total.Seconds(), buckets, clean(labels)...))
+}
+
+func emit(out chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, v uint64, labels ...string) {
+	out <- figure(prometheus.NewConstMetric(d, kind, float64(v), clean(labels)...))
+}
+
+// figure passes a metric on, or its fault: a scrape never ends the process.
+func figure(m prometheus.Metric, err error) prometheus.Metric {
+	if err != nil {
+		return prometheus.NewInvalidMetric(engineExtra, err)
+	}
+	return m
+}
+
+// label makes text of what initiators call themselves: any bytes may come, and a
+// label is UTF-8.
+func label(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
+func clean(labels []string) []string {
+	out := make([]string, len(labels))
+	for i, l := range labels {
+		out[i] = label(l)
+	}
+	return out
 }

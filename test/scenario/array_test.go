@@ -301,7 +301,7 @@ func TestExtendedCopy(t *testing.T) {
 		d[0], d[4], d[5], d[7], d[30] = 0xe4, 1, 3, 16, 2
 		page, err := u.VPD(t.Context(), 0x83)
 		require.NoError(t, err)
-		copy(d[8:24], page[len(page)-len(page)+designatorStart(page):])
+		copy(d[8:24], page[designatorStart(page):])
 	}
 	segment := list[16+64:]
 	segment[0], segment[3], segment[7] = 2, 24, 1
@@ -438,7 +438,7 @@ func TestDirectoryIsExclusive(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	file := t.TempDir() + "/vvsim.yaml"
 	for text, want := range map[string]string{
-		"iscsi:\n  portalz: [x]\n":                      "line 2: unknown key portalz",
+		"iscsi:\n  portalz: [x]\n":                      "line 2: unknown key iscsi.portalz",
 		"store:\n  durability: maybe\n":                 "store.durability",
 		"api:\n  addr: 0.0.0.0:8474\n":                  "api.token",
 		"iscsi:\n  portals: [\"0.0.0.0:3260\"]\n":       "iscsi.allow_anonymous",
