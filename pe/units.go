@@ -2,8 +2,10 @@ package pe
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"vvsim/scsi"
 	"vvsim/scsi/device"
@@ -94,41 +96,40 @@ func (k keptReservations) Save(ctx context.Context, state []byte) error {
 
 // portGroups holds the access state of every target port group, the same for all
 // logical units and on all paths (scsi.md 0 rule 7).
+// Every command looks at it, without a lock.
 type portGroups struct {
-	mu     sync.RWMutex
-	groups []device.PortGroup
+	mu     sync.Mutex // held by changes
+	groups atomic.Pointer[[]device.PortGroup]
 }
 
 func newPortGroups(n int) *portGroups {
-	g := &portGroups{}
+	var all []device.PortGroup
 	for i := range max(n, 1) {
-		g.groups = append(g.groups, device.PortGroup{ID: uint16(i + 1)})
+		all = append(all, device.PortGroup{ID: uint16(i + 1)})
 	}
+	g := &portGroups{}
+	g.groups.Store(&all)
 	return g
 }
 
 // list returns a slice that nobody changes.
-func (g *portGroups) list() []device.PortGroup {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.groups
-}
+func (g *portGroups) list() []device.PortGroup { return *g.groups.Load() }
 
-// setPorts changes access states for the whole array; every nexus hears of it by
-// ASYMMETRIC ACCESS STATE CHANGED (SPC-4 5.15.2.7).
-func (t *Target) setPorts(states map[uint16]device.AccessState) bool {
+// setPorts changes access states for the whole array; every nexus but by hears of
+// it by ASYMMETRIC ACCESS STATE CHANGED (SPC-4 6.45).
+func (t *Target) setPorts(by *scsi.Nexus, states map[uint16]device.AccessState) bool {
 	t.ports.mu.Lock()
-	next := append([]device.PortGroup(nil), t.ports.groups...)
+	next := slices.Clone(t.ports.list())
 	for i := range next {
 		if s, ok := states[next[i].ID]; ok {
 			next[i].State = s
 		}
 	}
-	t.ports.groups = next
+	t.ports.groups.Store(&next)
 	t.ports.mu.Unlock()
 	for _, u := range t.everyUnit() {
 		if lu, ok := u.(*device.LogicalUnit); ok {
-			lu.Attention(scsi.AccessStateChanged, nil)
+			lu.Attention(scsi.AccessStateChanged, func(n *scsi.Nexus) bool { return n != by })
 		}
 	}
 	return true

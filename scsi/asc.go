@@ -46,8 +46,10 @@ const (
 	TargetPortStandby             ASC = 0x040b
 	TargetPortUnavailable         ASC = 0x040c
 	SpaceAllocationInProgress     ASC = 0x0414
+	SanitizeInProgress            ASC = 0x041b
 	WriteErrorASC                 ASC = 0x0c00
 	WriteReallocationFailed       ASC = 0x0c02
+	NotEnoughUnsolicitedData      ASC = 0x0c0d
 	CopyTargetNotReachable        ASC = 0x0d02
 	InvalidInformationUnit        ASC = 0x0e03
 	UnrecoveredReadError          ASC = 0x1100
@@ -89,6 +91,7 @@ const (
 	CommandSequenceError          ASC = 0x2c00
 	CommandsClearedByAnother      ASC = 0x2f00
 	IncompatibleMediumInstalled   ASC = 0x3000
+	SanitizeCommandFailed         ASC = 0x3103
 	SavingParametersNotSupported  ASC = 0x3900
 	ThinProvisioningThreshold     ASC = 0x3807
 	MediumNotPresent              ASC = 0x3a00

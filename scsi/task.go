@@ -73,8 +73,11 @@ type Task struct {
 
 	// Unit is where Prepare keeps the route for Execute. Transports leave it alone.
 	Unit LogicalUnit
-	// Links of the task set of a logical unit, guarded by that set's lock.
+	// What the task set of a logical unit knows of the task, guarded by that set's
+	// lock: neighbours, number in order of arrival, and whether it has had its turn.
 	Next, Prev *Task
+	Order      uint64
+	Started    bool
 
 	cancellation
 }
@@ -133,7 +136,7 @@ func (t *Task) Reusable() bool {
 // Reusable must have said yes.
 func (t *Task) Reset() {
 	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
-	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut = LUN{}, 0, 0, 0, 0
+	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut, t.Order, t.Started = LUN{}, 0, 0, 0, 0, 0, false
 	t.cancellation.reset()
 }
 

@@ -56,14 +56,21 @@ func (lu *LogicalUnit) Attention(code scsi.ASC, to func(*scsi.Nexus) bool) {
 	}
 }
 
-// add queues a code once. A reset code drops the others; behind a reset code that
-// is pending nothing else is worth telling, and a full queue keeps its oldest.
+// add queues a code once. A reset code drops the others, unless one that tells of
+// more is pending: the lower qualifier has precedence (SAM-5 5.14.2). A nexus that
+// has POWER ON pending knows nothing yet that could have changed, and a full queue
+// keeps its oldest.
 func (s *nexusState) add(code scsi.ASC) {
+	first := scsi.NoAdditionalSense
+	if len(s.attentions) > 0 {
+		first = s.attentions[0]
+	}
 	switch {
+	case first == scsi.PowerOnResetOrBusDeviceReset, slices.Contains(s.attentions, code):
+	case isReset(code) && isReset(first) && first < code:
 	case isReset(code):
 		s.attentions = append(s.attentions[:0], code)
-	case len(s.attentions) > 0 && isReset(s.attentions[0]), slices.Contains(s.attentions, code), len(s.attentions) >= maxAttentions:
-	default:
+	case len(s.attentions) < maxAttentions:
 		s.attentions = append(s.attentions, code)
 	}
 	s.pending.Store(true)

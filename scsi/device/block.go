@@ -11,11 +11,12 @@ import (
 // blocks is the number of logical blocks of the medium.
 func (lu *LogicalUnit) blocks() uint64 { return lu.c.Medium.Size() / BlockLength }
 
-// inRange checks LBA and length (SBC-3 4.5).
+// inRange checks LBA and length (SBC-3 4.5); INFORMATION is the first LBA that is
+// not there.
 func (lu *LogicalUnit) inRange(lba, n uint64) *scsi.SenseData {
 	size := lu.blocks()
 	if lba > size || n > size-lba || lba == size && n == 0 && size > 0 {
-		s := scsi.LBAOutOfRange(lba)
+		s := scsi.LBAOutOfRange(max(lba, size))
 		return &s
 	}
 	return nil
@@ -207,7 +208,7 @@ func writeAtomic(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 		return fail(*s)
 	}
 	if len(t.DataOut) < int(c.Blocks)*BlockLength {
-		return fail(scsi.Sense(scsi.AbortedCommand, 0x0c0d)) // not enough data for all or nothing
+		return fail(scsi.Sense(scsi.AbortedCommand, scsi.NotEnoughUnsolicitedData)) // not enough data for all or nothing
 	}
 	return lu.store(t, &c, c.Flags&cdb.FUA != 0)
 }
@@ -407,7 +408,7 @@ func compareAndWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 		return fail(*s)
 	}
 	if len(t.DataOut) < 2*half {
-		return fail(scsi.Sense(scsi.AbortedCommand, 0x0c0d))
+		return fail(scsi.Sense(scsi.AbortedCommand, scsi.NotEnoughUnsolicitedData))
 	}
 	err := lu.c.Medium.CompareAndWrite(t.Context(), t.DataOut[:half], t.DataOut[half:2*half], c.LBA*BlockLength,
 		c.Flags&cdb.FUA != 0 || !lu.mode.writeCache())

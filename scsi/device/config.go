@@ -122,9 +122,9 @@ type Config struct {
 	Translate func(err error, lba uint64, write bool) (scsi.Status, *scsi.SenseData)
 	// Ports lists the target port groups, the same on all paths.
 	Ports func() []PortGroup
-	// SetPorts changes access states (SET TARGET PORT GROUPS); nil when only the
-	// array may.
-	SetPorts func(map[uint16]AccessState) bool
+	// SetPorts changes access states (SET TARGET PORT GROUPS) and tells every nexus
+	// but by; nil when only the array may.
+	SetPorts func(by *scsi.Nexus, states map[uint16]AccessState) bool
 	// LUNs is the content of REPORT LUNS sent to addressed.
 	LUNs func(n *scsi.Nexus, addressed scsi.LUN, selectReport byte) ([]scsi.LUN, *scsi.SenseData)
 	// CopyTarget finds the logical unit with an NAA designator that n may copy from

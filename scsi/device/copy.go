@@ -18,7 +18,9 @@ const (
 	cscdLength       = 32
 	segmentLength    = 28
 	copyHeader       = 16
-	maxCopyHistory   = 256
+
+	withoutIdentifier = 3 // LIST ID USAGE: the list identifier is zero and nothing is kept
+	maxCopyHistory    = 256
 )
 
 // copyHistory keeps the outcome of one nexus's copies by list identifier for
@@ -70,7 +72,7 @@ func extendedCopy(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	case len(p) < int(c.Length) || len(p) < copyHeader:
 		return fail(scsi.ParameterListLength())
 	}
-	list := p[0]
+	list, held := p[0], p[1]>>3&3 != withoutIdentifier
 	segments, sense := lu.parseCopy(t, p[:c.Length])
 	if sense != nil {
 		return fail(*sense)
@@ -79,17 +81,20 @@ func extendedCopy(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	for _, s := range segments {
 		if r := s.run(t); r.Status != scsi.StatusGood {
 			done.failed = true
-			lu.remember(t.Nexus, list, done)
+			lu.remember(t.Nexus, list, done, held)
 			return r
 		}
 		done.segments++
 		done.bytes += s.blocks * BlockLength
 	}
-	lu.remember(t.Nexus, list, done)
+	lu.remember(t.Nexus, list, done, held)
 	return scsi.Response{TransferLength: uint64(c.Length)}
 }
 
-func (lu *LogicalUnit) remember(n *scsi.Nexus, list byte, o copyOutcome) {
+func (lu *LogicalUnit) remember(n *scsi.Nexus, list byte, o copyOutcome, held bool) {
+	if !held {
+		return
+	}
 	s := lu.nexus(n)
 	lu.mu.Lock()
 	defer lu.mu.Unlock()
@@ -103,6 +108,8 @@ func (lu *LogicalUnit) parseCopy(t *scsi.Task, p []byte) (all []segment, sense *
 	switch {
 	case p[1]>>3&3 == 1:
 		return refuse(scsi.InvalidFieldInParameters(1)) // LIST ID USAGE 01b is reserved
+	case p[1]>>3&3 == withoutIdentifier && p[0] != 0:
+		return refuse(scsi.InvalidFieldInParameters(0))
 	case inline != 0:
 		return refuse(scsi.Sense(scsi.IllegalRequest, scsi.InlineDataLengthExceeded))
 	case cscds%cscdLength != 0 || cscds+segments+copyHeader > len(p):

@@ -13,7 +13,10 @@ import (
 	"vvsim/scsi"
 )
 
-var errMiscompare = errors.New("miscompare")
+// miscompareError is the offset of the first difference.
+type miscompareError uint64
+
+func (miscompareError) Error() string { return "miscompare" }
 
 // ram is a Medium in memory: every block is mapped that was written.
 type ram struct {
@@ -47,10 +50,10 @@ func (m *ram) WriteAt(_ context.Context, p []byte, off uint64, _ bool) error {
 
 func (m *ram) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, fua bool) error {
 	m.mu.Lock()
-	same := bytes.Equal(m.data[off:off+uint64(len(compare))], compare)
+	i := firstDifference(m.data[off:off+uint64(len(compare))], compare)
 	m.mu.Unlock()
-	if !same {
-		return errMiscompare
+	if i >= 0 {
+		return miscompareError(i)
 	}
 	return m.WriteAt(ctx, data, off, fua)
 }
@@ -92,8 +95,8 @@ func testConfig(k Kind) Config {
 		Medium: newRAM(1 << 20), Limits: Limits{Granularity: 4096, MaxTransfer: 1 << 19, MaxCompareWrite: 64, AtomicWrite: 1 << 19, MaxUnmap: 1 << 20},
 		Translate: func(err error, _ uint64, _ bool) (scsi.Status, *scsi.SenseData) {
 			s := scsi.InternalTargetFailure()
-			if errors.Is(err, errMiscompare) {
-				s = scsi.MiscompareAt(0)
+			if m := miscompareError(0); errors.As(err, &m) {
+				s = scsi.MiscompareAt(uint64(m))
 			}
 			return scsi.StatusCheckCondition, &s
 		},
@@ -341,6 +344,7 @@ func FuzzCDB(f *testing.F) {
 				require.Equal(t, r.Status == scsi.StatusCheckCondition, r.Sense != nil)
 				require.LessOrEqual(t, r.DataIn.Len(), 4096)
 			}
+			require.NoError(t, lu.Remove(t.Context()), "a SANITIZE may still run")
 			require.Nil(t, lu.tasks.first)
 		}
 	})

@@ -7,7 +7,8 @@
 // reserved bits, reservation conflicts and REPORT SUPPORTED OPERATION CODES all
 // come from it.
 //
-// A command passes: task set and ordering → unit attention → reservation conflict
-// → usage mask → handler (SAM-5 5.3.3 for the precedence). The package starts no
-// goroutine, reads no clock and does not log.
+// A command passes: task set and ordering → unit attention → access state of its
+// target port → reservation conflict → SANITIZE → usage mask → handler (SAM-5 5.3.3
+// for the precedence). The package reads no clock, does not log, and starts no
+// goroutine but the one of a SANITIZE, which outlives its command; Remove waits for it.
 package device

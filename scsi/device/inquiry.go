@@ -201,7 +201,6 @@ func (lu *LogicalUnit) scsiPorts() (p []byte) {
 func (lu *LogicalUnit) blockLimits(p []byte) []byte {
 	l := &lu.c.Limits
 	p = append(p, make([]byte, 60)...)
-	p[4] = 0x01 // WSNZ: WRITE SAME of zero blocks is refused
 	p[5] = byte(l.MaxCompareWrite)
 	put16(p[6:], uint16(l.Granularity/BlockLength))
 	put32(p[8:], uint32(l.MaxTransfer/BlockLength))
@@ -223,10 +222,13 @@ func (lu *LogicalUnit) maxUnmapBlocks() uint32 {
 	return uint32(min(lu.c.Limits.MaxUnmap/BlockLength, 1<<32-1))
 }
 
-// blockCharacteristics is page B1h: a solid state medium (SBC-3 6.5.2).
+// blockCharacteristics is page B1h: a solid state medium, which reads without error
+// after a SANITIZE erased it (SBC-3 6.5.2).
 func blockCharacteristics(p []byte) []byte {
+	const readsAfterBlockErase, readsAfterCryptoErase = 0x40, 0x10 // WABEREQ, WACEREQ 01b
 	p = append(p, make([]byte, 60)...)
 	put16(p[4:], 1)
+	p[7] = readsAfterBlockErase | readsAfterCryptoErase
 	return p
 }
 

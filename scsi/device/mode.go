@@ -205,7 +205,7 @@ func modeSelect(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 
 // skipModeHeader checks header and block descriptor and returns where pages start.
 func (lu *LogicalUnit) skipModeHeader(p []byte, six bool) (at int, sense *scsi.SenseData) {
-	header, descriptors := 8, 0
+	header := 8
 	if six {
 		header = 4
 	}
@@ -213,9 +213,8 @@ func (lu *LogicalUnit) skipModeHeader(p []byte, six bool) (at int, sense *scsi.S
 		s := scsi.ParameterListLength()
 		return 0, &s
 	}
-	if six {
-		descriptors = int(p[3])
-	} else {
+	descriptors := int(p[header-1])
+	if !six {
 		descriptors = int(get16(p[6:]))
 	}
 	if len(p) < header+descriptors {
@@ -227,13 +226,33 @@ func (lu *LogicalUnit) skipModeHeader(p []byte, six bool) (at int, sense *scsi.S
 		return 0, &s
 	}
 	if descriptors > 0 {
-		length := get32(p[header+descriptors-4:]) & 0xffffff
-		if length != BlockLength {
-			s := scsi.InvalidFieldInParameters(header + descriptors - 3)
+		if at := lu.checkBlockDescriptor(p[header : header+descriptors]); at >= 0 {
+			s := scsi.InvalidFieldInParameters(header + at)
 			return 0, &s
 		}
 	}
 	return header + descriptors, nil
+}
+
+// checkBlockDescriptor finds the field of a block descriptor that asks for a format
+// or a capacity that the unit does not have; -1 when there is none. Zero blocks, and
+// all ones, leave the capacity as it is (SBC-3 6.4.2).
+func (lu *LogicalUnit) checkBlockDescriptor(d []byte) int {
+	blocks, all := uint64(get32(d)), uint64(1<<32-1)
+	if len(d) == longBlockDescript {
+		blocks, all = get64(d), 1<<64-1
+	}
+	var have uint64
+	if lu.c.Kind == Volume {
+		have = min(lu.blocks(), all)
+	}
+	switch {
+	case blocks != 0 && blocks != all && blocks != have:
+		return 0
+	case get32(d[len(d)-4:])&0xffffff != BlockLength:
+		return len(d) - 3
+	}
+	return -1
 }
 
 // change applies the pages of a parameter list from offset at on, or none of them.

@@ -197,7 +197,10 @@ func parseOut(t *scsi.Task) (*outRequest, *scsi.SenseData) {
 		q.apt, q.ids = p[17]&0x01 != 0, p
 		return q, nil
 	}
-	q.specify, q.allPorts, q.apt = p[20]&0x08 != 0, p[20]&0x04 != 0, p[20]&0x01 != 0
+	q.specify = p[20]&0x08 != 0
+	if q.action == scsi.SAPersistentRegister || q.action == scsi.SAPersistentRegisterAndIgnoreKey {
+		q.allPorts, q.apt = p[20]&0x04 != 0, p[20]&0x01 != 0 // ignored by the other actions
+	}
 	switch {
 	case q.specify && q.action != scsi.SAPersistentRegister:
 		return refuse(scsi.InvalidBitInParameters(20, 3))
@@ -221,10 +224,7 @@ func (r *reservations) apply(id scsi.NexusID, q *outRequest, c *change, ports []
 		q.action == scsi.SAPersistentRegister && mine == nil && q.key != 0:
 		c.conflict = true
 		return
-	case q.needsType() && q.scope != 0:
-		c.refuse(scsi.InvalidFieldInCDB(2))
-		return
-	case q.needsType() && !validType(q.kind):
+	case q.action == scsi.SAPersistentReserve && !q.validReservation():
 		c.refuse(scsi.InvalidFieldInCDB(2))
 		return
 	}
@@ -240,17 +240,12 @@ func (r *reservations) apply(id scsi.NexusID, q *outRequest, c *change, ports []
 	case scsi.SAPersistentPreempt, scsi.SAPersistentPreemptAndAbort:
 		r.preempt(id, q, c)
 	case scsi.SAPersistentRegisterAndMove:
-		r.move(id, q, c)
+		r.move(id, q, c, ports)
 	}
 }
 
-func (q *outRequest) needsType() bool {
-	switch q.action {
-	case scsi.SAPersistentReserve, scsi.SAPersistentRelease, scsi.SAPersistentPreempt, scsi.SAPersistentPreemptAndAbort:
-		return true
-	}
-	return false
-}
+// validReservation tells whether scope and type name a reservation that there is.
+func (q *outRequest) validReservation() bool { return q.scope == 0 && validType(q.kind) }
 
 // register is SPC-4 5.13.7.
 func (r *reservations) register(id scsi.NexusID, q *outRequest, c *change, ports []PortGroup) {
@@ -360,7 +355,7 @@ func (r *reservations) releasePersistent(id scsi.NexusID, q *outRequest, c *chan
 	switch {
 	case !r.holds(id):
 		return // nothing to release is no error
-	case r.kind != q.kind:
+	case r.kind != q.kind || q.scope != 0:
 		c.refuse(scsi.Sense(scsi.IllegalRequest, scsi.InvalidReleaseOfReservation))
 		return
 	}
@@ -395,6 +390,10 @@ func (r *reservations) preempt(id scsi.NexusID, q *outRequest, c *change) {
 		return
 	}
 	takes := r.kind != 0 && (all && q.actionKey == 0 || !all && q.actionKey == holderKey)
+	if takes && !q.validReservation() { // else scope and type say nothing
+		c.refuse(scsi.InvalidFieldInCDB(2))
+		return
+	}
 	oldKind := r.kind
 	var gone []scsi.NexusID
 	for _, g := range r.all {
@@ -414,7 +413,7 @@ func (r *reservations) preempt(id scsi.NexusID, q *outRequest, c *change) {
 		if !allRegistrants(q.kind) {
 			r.holder = &id
 		}
-		if oldKind != q.kind && registrantsOnly(oldKind) {
+		if oldKind != q.kind {
 			r.tellOthers(scsi.ReservationsReleased, id, c)
 		}
 	}
@@ -422,7 +421,7 @@ func (r *reservations) preempt(id scsi.NexusID, q *outRequest, c *change) {
 }
 
 // move is REGISTER AND MOVE (SPC-4 5.13.8).
-func (r *reservations) move(id scsi.NexusID, q *outRequest, c *change) {
+func (r *reservations) move(id scsi.NexusID, q *outRequest, c *change, ports []PortGroup) {
 	const unregister = 0x02
 	p := q.ids
 	n := int(get32(p[20:]))
@@ -439,6 +438,10 @@ func (r *reservations) move(id scsi.NexusID, q *outRequest, c *change) {
 		return
 	case !ok || size != n || len(p) != 24+n:
 		c.refuse(scsi.InvalidFieldInParameters(24))
+		return
+	}
+	if !slices.ContainsFunc(ports, func(g PortGroup) bool { return g.ID == get16(p[18:]) }) {
+		c.refuse(scsi.InvalidFieldInParameters(18))
 		return
 	}
 	if !hasISID {

@@ -2,6 +2,7 @@ package device
 
 import (
 	"bytes"
+	"context"
 
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
@@ -54,49 +55,52 @@ func unmap(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	return scsi.Response{TransferLength: uint64(c.Length)}
 }
 
-// writeSame is SBC-3 5.42 and 5.43.
+// writeSame is SBC-3 5.42 and 5.43. No number of blocks means all to the end of the
+// medium (WSNZ=0), which is refused like any other when it is too many.
 func writeSame(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Block
 	c.Parse(t.CDB)
-	unmapping, noData := c.Flags&cdb.Unmap != 0, c.Op == scsi.OpWriteSame16 && c.Flags&cdb.NDOB != 0
-	switch {
-	case c.Flags&cdb.Anchor != 0:
+	if c.Flags&cdb.Anchor != 0 {
 		return fail(scsi.InvalidBitInCDB(1, 4)) // anchored blocks are not supported (ANC_SUP=0)
-	case c.Blocks == 0:
-		return fail(scsi.InvalidFieldInCDB(lengthField(c.Op))) // WSNZ=1
 	}
 	if s := lu.inRange(c.LBA, uint64(c.Blocks)); s != nil {
 		return fail(*s)
 	}
-	if uint64(c.Blocks)*BlockLength > maxWriteSame {
+	blocks := uint64(c.Blocks)
+	if blocks == 0 {
+		blocks = lu.blocks() - c.LBA
+	}
+	if blocks*BlockLength > maxWriteSame {
 		return fail(scsi.InvalidFieldInCDB(lengthField(c.Op)))
 	}
 	if s := lu.writable(); s != nil {
 		return fail(*s)
 	}
 	r := scsi.Response{TransferLength: BlockLength}
-	if noData {
+	if c.Op == scsi.OpWriteSame16 && c.Flags&cdb.NDOB != 0 {
 		r.TransferLength = 0
 	} else if t.ExpectedOut != BlockLength {
 		return fail(scsi.InvalidFieldInCDB(lengthField(c.Op))) // the Data-Out is one block (SBC-3 5.42)
 	} else if len(t.DataOut) < BlockLength {
-		return fail(scsi.Sense(scsi.AbortedCommand, 0x0c0d))
+		return fail(scsi.Sense(scsi.AbortedCommand, scsi.NotEnoughUnsolicitedData))
 	}
-	off, n := c.LBA*BlockLength, uint64(c.Blocks)*BlockLength
-	zero := noData || isZero(t.DataOut[:BlockLength])
-	var err error
-	switch {
-	case zero && unmapping:
-		err = lu.c.Medium.Unmap(t.Context(), off, n)
-	case zero:
-		err = lu.c.Medium.Zero(t.Context(), off, n, !lu.mode.writeCache())
-	default:
-		err = lu.fill(t, t.DataOut[:BlockLength], &c)
-	}
-	if err != nil {
+	if err := lu.repeat(t, &c, blocks); err != nil {
 		return lu.failed(err, c.LBA, true)
 	}
 	return r
+}
+
+// repeat carries out a WRITE SAME that was checked.
+func (lu *LogicalUnit) repeat(t *scsi.Task, c *cdb.Block, blocks uint64) error {
+	off, n, through := c.LBA*BlockLength, blocks*BlockLength, !lu.mode.writeCache()
+	zero := len(t.DataOut) < BlockLength || isZero(t.DataOut[:BlockLength]) // no data: NDOB
+	switch {
+	case zero && c.Flags&cdb.Unmap != 0:
+		return lu.c.Medium.Unmap(t.Context(), off, n)
+	case zero:
+		return lu.c.Medium.Zero(t.Context(), off, n, through)
+	}
+	return lu.fill(t.Context(), t.DataOut[:BlockLength], c.LBA, blocks)
 }
 
 func isZero(p []byte) bool {
@@ -112,10 +116,10 @@ func isZero(p []byte) bool {
 const fillPiece = 256 << 10 / BlockLength
 
 // fill repeats one block over a range.
-func (lu *LogicalUnit) fill(t *scsi.Task, block []byte, c *cdb.Block) error {
-	pattern := bytes.Repeat(block, int(min(uint64(c.Blocks), fillPiece)))
-	for lba, n := range pieces(c.LBA, uint64(c.Blocks), fillPiece) {
-		if err := lu.c.Medium.WriteAt(t.Context(), pattern[:n*BlockLength], lba*BlockLength, !lu.mode.writeCache()); err != nil {
+func (lu *LogicalUnit) fill(ctx context.Context, block []byte, lba, blocks uint64) error {
+	pattern := bytes.Repeat(block, int(min(blocks, fillPiece)))
+	for lba, n := range pieces(lba, blocks, fillPiece) {
+		if err := lu.c.Medium.WriteAt(ctx, pattern[:n*BlockLength], lba*BlockLength, !lu.mode.writeCache()); err != nil {
 			return err
 		}
 	}
@@ -161,124 +165,4 @@ func getLBAStatus(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	}
 	put32(p, uint32(len(p)-4))
 	return parameterData(t, p, c.Blocks)
-}
-
-// Service actions of SANITIZE (SBC-3 5.24).
-const (
-	sanitizeOverwrite   = 0x01
-	sanitizeBlockErase  = 0x02
-	sanitizeExitFailure = 0x1f
-
-	sanitizeFailedASC scsi.ASC = 0x3103 // SANITIZE COMMAND FAILED
-)
-
-func (lu *LogicalUnit) sanitizeFailed() bool {
-	lu.mu.Lock()
-	defer lu.mu.Unlock()
-	return lu.sanitizeFail
-}
-
-// sanitizeRun performs SANITIZE while the command waits; with IMMED it has ended
-// before the status as well, which the standard leaves open.
-func sanitizeRun(lu *LogicalUnit, t *scsi.Task) scsi.Response {
-	const immed, ause = 0x80, 0x20
-	action := t.CDB[1] & 0x1f
-	length := int(get16(t.CDB[7:]))
-	if t.CDB[1]&0x40 != 0 {
-		return fail(scsi.InvalidBitInCDB(1, 6)) // ZNR: no zones here
-	}
-	if action == sanitizeExitFailure {
-		return lu.exitSanitizeFailure(length)
-	}
-	if s := lu.writable(); s != nil {
-		return fail(*s)
-	}
-	var err error
-	switch {
-	case action == sanitizeBlockErase && length != 0:
-		return fail(scsi.InvalidFieldInCDB(7))
-	case action == sanitizeBlockErase:
-		err = lu.eraseAll(t)
-	default:
-		pattern, sense := overwritePattern(t.DataOut, length)
-		if sense != nil {
-			return fail(*sense)
-		}
-		err = lu.overwriteAll(t, pattern)
-	}
-	if err != nil {
-		if t.CDB[1]&ause != 0 {
-			lu.mu.Lock()
-			lu.sanitizeFail = true
-			lu.mu.Unlock()
-		}
-		return lu.failed(err, 0, true)
-	}
-	return scsi.Response{TransferLength: uint64(length)}
-}
-
-func (lu *LogicalUnit) exitSanitizeFailure(length int) scsi.Response {
-	if length != 0 {
-		return fail(scsi.InvalidFieldInCDB(7))
-	}
-	lu.mu.Lock()
-	lu.sanitizeFail = false
-	lu.mu.Unlock()
-	return scsi.Good()
-}
-
-// overwritePattern reads the parameter list of SANITIZE OVERWRITE: invert, test,
-// count, and an initialization pattern of up to a block (SBC-3 5.24.2).
-func overwritePattern(p []byte, length int) (pattern []byte, sense *scsi.SenseData) {
-	refuse := func(s scsi.SenseData) ([]byte, *scsi.SenseData) { return nil, &s }
-	switch {
-	case length < 4 || length > 4+BlockLength:
-		return refuse(scsi.InvalidFieldInCDB(7))
-	case len(p) < length:
-		return refuse(scsi.ParameterListLength())
-	case p[0]&0x1f == 0:
-		return refuse(scsi.InvalidFieldInParameters(0)) // no passes
-	}
-	n := int(get16(p[2:]))
-	if n == 0 || n > BlockLength || 4+n != length {
-		return refuse(scsi.InvalidFieldInParameters(2))
-	}
-	pattern = bytes.Repeat(p[4:4+n], BlockLength/n+1)[:BlockLength]
-	// Of several passes only the last can be seen; INVERT flips every second one.
-	if p[0]&0x80 != 0 && p[0]&0x1f%2 == 0 {
-		for i := range pattern {
-			pattern[i] ^= 0xff
-		}
-	}
-	return pattern, nil
-}
-
-func (lu *LogicalUnit) eraseAll(t *scsi.Task) error {
-	step := max(lu.c.Limits.MaxUnmap, BlockLength) / BlockLength
-	for lba, n := range pieces(0, lu.blocks(), step) {
-		if err := lu.c.Medium.Unmap(t.Context(), lba*BlockLength, uint64(n)*BlockLength); err != nil {
-			return err
-		}
-	}
-	return lu.c.Medium.Flush(t.Context())
-}
-
-// overwriteAll writes the pattern where the volume holds data; elsewhere nothing
-// can be found, so that a thin volume is not filled to its full size.
-func (lu *LogicalUnit) overwriteAll(t *scsi.Task, pattern []byte) error {
-	for e, err := range lu.c.Medium.Extents(t.Context(), 0, lu.blocks()*BlockLength) {
-		if err != nil {
-			return err
-		}
-		if !e.Mapped && isZero(pattern) {
-			continue
-		}
-		for lba, n := range pieces(e.Offset/BlockLength, e.Length/BlockLength, 1<<31) {
-			c := cdb.Block{LBA: lba, Blocks: uint32(n)}
-			if err := lu.fill(t, pattern, &c); err != nil {
-				return err
-			}
-		}
-	}
-	return lu.c.Medium.Flush(t.Context())
 }

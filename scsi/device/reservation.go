@@ -113,7 +113,7 @@ func (lu *LogicalUnit) excludes(n *scsi.Nexus, class reservationClass) bool {
 		return r.spc2 != n
 	}
 	switch {
-	case r.kind == 0, r.holds(n.NexusID):
+	case r.kind == 0, class == readyClass, r.holds(n.NexusID):
 		return false
 	case registrantsOnly(r.kind) && r.find(n.NexusID) != nil:
 		return false

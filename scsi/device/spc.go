@@ -8,20 +8,20 @@ import (
 	"vvsim/scsi/cdb"
 )
 
-// testUnitReady is SPC-4 6.47.
-func testUnitReady(lu *LogicalUnit, _ *scsi.Task) scsi.Response {
-	if lu.sanitizeFailed() {
-		return fail(scsi.Sense(scsi.MediumError, sanitizeFailedASC))
-	}
-	return scsi.Good()
-}
+// testUnitReady is SPC-4 6.47: a unit that is not ready does not get here.
+func testUnitReady(*LogicalUnit, *scsi.Task) scsi.Response { return scsi.Good() }
 
 // requestSense returns a pending unit attention as data with GOOD status and
-// clears it (SPC-4 6.39, scsi.md 1.6).
+// clears it; without one it tells what a TEST UNIT READY would (SPC-4 6.39, 5.6.2).
 func requestSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var s scsi.SenseData
+	ready := lu.table[scsi.OpTestUnitReady].single
 	if code, ok := lu.takeAttention(lu.nexus(t.Nexus)); ok {
 		s = scsi.Attention(code)
+	} else if why := lu.inaccessible(t.Nexus.TargetPort, ready.traits); why != nil {
+		s = *why
+	} else if why := lu.sanitize.bars(ready); why != nil {
+		s = *why
 	}
 	return senseParameters(t, s)
 }
@@ -86,6 +86,18 @@ func preventAllow(_ *LogicalUnit, t *scsi.Task) scsi.Response {
 	return scsi.Good()
 }
 
+// sendDiagnostic is SPC-4 6.42: the default self-test passes, since whatever serves
+// the command works; there are no diagnostic pages to send.
+func sendDiagnostic(_ *LogicalUnit, t *scsi.Task) scsi.Response {
+	switch {
+	case t.CDB[1]>>5 != 0:
+		return fail(scsi.InvalidBitInCDB(1, 7)) // SELF-TEST CODE: only the default one
+	case get16(t.CDB[3:]) != 0:
+		return fail(scsi.InvalidFieldInCDB(3))
+	}
+	return scsi.Good()
+}
+
 // logSense knows the list of supported pages, and the temperature-free pages that
 // mean something here (SPC-4 6.8, 7.3).
 func logSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
@@ -105,8 +117,9 @@ func logSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	case page == list && sub == listAll:
 		p = []byte{0x40 | list, listAll, 0, 6, list, 0, list, listAll, informational, 0}
 	case page == informational && sub == 0:
-		// One parameter, the general one: no exception, no temperature (SPC-4 7.3.8).
-		p = []byte{informational, 0, 0, 8, 0, 0, 0x03, 4, 0, 0, 0, 0}
+		// One parameter, the general one: no exception, and FFh for a temperature that
+		// nobody reads (SPC-4 7.3.8).
+		p = []byte{informational, 0, 0, 8, 0, 0, 0x03, 4, 0, 0, 0xff, 0}
 	case sub != 0 && (page == list || page == informational):
 		return fail(scsi.InvalidFieldInCDB(3))
 	default:
@@ -117,75 +130,12 @@ func logSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	return parameterData(t, p, c.Length)
 }
 
-// reportTargetPortGroups is SPC-4 6.36.
-func reportTargetPortGroups(lu *LogicalUnit, t *scsi.Task) scsi.Response {
-	const extended = 1
-	var c cdb.Parameter
-	c.Parse(t.CDB)
-	header := 4
-	format := c.Byte1 >> 5
-	if format > extended {
-		return fail(scsi.InvalidFieldInCDB(1))
-	}
-	if format == extended {
-		header = 8
-	}
-	p := make([]byte, header)
-	if format == extended {
-		p[4] = extended << 4
-	}
-	for _, g := range lu.c.Ports() {
-		// T_SUP, U_SUP, S_SUP, AN_SUP, AO_SUP
-		d := []byte{byte(g.State), 0x8f, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}
-		put16(d[2:], g.ID)
-		put16(d[10:], g.ID)
-		p = append(p, d...)
-	}
-	put32(p, uint32(len(p)-4))
-	return parameterData(t, p, c.Length)
-}
-
-// setTargetPortGroups is SPC-4 6.45.
-func setTargetPortGroups(lu *LogicalUnit, t *scsi.Task) scsi.Response {
-	if !lu.c.Knobs().ExplicitALUA || lu.c.SetPorts == nil {
-		return fail(scsi.InvalidFieldInCDB(1))
-	}
-	var c cdb.Parameter
-	c.Parse(t.CDB)
-	p := t.DataOut
-	switch {
-	case c.Length == 0:
-		return scsi.Good()
-	case len(p) < int(c.Length) || len(p) < 4 || (len(p)-4)%4 != 0:
-		return fail(scsi.ParameterListLength())
-	}
-	known := lu.c.Ports()
-	states := map[uint16]AccessState{}
-	for at := 4; at < len(p); at += 4 {
-		state, id := AccessState(p[at]&0x0f), get16(p[at+2:])
-		switch state {
-		case ActiveOptimized, ActiveNonOptimized, Standby, Unavailable:
-		default:
-			return fail(scsi.InvalidFieldInParameters(at))
-		}
-		if !slices.ContainsFunc(known, func(g PortGroup) bool { return g.ID == id }) {
-			return fail(scsi.InvalidFieldInParameters(at + 2))
-		}
-		states[id] = state
-	}
-	if !lu.c.SetPorts(states) {
-		return fail(scsi.Sense(scsi.HardwareError, scsi.SetTargetPortGroupsFailed))
-	}
-	return scsi.Response{TransferLength: uint64(c.Length)}
-}
-
 // reportTaskManagement is SPC-4 6.37.
 func reportTaskManagement(_ *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Parameter
 	c.Parse(t.CDB)
-	// ATS ATSS CTSS LURS QTS; then QAES QTSS ITNRS
-	p := []byte{0x80 | 0x40 | 0x10 | 0x08 | 0x01, 0x04 | 0x02 | 0x01, 0, 0}
-	p[0] |= 0x02 // TRS: TARGET RESET
+	// ATS ATSS CTSS LURS QTS TRS; then QAES QTSS ITNRS
+	p := []byte{0x80 | 0x40 | 0x10 | 0x08 | 0x04 | 0x02, 0x04 | 0x02 | 0x01, 0, 0}
 	if t.CDB[2]&0x80 != 0 {
 		p = append(p, make([]byte, 12)...) // no time-outs are indicated
 		p[3] = 12

@@ -11,7 +11,8 @@ import (
 type taskSet struct {
 	first, last *scsi.Task
 	count       int
-	ordered     int // tasks with ORDERED attribute
+	ordered     int    // tasks with ORDERED attribute
+	order       uint64 // number of the newest task
 }
 
 func (s *taskSet) add(t *scsi.Task) {
@@ -23,6 +24,8 @@ func (s *taskSet) add(t *scsi.Task) {
 	}
 	s.last = t
 	s.count++
+	s.order++
+	t.Order, t.Started = s.order, false
 	if t.Attribute == scsi.Ordered {
 		s.ordered++
 	}
@@ -75,6 +78,7 @@ func (lu *LogicalUnit) awaitTurn(t *scsi.Task) scsi.Status {
 	for lu.tasks.ordered > 0 && t.Attribute != scsi.HeadOfQueue && !t.Aborted() && mustWait(t) {
 		lu.left.Wait()
 	}
+	t.Started = true
 	lu.mu.Unlock()
 	if t.Aborted() {
 		return scsi.StatusTaskAborted

@@ -19,7 +19,8 @@ type LogicalUnit struct {
 	nexuses atomic.Pointer[map[*scsi.Nexus]*nexusState] // copied on change, under mu
 	guarded atomic.Bool                                 // a reservation or registration exists
 
-	mode modePages // own lock
+	mode     modePages // own lock
+	sanitize sanitization
 
 	persistent sync.Mutex // held by PERSISTENT RESERVE OUT from reading to keeping the state
 
@@ -27,7 +28,6 @@ type LogicalUnit struct {
 	left         sync.Cond  // a task has left, or waiters have to look again
 	tasks        taskSet
 	reservations reservations
-	sanitizeFail bool // a SANITIZE failed (SBC-3 4.11)
 }
 
 // New returns a logical unit with the reservations that its store kept.
@@ -40,7 +40,10 @@ func New(c Config) (*LogicalUnit, error) {
 	lu.left.L = &lu.mu
 	lu.nexuses.Store(&map[*scsi.Nexus]*nexusState{})
 	lu.mode.reset(c.Limits.WriteThrough)
-	return lu, lu.loadReservations()
+	if err := lu.loadReservations(); err != nil {
+		return nil, err
+	}
+	return lu, nil
 }
 
 // Medium returns the medium of a volume, nil of other kinds.
@@ -62,10 +65,7 @@ func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
 func (lu *LogicalUnit) Execute(t *scsi.Task) (r scsi.Response) {
 	defer lu.leave(t)
 	defer func() {
-		if v := recover(); v != nil {
-			if lu.c.Panicked != nil {
-				lu.c.Panicked(v, debug.Stack())
-			}
+		if lu.rescue(recover()) {
 			r = scsi.CheckCondition(scsi.InternalTargetFailure())
 		}
 	}()
@@ -79,6 +79,14 @@ func (lu *LogicalUnit) Execute(t *scsi.Task) (r scsi.Response) {
 	return r
 }
 
+// rescue reports a panic; false when there was none.
+func (lu *LogicalUnit) rescue(v any) bool {
+	if v != nil && lu.c.Panicked != nil {
+		lu.c.Panicked(v, debug.Stack())
+	}
+	return v != nil
+}
+
 // dispatch applies the checks that come before every handler.
 func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
 	if lu.removed.Load() {
@@ -86,7 +94,7 @@ func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
 	}
 	cmd := lu.table.lookUp(t.CDB)
 	nexus := lu.nexus(t.Nexus)
-	if nexus.pending.Load() && (cmd == nil || !cmd.exempt) {
+	if nexus.pending.Load() && (cmd == nil || cmd.traits&exempt == 0) {
 		if code, ok := lu.takeAttention(nexus); ok {
 			return scsi.CheckCondition(scsi.Attention(code))
 		}
@@ -94,8 +102,14 @@ func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
 	if cmd == nil || !lu.offers(cmd) {
 		return lu.unsupported(t)
 	}
+	if s := lu.inaccessible(t.Nexus.TargetPort, cmd.traits); s != nil {
+		return scsi.CheckCondition(*s)
+	}
 	if lu.guarded.Load() && lu.conflicts(t.Nexus, cmd, t.CDB) {
 		return scsi.Response{Status: scsi.StatusReservationConflict}
+	}
+	if s := lu.sanitize.bars(cmd); s != nil {
+		return scsi.CheckCondition(*s)
 	}
 	if s := cmd.checkUsage(t.CDB); s != nil {
 		return scsi.CheckCondition(*s)
@@ -139,8 +153,8 @@ func (lu *LogicalUnit) NexusLost(n *scsi.Nexus) {
 	lu.mu.Unlock()
 }
 
-// Remove makes the logical unit answer as an absent one and waits for its tasks;
-// when ctx ends they are aborted, and waited for.
+// Remove makes the logical unit answer as an absent one and waits for its tasks
+// and for a SANITIZE; when ctx ends they are aborted, and waited for.
 func (lu *LogicalUnit) Remove(ctx context.Context) error {
 	lu.removed.Store(true)
 	stop := context.AfterFunc(ctx, func() {
@@ -150,13 +164,15 @@ func (lu *LogicalUnit) Remove(ctx context.Context) error {
 		}
 		lu.left.Broadcast()
 		lu.mu.Unlock()
+		lu.sanitize.cancel()
 	})
 	defer stop()
 	lu.mu.Lock()
-	defer lu.mu.Unlock()
 	for lu.tasks.first != nil {
 		lu.left.Wait()
 	}
+	lu.mu.Unlock()
+	lu.sanitize.wait()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("device: commands were aborted: %w", err)
 	}
