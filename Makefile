@@ -69,7 +69,7 @@ VULNDB ?= https://vuln.go.dev
 vulns: $(BIN)/tools/govulncheck
 	@set -u; out=$$($(BIN)/tools/govulncheck -db $(VULNDB) ./... 2>&1); rc=$$?; printf '%s\n' "$$out"; \
 	if [ $$rc -eq 0 ] || [ $$rc -eq 3 ]; then exit $$rc; fi; \
-	if printf '%s\n' "$$out" | grep -Eq 'fetching vulnerabilities|vuln\.go\.dev|index/(db|modules)|no such host|dial tcp|i/o timeout|connection refused|certificate|proxyconnect'; then \
+	if printf '%s\n' "$$out" | grep -q '^govulncheck: fetching vulnerabilities:'; then \
 		echo "govulncheck: the vulnerability database $(VULNDB) cannot be reached; NOT CHECKED for known vulnerabilities"; exit 0; \
 	fi; exit $$rc
 
@@ -84,8 +84,8 @@ unit: ## all Go tests with the race detector (PKG=./vvol/...)
 conformance: build ## libiscsi's tests against bin/vvsim, compared with test/conformance/expectations.txt
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 20m -v -run '^TestConformance$$' ./test/conformance
 
-e2e: build ## a file system through qemu-img and back, snapshot, clone, kill -9, restart
-	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 10m -v ./test/e2e
+e2e: build ## the README's quick start; a file system through qemu-img, snapshot, clone, kill -9
+	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout $(TESTTIME) -v ./test/e2e
 
 # A module of its own, so that gotgt stays out of go.mod; "make tidy" after a change there.
 peer: build ## what gotgt does with our LUNs, and how fast, beside vvsim on one volume (bin/gotgt-peer)

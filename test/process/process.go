@@ -117,6 +117,13 @@ func (a *Array) Run(args ...string) string {
 	return output(a.t, a.variables, Program(), args...)
 }
 
+// Shell runs a script in sh with the variables of the env file and returns what it
+// printed; it must end with exit 0.
+func (a *Array) Shell(script string) string {
+	a.t.Helper()
+	return output(a.t, a.variables, "sh", "-c", script)
+}
+
 // Command is a command line of vvsim against the array, not started yet.
 func (a *Array) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := Child(ctx, Program(), args...)
