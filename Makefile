@@ -16,6 +16,9 @@ FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
 
+# Debian keeps mke2fs and its kin where users do not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 .DEFAULT_GOAL := help
 .PHONY: help build run check test unit lint tidy vulns bench fuzz conformance e2e peer deps profile cover release clean
 
@@ -47,7 +50,7 @@ clean: ## remove bin/ (the array's data stays)
 
 # ---- test
 
-test: deps check unit conformance e2e peer ## everything: what .ci/run calls
+test: check unit conformance e2e peer ## everything: what .ci/run calls
 
 check: lint vulns ## formatting, vet, house rules, linters, known vulnerabilities
 
@@ -78,13 +81,13 @@ $(BIN)/tools/%: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)/tools
 	cd tools && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ $$($(GO) list tool | grep '/$*$$')
 
-unit: ## all Go tests with the race detector (PKG=./vvol/...)
+unit: deps ## all Go tests with the race detector (PKG=./vvol/...)
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TESTTIME) $(PKG)
 
-conformance: build ## libiscsi's tests against bin/vvsim, compared with test/conformance/expectations.txt
+conformance: build deps ## libiscsi's tests against bin/vvsim, compared with test/conformance/expectations.txt
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 20m -v -run '^TestConformance$$' ./test/conformance
 
-e2e: build ## the README's quick start; a file system through qemu-img, snapshot, clone, kill -9
+e2e: build deps ## the README's quick start; a file system through qemu-img, snapshot, clone, kill -9
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout $(TESTTIME) -v ./test/e2e
 
 # A module of its own, so that gotgt stays out of go.mod; "make tidy" after a change there.
@@ -118,9 +121,9 @@ cover: ## coverage per function, in bin/cover.out and bin/cover.html
 
 # ---- what the tests need besides Go: program → Debian package
 
-DEPS := iscsi-test-cu:libiscsi-bin qemu-img:qemu-utils mke2fs:e2fsprogs cc:gcc
+DEPS := iscsi-test-cu:libiscsi-bin qemu-img:qemu-utils mke2fs:e2fsprogs debugfs:e2fsprogs cc:gcc
 deps:
-	@set -eu; PATH=$$PATH:/usr/sbin:/sbin; want=; \
+	@set -eu; want=; \
 	for d in $(DEPS); do command -v $${d%%:*} >/dev/null || want="$$want $${d#*:}"; done; \
 	command -v cc >/dev/null && echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1 || want="$$want libc6-dev"; \
 	ls /usr/lib/*/qemu/block-iscsi.so /usr/lib/qemu/block-iscsi.so 2>/dev/null | grep -q . || want="$$want qemu-block-extra"; \
