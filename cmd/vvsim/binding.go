@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ func newBind() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			iqn := c.Flag("initiator").Value.String()
 			if iqn == "" {
-				return usageError{errMissing("--initiator")}
+				return wrongUsage(c, errMissing("--initiator"))
 			}
 			return change(c, http.MethodPost, "/bindings", map[string]any{"vvol": args[0], "initiator": iqn}, func(b api.Binding) string {
 				return fmt.Sprintf("binding %s: pe %s at LUN %d, secondary id %s, lun %s", b.ID, b.PE, b.PELUN, b.SecondaryID, b.LUN)
@@ -53,7 +54,7 @@ func newUnbind() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			iqn := c.Flag("initiator").Value.String()
 			if iqn == "" {
-				return usageError{errMissing("--initiator")}
+				return wrongUsage(c, errMissing("--initiator"))
 			}
 			v, err := call[api.VVol](c.Context(), http.MethodGet, "/vvols/"+seg(args[0]), nil)
 			if err != nil {
@@ -98,5 +99,31 @@ func newLUN() *cobra.Command {
 		}})
 	mapIt.Flags().Int("lun", 0, "LUN number; the lowest free one when not given")
 	return noun("lun", "Ordinary LUNs, for initiators that know no subsidiary LUNs", list, mapIt,
-		deleteCommand("unmap LUN...", "Remove flat LUNs", "/luns/"))
+		&cobra.Command{Use: "unmap (LUN | VVOL)...", Short: "Remove flat LUNs, by number or those of a volume", Args: usageArgs(cobra.MinimumNArgs(1)), RunE: unmapLUNs})
+}
+
+// unmapLUNs takes numbers as LUNs, and anything else as a volume.
+func unmapLUNs(c *cobra.Command, args []string) error {
+	for _, a := range args {
+		luns := []string{a}
+		if _, err := strconv.ParseUint(a, 10, 16); err != nil {
+			v, err := call[api.VVol](c.Context(), http.MethodGet, "/vvols/"+seg(a), nil)
+			if err != nil {
+				return err
+			}
+			if len(v.LUNs) == 0 {
+				return &api.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("%s has no flat LUN", a)}
+			}
+			luns = nil
+			for _, n := range v.LUNs {
+				luns = append(luns, strconv.Itoa(n))
+			}
+		}
+		for _, n := range luns {
+			if _, err := client().Do(c.Context(), http.MethodDelete, apiPath+"/luns/"+n, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

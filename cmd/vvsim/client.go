@@ -18,13 +18,16 @@ import (
 	"vvsim/api"
 )
 
-const apiPath = "/api/v1"
+const (
+	apiPath    = "/api/v1"
+	defaultAPI = "http://127.0.0.1:8474"
+)
 
 // client talks to the API that the environment names.
 func client() *api.Client {
 	base := os.Getenv("VVSIM_API")
 	if base == "" {
-		base = "http://127.0.0.1:8474"
+		base = defaultAPI
 	}
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
@@ -36,9 +39,17 @@ func client() *api.Client {
 func call[T any](ctx context.Context, method, path string, body any) (v T, err error) {
 	b, err := client().Do(ctx, method, apiPath+path, body)
 	if err == nil && len(b) > 0 {
-		err = json.Unmarshal(b, &v)
+		err = decode(b, &v)
 	}
 	return v, err
+}
+
+// decode reads an answer; what is no JSON comes from another server.
+func decode(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("VVSIM_API: %s does not answer as an array does: %w", client().Base, err)
+	}
+	return nil
 }
 
 // seg escapes a name for a path.
@@ -61,7 +72,7 @@ func table[T any](c *cobra.Command, path string, columns ...column[T]) error {
 		return err
 	}
 	var rows []T
-	if err := json.Unmarshal(b, &rows); err != nil {
+	if err := decode(b, &rows); err != nil {
 		return err
 	}
 	return writeTable(c.OutOrStdout(), rows, columns)
@@ -69,15 +80,16 @@ func table[T any](c *cobra.Command, path string, columns ...column[T]) error {
 
 func writeTable[T any](w io.Writer, rows []T, columns []column[T]) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, col := range columns {
-		fmt.Fprint(t, col.head, "\t")
-	}
-	fmt.Fprintln(t)
-	for _, r := range rows {
-		for _, col := range columns {
-			fmt.Fprint(t, col.cell(r), "\t")
+	line := func(cell func(column[T]) any) {
+		cells := make([]string, len(columns))
+		for i, col := range columns {
+			cells[i] = fmt.Sprint(cell(col))
 		}
-		fmt.Fprintln(t)
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	line(func(c column[T]) any { return c.head })
+	for _, r := range rows {
+		line(func(c column[T]) any { return c.cell(r) })
 	}
 	return t.Flush()
 }
@@ -99,7 +111,7 @@ func show(c *cobra.Command, path string) error {
 
 func indent(b []byte) ([]byte, error) {
 	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
+	if err := decode(b, &v); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(v, "", "  ")
@@ -112,7 +124,7 @@ func outputFlag(c *cobra.Command) *cobra.Command {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if o := c.Flag("output").Value.String(); o != "table" && o != "json" {
-			return usageError{fmt.Errorf("--output: %q is neither table nor json", o)}
+			return wrongUsage(c, fmt.Errorf("--output: %q is neither table nor json", o))
 		}
 		return run(c, args)
 	}
@@ -142,7 +154,7 @@ func change[T any](c *cobra.Command, method, path string, body any, line func(T)
 	}
 	var v T
 	if len(b) > 0 {
-		if err := json.Unmarshal(b, &v); err != nil {
+		if err := decode(b, &v); err != nil {
 			return err
 		}
 	}
@@ -164,7 +176,7 @@ func parseSize(s string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil || n > math.MaxUint64/factor {
-		return 0, usageError{fmt.Errorf("size %q: want a number with KiB, MiB, GiB or TiB, or bytes", s)}
+		return 0, fmt.Errorf("%q is no size: a number of bytes, or of KiB, MiB, GiB or TiB", s)
 	}
 	return n * factor, nil
 }

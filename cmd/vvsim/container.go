@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/spf13/cobra"
@@ -52,9 +53,13 @@ func requireSize(c *cobra.Command) { c.Flags().String("size", "", "such as 10GiB
 func sizeFlag(c *cobra.Command) (uint64, error) {
 	s := c.Flag("size").Value.String()
 	if s == "" {
-		return 0, usageError{errMissing("--size")}
+		return 0, wrongUsage(c, errMissing("--size"))
 	}
-	return parseSize(s)
+	n, err := parseSize(s)
+	if err != nil {
+		return 0, wrongUsage(c, fmt.Errorf("--size: %w", err))
+	}
+	return n, nil
 }
 
 // errMissing is a flag that was not given.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,6 +30,9 @@ func newEvents() *cobra.Command {
 	return c
 }
 
+// maxEventLine bounds one event in bytes.
+const maxEventLine = 1 << 20
+
 func followEvents(c *cobra.Command) error {
 	resp, err := client().Open(c.Context(), http.MethodGet, apiPath+"/events", nil, "text/event-stream")
 	if err != nil {
@@ -36,6 +40,7 @@ func followEvents(c *cobra.Command) error {
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxEventLine)
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
 		if !ok {
@@ -51,5 +56,8 @@ func followEvents(c *cobra.Command) error {
 		}
 		fmt.Fprintf(c.OutOrStdout(), "%s %s %s %s\n", e.Time.Format(time.RFC3339), e.Kind, e.Object, e.Message)
 	}
-	return lines.Err()
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return errors.New("the array ended the stream of events")
 }

@@ -47,7 +47,7 @@ func newESXi() *cobra.Command {
 			for _, a := range args {
 				k, v, ok := strings.Cut(a, "=")
 				if !ok {
-					return usageError{fmt.Errorf("%q is not KEY=VALUE", a)}
+					return wrongUsage(c, fmt.Errorf("%q is not KEY=VALUE", a))
 				}
 				body[k] = v
 				if v == "true" || v == "false" {

@@ -1,34 +1,32 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"vvsim/api"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
 )
 
-// defaultInitiator is the name that vvsim io logs in with.
-const defaultInitiator = "iqn.2026-11.dev.vvsim:io"
-
-// ioPiece is how many bytes one step of a long transfer moves.
-const ioPiece = 1 << 20
+const (
+	defaultInitiator = "iqn.2026-11.dev.vvsim:io" // name that vvsim io logs in with
+	defaultPortal    = "127.0.0.1:3260"
+	ioPiece          = 1 << 20 // bytes that one step of a long transfer moves
+	maxIOSessions    = 64
+)
 
 func newIO() *cobra.Command {
-	read := ioCommand("read", "Copy bytes of a volume to a file or standard output", ioRead)
-	write := ioCommand("write", "Copy a file or standard input to a volume", ioWrite)
-	verify := ioCommand("verify", "Compare a volume with a file or standard input; exit 4 when they differ", ioVerify)
+	read := ioCommand("read", "Copy bytes of a volume to a file or standard output", oneUnit(ioRead))
+	write := ioCommand("write", "Copy a file or standard input to a volume", oneUnit(ioWrite))
+	verify := ioCommand("verify", "Compare a volume with a file or standard input; exit 4 when they differ", oneUnit(ioVerify))
 	for _, c := range []*cobra.Command{read, write, verify} {
 		c.Flags().String("file", "-", "file, - for standard input or output")
 		c.Flags().String("offset", "0", "where in the volume to begin")
@@ -36,7 +34,8 @@ func newIO() *cobra.Command {
 	}
 	write.Flags().Bool("fua", false, "each write on stable storage before it is answered")
 	bench := ioCommand("bench", "Measure a volume; writes destroy what is there", ioBench)
-	bench.Flags().Int("depth", 32, "commands in flight")
+	bench.Flags().Int("sessions", 1, "iSCSI sessions, over the portals in turn; each has its own queue")
+	bench.Flags().Int("depth", 32, "commands in flight of each session")
 	bench.Flags().String("block", "4KiB", "size of one operation")
 	bench.Flags().Int("reads", 100, "percentage of reads")
 	bench.Flags().Bool("sequential", false, "one after the other instead of at random")
@@ -47,66 +46,119 @@ func newIO() *cobra.Command {
 	return noun("io", "Read and write through a real iSCSI session", read, write, verify, bench)
 }
 
-func ioCommand(verb, short string, run func(*cobra.Command, *initiator.Unit) error) *cobra.Command {
+// ioRun works on the logical unit as each session sees it.
+type ioRun func(c *cobra.Command, units []*initiator.Unit) error
+
+func oneUnit(run func(*cobra.Command, *initiator.Unit) error) ioRun {
+	return func(c *cobra.Command, units []*initiator.Unit) error { return run(c, units[0]) }
+}
+
+func ioCommand(verb, short string, run ioRun) *cobra.Command {
 	c := &cobra.Command{Use: verb + " (--vvol VVOL | --lun N)", Short: short, Args: usageArgs(cobra.NoArgs),
+		Long: short + ".\n\nSecrets are taken from VVSIM_ISCSI_CHAP_SECRET and VVSIM_ISCSI_MUTUAL_SECRET. A volume that is bound for this stays bound.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			unit, closeSession, err := openUnit(c)
+			units, closeSessions, err := openUnits(c)
 			if err != nil {
 				return err
 			}
-			return errors.Join(run(c, unit), closeSession())
+			return errors.Join(run(c, units), closeSessions())
 		}}
 	c.Flags().String("vvol", "", "volume, by id or unique name: bound when needed and reached by its subsidiary LUN")
 	c.Flags().Int("lun", -1, "flat LUN")
-	c.Flags().String("portal", "", "address of the portal (default: first of VVSIM_ISCSI, or 127.0.0.1:3260)")
+	c.Flags().StringSlice("portal", nil, "address of a portal, repeatable (default: those of VVSIM_ISCSI, or "+defaultPortal+")")
 	c.Flags().String("target", "", "target name (default: VVSIM_IQN, or what the portal reports)")
 	c.Flags().String("initiator", defaultInitiator, "name to log in with")
-	c.Flags().String("chap-user", "", "CHAP name; the secret is taken from VVSIM_ISCSI_CHAP_SECRET")
+	c.Flags().String("chap-user", "", "CHAP name of the initiator")
+	c.Flags().String("mutual-user", "", "CHAP name that the target has to prove")
 	return c
 }
 
-// openUnit logs in and finds the logical unit that the flags name.
-func openUnit(c *cobra.Command) (*initiator.Unit, func() error, error) {
+// openUnits logs in and finds the logical unit that the flags name, once for each
+// session.
+func openUnits(c *cobra.Command) (units []*initiator.Unit, closeAll func() error, err error) {
 	ctx := c.Context()
-	lun, err := chooseLUN(c)
+	o, portals, err := sessionOptions(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	o := initiator.Options{Address: c.Flag("portal").Value.String(), TargetName: c.Flag("target").Value.String(),
-		InitiatorName: c.Flag("initiator").Value.String()}
-	if o.Address == "" {
-		o.Address, _, _ = strings.Cut(os.Getenv("VVSIM_ISCSI"), ",")
-	}
-	if o.Address == "" {
-		o.Address = "127.0.0.1:3260"
-	}
-	if user := c.Flag("chap-user").Value.String(); user != "" {
-		o.CHAP = &initiator.CHAP{User: user, Secret: []byte(os.Getenv("VVSIM_ISCSI_CHAP_SECRET"))}
+	lun, err := chooseLUN(c)
+	if err != nil {
+		return nil, nil, err
 	}
 	if o.TargetName == "" {
 		if o.TargetName, err = targetName(ctx, o); err != nil {
 			return nil, nil, err
 		}
 	}
-	s, err := initiator.Dial(ctx, o)
-	if err != nil {
-		return nil, nil, err
+	var sessions []*initiator.Session
+	closeAll = func() error {
+		var errs []error
+		for _, s := range sessions {
+			errs = append(errs, s.Logout(context.WithoutCancel(ctx)), s.Close())
+		}
+		return errors.Join(errs...)
 	}
-	u := s.Unit(lun)
-	if _, err := u.ClearAttentions(ctx); err != nil {
-		return nil, nil, errors.Join(err, s.Close())
+	for i := range sessionCount(c) {
+		o.Address = portals[i%len(portals)]
+		o.ISID = [6]byte{0x00, 0x02, 0x3d, 0, 0, byte(i + 1)} // as ESXi counts them (scsi.md 4.2)
+		s, err := initiator.Dial(ctx, o)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("portal %s: %w", o.Address, err), closeAll())
+		}
+		sessions = append(sessions, s)
+		u := s.Unit(lun)
+		if _, err := u.ClearAttentions(ctx); err != nil {
+			return nil, nil, errors.Join(err, closeAll())
+		}
+		units = append(units, u)
 	}
-	return u, func() error { return errors.Join(s.Logout(context.WithoutCancel(ctx)), s.Close()) }, nil
+	return units, closeAll, nil
 }
 
-func targetName(ctx context.Context, o initiator.Options) (string, error) {
-	if name := os.Getenv("VVSIM_IQN"); name != "" {
-		return name, nil
+// sessionCount is --sessions where a command has it.
+func sessionCount(c *cobra.Command) int {
+	if n, err := c.Flags().GetInt("sessions"); err == nil {
+		return n
 	}
-	o.Discovery = true
-	found, err := initiator.Discover(ctx, o)
+	return 1
+}
+
+// sessionOptions reads the flags and variables that say how to log in.
+func sessionOptions(c *cobra.Command) (o initiator.Options, portals []string, err error) {
+	if n := sessionCount(c); n < 1 || n > maxIOSessions {
+		return o, nil, wrongUsage(c, fmt.Errorf("--sessions: %d is not in 1-%d", n, maxIOSessions))
+	}
+	if portals, err = c.Flags().GetStringSlice("portal"); err != nil {
+		return o, nil, err
+	}
+	if list := os.Getenv("VVSIM_ISCSI"); len(portals) == 0 && list != "" {
+		portals = strings.Split(list, ",")
+	}
+	if len(portals) == 0 {
+		portals = []string{defaultPortal}
+	}
+	o = initiator.Options{Address: portals[0], TargetName: c.Flag("target").Value.String(), InitiatorName: c.Flag("initiator").Value.String()}
+	if o.TargetName == "" {
+		o.TargetName = os.Getenv("VVSIM_IQN")
+	}
+	if user := c.Flag("chap-user").Value.String(); user != "" {
+		o.CHAP = &initiator.CHAP{User: user, Secret: []byte(os.Getenv("VVSIM_ISCSI_CHAP_SECRET"))}
+	}
+	if user := c.Flag("mutual-user").Value.String(); user != "" {
+		if o.CHAP == nil {
+			return o, nil, wrongUsage(c, errors.New("--mutual-user needs --chap-user"))
+		}
+		o.MutualCHAP = &initiator.CHAP{User: user, Secret: []byte(os.Getenv("VVSIM_ISCSI_MUTUAL_SECRET"))}
+	}
+	return o, portals, nil
+}
+
+// targetName asks a portal for its target. Discovery has CHAP of its own, so that
+// the credentials of the session are not used.
+func targetName(ctx context.Context, o initiator.Options) (string, error) {
+	found, err := initiator.Discover(ctx, initiator.Options{Address: o.Address, InitiatorName: o.InitiatorName, Discovery: true})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("discovery at %s (--target or VVSIM_IQN spares it): %w", o.Address, err)
 	}
 	if len(found) != 1 {
 		return "", fmt.Errorf("%s reports %d targets; --target says which", o.Address, len(found))
@@ -122,9 +174,9 @@ func chooseLUN(c *cobra.Command) (lun scsi.LUN, err error) {
 	case err != nil:
 		return lun, err
 	case (ref == "") == (n < 0):
-		return lun, usageError{errors.New("one of --vvol and --lun is needed")}
+		return lun, wrongUsage(c, errors.New("one of --vvol and --lun is needed"))
 	case ref == "" && n > scsi.MaxSimpleLUN:
-		return lun, usageError{fmt.Errorf("--lun: %d is above %d", n, scsi.MaxSimpleLUN)}
+		return lun, wrongUsage(c, fmt.Errorf("--lun: %d is above %d", n, scsi.MaxSimpleLUN))
 	case ref == "":
 		return scsi.DiskLUN(uint16(n)), nil
 	}
@@ -134,260 +186,4 @@ func chooseLUN(c *cobra.Command) (lun scsi.LUN, err error) {
 		return lun, err
 	}
 	return scsi.ParseLUN(b.LUN)
-}
-
-// span is the part of the volume that a command means.
-func span(c *cobra.Command, size int64) (off, n int64, err error) {
-	o, err := parseSize(c.Flag("offset").Value.String())
-	if err != nil {
-		return 0, 0, err
-	}
-	if int64(o) > size {
-		return 0, 0, fmt.Errorf("offset %d is beyond the end at %d", o, size)
-	}
-	n = size - int64(o)
-	if text := c.Flag("length").Value.String(); text != "" {
-		l, err := parseSize(text)
-		if err != nil {
-			return 0, 0, err
-		}
-		if l > uint64(n) {
-			return 0, 0, fmt.Errorf("%d bytes at %d are beyond the end at %d", l, o, size)
-		}
-		n = int64(l)
-	}
-	return int64(o), n, nil
-}
-
-func unitSpan(c *cobra.Command, u *initiator.Unit) (off, n int64, err error) {
-	g, err := u.Geometry(c.Context())
-	if err != nil {
-		return 0, 0, err
-	}
-	return span(c, g.Size())
-}
-
-func ioRead(c *cobra.Command, u *initiator.Unit) error {
-	off, n, err := unitSpan(c, u)
-	if err != nil {
-		return err
-	}
-	out, closeOut, err := output(c)
-	if err != nil {
-		return err
-	}
-	p := newProgress(n)
-	defer p.end()
-	buf := make([]byte, ioPiece)
-	for n > 0 {
-		part := buf[:min(n, ioPiece)]
-		if err := readAround(c.Context(), u, part, off); err != nil {
-			return errors.Join(err, closeOut())
-		}
-		if _, err := out.Write(part); err != nil {
-			return errors.Join(err, closeOut())
-		}
-		off, n = off+int64(len(part)), n-int64(len(part))
-		p.add(len(part))
-	}
-	return closeOut()
-}
-
-// readAround reads bytes that need not be aligned to logical blocks.
-func readAround(ctx context.Context, u *initiator.Unit, p []byte, off int64) error {
-	g, err := u.Geometry(ctx)
-	if err != nil {
-		return err
-	}
-	block := int64(g.BlockSize)
-	first := off / block * block
-	last := (off + int64(len(p)) + block - 1) / block * block
-	if first == off && last == off+int64(len(p)) {
-		_, err := u.ReadAt(ctx, p, off)
-		return err
-	}
-	whole := make([]byte, last-first)
-	if _, err := u.ReadAt(ctx, whole, first); err != nil {
-		return err
-	}
-	copy(p, whole[off-first:])
-	return nil
-}
-
-func ioWrite(c *cobra.Command, u *initiator.Unit) error {
-	off, n, err := unitSpan(c, u)
-	if err != nil {
-		return err
-	}
-	in, closeIn, err := input(c)
-	if err != nil {
-		return err
-	}
-	fua, err := c.Flags().GetBool("fua")
-	if err != nil {
-		return err
-	}
-	p := newProgress(n)
-	defer p.end()
-	buf := make([]byte, ioPiece)
-	for n > 0 {
-		k, err := io.ReadFull(in, buf[:min(n, ioPiece)])
-		if k > 0 {
-			if werr := writeAround(c.Context(), u, buf[:k], off, fua); werr != nil {
-				return errors.Join(werr, closeIn())
-			}
-			off, n = off+int64(k), n-int64(k)
-			p.add(k)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return errors.Join(closeIn(), u.SynchronizeCache(c.Context(), 0, 0))
-		}
-		if err != nil {
-			return errors.Join(err, closeIn())
-		}
-	}
-	if k, err := in.Read(buf[:1]); k > 0 || err == nil {
-		return errors.Join(errors.New("the input is longer than the place for it"), closeIn())
-	}
-	return errors.Join(closeIn(), u.SynchronizeCache(c.Context(), 0, 0))
-}
-
-// writeAround writes bytes that need not be aligned, keeping what is around them.
-func writeAround(ctx context.Context, u *initiator.Unit, p []byte, off int64, fua bool) error {
-	g, err := u.Geometry(ctx)
-	if err != nil {
-		return err
-	}
-	block := int64(g.BlockSize)
-	first := off / block * block
-	last := (off + int64(len(p)) + block - 1) / block * block
-	if first != off || last != off+int64(len(p)) {
-		whole := make([]byte, last-first)
-		if _, err := u.ReadAt(ctx, whole, first); err != nil {
-			return err
-		}
-		copy(whole[off-first:], p)
-		p, off = whole, first
-	}
-	_, err = u.WriteAt(ctx, p, off, fua)
-	return err
-}
-
-func ioVerify(c *cobra.Command, u *initiator.Unit) error {
-	off, n, err := unitSpan(c, u)
-	if err != nil {
-		return err
-	}
-	in, closeIn, err := input(c)
-	if err != nil {
-		return err
-	}
-	defer closeIn()
-	want, have := make([]byte, ioPiece), make([]byte, ioPiece)
-	var done int64
-	for n > 0 {
-		k, err := io.ReadFull(in, want[:min(n, ioPiece)])
-		if k > 0 {
-			if err := readAround(c.Context(), u, have[:k], off); err != nil {
-				return err
-			}
-			if !bytes.Equal(want[:k], have[:k]) {
-				i := 0
-				for want[i] == have[i] {
-					i++
-				}
-				fmt.Fprintf(c.OutOrStdout(), "differs at byte %d\n", off+int64(i))
-				return errCheckFailed
-			}
-			off, n, done = off+int64(k), n-int64(k), done+int64(k)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(c.OutOrStdout(), "%d bytes are equal\n", done)
-	return nil
-}
-
-func ioBench(c *cobra.Command, u *initiator.Unit) error {
-	block, err := parseSize(c.Flag("block").Value.String())
-	if err != nil {
-		return err
-	}
-	l := initiator.Load{BlockSize: int(min(block, 1<<24)), Seed: uint64(time.Now().UnixNano())}
-	f := c.Flags()
-	var errs [6]error
-	l.QueueDepth, errs[0] = f.GetInt("depth")
-	l.ReadPercent, errs[1] = f.GetInt("reads")
-	l.Duration, errs[2] = f.GetDuration("time")
-	l.FlushEvery, errs[3] = f.GetInt("flush-every")
-	l.FUA, errs[4] = f.GetBool("fua")
-	l.Verify, errs[5] = f.GetBool("verify")
-	if err := errors.Join(errs[:]...); err != nil {
-		return err
-	}
-	if sequential, err := f.GetBool("sequential"); err == nil && sequential {
-		l.Pattern = initiator.Sequential
-	}
-	stats, err := l.Run(c.Context(), u)
-	if stats != nil {
-		fmt.Fprintln(c.OutOrStdout(), stats)
-	}
-	return err
-}
-
-func input(c *cobra.Command) (io.Reader, func() error, error) {
-	name := c.Flag("file").Value.String()
-	if name == "-" {
-		return c.InOrStdin(), func() error { return nil }, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
-}
-
-func output(c *cobra.Command) (io.Writer, func() error, error) {
-	name := c.Flag("file").Value.String()
-	if name == "-" {
-		return c.OutOrStdout(), func() error { return nil }, nil
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
-}
-
-// progress draws a bar on a terminal and nothing anywhere else.
-type progress struct {
-	total, done int64
-	drawn       time.Time
-	on          bool
-}
-
-func newProgress(total int64) *progress {
-	return &progress{total: total, on: total > 0 && term.IsTerminal(int(os.Stderr.Fd()))}
-}
-
-const progressWidth = 40
-
-func (p *progress) add(n int) {
-	p.done += int64(n)
-	if !p.on || time.Since(p.drawn) < 100*time.Millisecond && p.done < p.total {
-		return
-	}
-	p.drawn = time.Now()
-	full := int(p.done * progressWidth / p.total)
-	fmt.Fprintf(os.Stderr, "\r[%s%s] %3d%%", strings.Repeat("#", full), strings.Repeat(".", progressWidth-full), p.done*100/p.total)
-}
-
-func (p *progress) end() {
-	if p.on {
-		fmt.Fprintln(os.Stderr)
-	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"vvsim/api"
 	"vvsim/array"
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi/initiator"
 )
 
 // version is set by the linker.
@@ -43,36 +45,46 @@ func run(args []string) int {
 	if !errors.Is(err, errCheckFailed) {
 		fmt.Fprintln(os.Stderr, "vvsim: "+strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
 	var usage usageError
+	sense := initiator.SenseOf(err)
 	switch {
 	case errors.Is(err, errCheckFailed):
 		return exitCheck
-	case errors.As(err, &usage), errors.Is(err, array.ErrConfig), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage), errors.Is(err, array.ErrConfig), api.Invalid(err):
 		return exitUsage
-	case api.NotFound(err):
+	case api.NotFound(err), sense != nil && sense.Code == scsi.LogicalUnitNotSupported:
 		return exitNotFound
 	}
 	return exitFailed
 }
 
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use: "vvsim", Short: "A software storage array for VVol labs and CI",
-		SilenceErrors: true, SilenceUsage: true,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(), newBinding(), newLUN(), newHost(),
-		newSession(), newIO(), newDoctor(), newEvents(), newESXi(), newVersion())
+	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
+		newBinding(), newLUN(), newHost(), newSession(), newIO(), newDoctor(), newEvents(), newESXi(), newVersion())
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return wrongUsage(c, err) })
+	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +
+		"with the token in VVSIM_TOKEN. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 a check failed."
 	return root
+}
+
+// wrongUsage names the command whose usage is wrong.
+func wrongUsage(c *cobra.Command, err error) error {
+	if name := strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "vvsim"), " "); name != "" {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return usageError{err}
 }
 
 // usageArgs makes a fault of the arguments a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
-			return usageError{fmt.Errorf("%s: %w", c.CommandPath(), err)}
+			return wrongUsage(c, err)
 		}
 		return nil
 	}
@@ -90,7 +102,7 @@ func newVersion() *cobra.Command {
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError{fmt.Errorf("%s: unknown verb %q", c.CommandPath(), args[0])}
+			return wrongUsage(c, fmt.Errorf("unknown command %q; see %s --help", args[0], c.CommandPath()))
 		}
 		return nil
 	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}

@@ -84,6 +84,9 @@ func serve(ctx context.Context, cfg array.Config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range array.UnknownVariables(os.Environ()) {
+		log.Warn("unknown variable", zap.String("name", name))
+	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	a, err := array.Open(ctx, cfg, version, log)
@@ -117,21 +120,17 @@ func serve(ctx context.Context, cfg array.Config, stdout io.Writer) error {
 	}
 }
 
+// newLogger writes to standard error. c has been validated.
 func newLogger(c array.LogConfig) (*zap.Logger, error) {
 	level, err := zapcore.ParseLevel(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("%w: log.level: %q is none of debug, info, warn, error", array.ErrConfig, c.Level)
+		return nil, fmt.Errorf("%w: log.level: %w", array.ErrConfig, err)
 	}
-	var encoder zapcore.Encoder
-	switch {
-	case c.Format == "json", c.Format == "auto" && !term.IsTerminal(int(os.Stderr.Fd())):
+	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
+	if c.Format == "json" || c.Format == "auto" && !term.IsTerminal(int(os.Stderr.Fd())) {
 		e := zap.NewProductionEncoderConfig()
 		e.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 		encoder = zapcore.NewJSONEncoder(e)
-	case c.Format == "console", c.Format == "auto":
-		encoder = zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
-	default:
-		return nil, fmt.Errorf("%w: log.format: %q is none of console, json, auto", array.ErrConfig, c.Format)
 	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), nil
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +19,7 @@ func newVVol() *cobra.Command {
 		outputFlag(&cobra.Command{Use: "show VVOL", Short: "Show a volume, by id or unique name", Args: usageArgs(cobra.ExactArgs(1)),
 			RunE: func(c *cobra.Command, args []string) error { return show(c, "/vvols/"+seg(args[0])) }}),
 		&cobra.Command{Use: "tree", Short: "Show volumes with their snapshots and clones", Args: usageArgs(cobra.NoArgs), RunE: vvolTree},
-		vvolCreate(), vvolResize(), vvolCopy("snapshot", "Take a snapshot"), vvolCopy("clone", "Make an independent copy"),
+		vvolCreate(), vvolResize(), vvolSnapshot(), vvolCopy("clone", "Make an independent copy"),
 		vvolCopy("fast-clone", "Make a linked copy"), vvolRevert(), vvolDiff(),
 		deleteCommand("delete VVOL...", "Delete volumes that are not in use", "/vvols/"))
 }
@@ -62,6 +62,9 @@ func vvolCreate() *cobra.Command {
 					body[key] = v
 				}
 			}
+			if metadata, err := c.Flags().GetStringToString("metadata"); err == nil && len(metadata) > 0 {
+				body["metadata"] = metadata
+			}
 			return change(c, http.MethodPost, "/vvols", body, func(x api.VVol) string { return x.ID })
 		}})
 	requireSize(c)
@@ -69,6 +72,7 @@ func vvolCreate() *cobra.Command {
 	c.Flags().String("type", "Data", "Config, Data, Swap, Memory or Other")
 	c.Flags().String("name", "", "free text")
 	c.Flags().String("service-level", "", "one of the container's")
+	c.Flags().StringToString("metadata", nil, "KEY=VALUE, repeatable")
 	return c
 }
 
@@ -86,27 +90,52 @@ func vvolResize() *cobra.Command {
 	return c
 }
 
+// vvolSnapshot takes one snapshot, or those of several volumes at one instant.
+func vvolSnapshot() *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: "snapshot VVOL...", Short: "Take a snapshot; of several volumes at one instant", Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			items := make([]map[string]any, len(args))
+			for i, a := range args {
+				items[i] = map[string]any{}
+				if v := c.Flag("name").Value.String(); v != "" {
+					items[i]["name"] = v
+				}
+				if c.Flag("writable").Value.String() == "true" {
+					items[i]["writable"] = true
+				}
+				if len(args) > 1 {
+					items[i]["vvol"] = a
+				}
+			}
+			if len(args) == 1 {
+				return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/snapshot", items[0], func(x api.VVol) string { return x.ID })
+			}
+			return change(c, http.MethodPost, "/snapshots", map[string]any{"items": items}, func(all []api.VVol) string {
+				ids := make([]string, len(all))
+				for i, x := range all {
+					ids[i] = x.ID
+				}
+				return strings.Join(ids, "\n")
+			})
+		}})
+	c.Flags().String("name", "", "of the snapshot")
+	c.Flags().Bool("writable", false, "the snapshot may be written")
+	return c
+}
+
 func vvolCopy(verb, short string) *cobra.Command {
 	c := outputFlag(&cobra.Command{Use: verb + " VVOL", Short: short, Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			body := map[string]any{}
-			if v := c.Flag("name").Value.String(); v != "" {
-				body["name"] = v
-			}
-			if f := c.Flag("container"); f != nil && f.Value.String() != "" {
-				body["container"] = f.Value.String()
-			}
-			if f := c.Flag("writable"); f != nil && f.Value.String() == "true" {
-				body["writable"] = true
+			for _, f := range []string{"name", "container"} {
+				if v := c.Flag(f).Value.String(); v != "" {
+					body[f] = v
+				}
 			}
 			return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/"+verb, body, func(x api.VVol) string { return x.ID })
 		}})
 	c.Flags().String("name", "", "of the copy")
-	if verb == "snapshot" {
-		c.Flags().Bool("writable", false, "the snapshot may be written")
-	} else {
-		c.Flags().String("container", "", "where the copy goes; that of the source when not given")
-	}
+	c.Flags().String("container", "", "where the copy goes; that of the source when not given")
 	return c
 }
 
@@ -137,7 +166,7 @@ func vvolTree(c *cobra.Command, _ []string) error {
 		return err
 	}
 	var all []api.VVol
-	if err := json.Unmarshal(b, &all); err != nil {
+	if err := decode(b, &all); err != nil {
 		return err
 	}
 	slices.SortFunc(all, func(a, b api.VVol) int { return a.Created.Compare(b.Created) })
