@@ -117,11 +117,12 @@ func (a *Array) Run(args ...string) string {
 	return output(a.t, a.variables, Program(), args...)
 }
 
-// Shell runs a script in sh with the variables of the env file and returns what it
-// printed; it must end with exit 0.
+// Shell runs a script in sh that knows where the array listens and nothing else of
+// the env file, and returns what it printed; it must end with exit 0.
 func (a *Array) Shell(script string) string {
 	a.t.Helper()
-	return output(a.t, a.variables, "sh", "-c", script)
+	addresses := []string{"VVSIM_API=" + a.Variable("VVSIM_API"), "VVSIM_ISCSI=" + a.Variable("VVSIM_ISCSI")}
+	return output(a.t, addresses, "sh", "-c", script)
 }
 
 // Command is a command line of vvsim against the array, not started yet.
