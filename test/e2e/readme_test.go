@@ -86,9 +86,8 @@ func settled(output string) string {
 	for pattern, name := range map[string]string{
 		`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`:            "UUID",
 		`naa\.[0-9a-f]{32}`:                                    "naa.ID",
-		`vvsim:array-[0-9a-f]+`:                                "TARGET",
 		`live \S+, on disk \S+, garbage \S+, reclaimed [^\n]*`: "ENGINE",
-		`(?m)[ \t]+$`:                                          "",
+		`(?m)[ \t]+$`: "",
 	} {
 		output = regexp.MustCompile(pattern).ReplaceAllString(output, name)
 	}
