@@ -75,6 +75,42 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// Every module that go.mod asks for by itself has a row, with its version, on a page
+// of docs/decisions.
+func TestDependenciesAreDecided(t *testing.T) {
+	root := treeRoot(t)
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs/decisions/*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var decided strings.Builder
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decided.Write(b)
+	}
+	direct := 0
+	for line := range strings.Lines(string(mod)) {
+		f := strings.Fields(line)
+		if len(f) != 2 || !strings.HasPrefix(f[1], "v") || !strings.Contains(f[0], ".") {
+			continue // not a requirement, or an indirect one
+		}
+		direct++
+		if row := strings.TrimPrefix(f[0], "github.com/") + " " + f[1]; !strings.Contains(decided.String(), row) {
+			t.Errorf("no page of docs/decisions has %q", row)
+		}
+	}
+	if direct < 5 {
+		t.Fatalf("found only %d requirements in go.mod", direct)
+	}
+}
+
 // Each rule sees its offender and lets the decent file beside it pass.
 func TestRulesSeeOffenders(t *testing.T) {
 	for _, c := range []struct {
