@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,6 +27,8 @@ type crash struct {
 	once  bool // the step fails and the process lives
 	steps int
 	dead  bool
+
+	look func() // looks on before and after each step that leaves the catalog free, while the process lives
 }
 
 // arm begins to count steps.
@@ -60,6 +64,25 @@ func (c *crash) do(f func() error) error {
 	return end(f())
 }
 
+// observed is do of a step during which the catalog may be looked at.
+func (c *crash) observed(f func() error) error {
+	look := func() {
+		c.mu.Lock()
+		look := c.look
+		if c.dead {
+			look = nil
+		}
+		c.mu.Unlock()
+		if look != nil {
+			look()
+		}
+	}
+	look()
+	err := c.do(f)
+	look()
+	return err
+}
+
 // crashingEngine takes its steps through a crash.
 type crashingEngine struct {
 	store.Engine
@@ -67,27 +90,27 @@ type crashingEngine struct {
 }
 
 func (e crashingEngine) Create(ctx context.Context, id store.ID, o store.CreateOptions) error {
-	return e.crash.do(func() error { return e.Engine.Create(ctx, id, o) })
+	return e.crash.observed(func() error { return e.Engine.Create(ctx, id, o) })
 }
 
 func (e crashingEngine) Delete(ctx context.Context, id store.ID) error {
-	return e.crash.do(func() error { return e.Engine.Delete(ctx, id) })
+	return e.crash.observed(func() error { return e.Engine.Delete(ctx, id) })
 }
 
 func (e crashingEngine) Snapshot(ctx context.Context, specs []store.SnapshotSpec) error {
-	return e.crash.do(func() error { return e.Engine.Snapshot(ctx, specs) })
+	return e.crash.observed(func() error { return e.Engine.Snapshot(ctx, specs) })
 }
 
 func (e crashingEngine) Clone(ctx context.Context, src, dst store.ID, pool store.Pool) error {
-	return e.crash.do(func() error { return e.Engine.Clone(ctx, src, dst, pool) })
+	return e.crash.observed(func() error { return e.Engine.Clone(ctx, src, dst, pool) })
 }
 
 func (e crashingEngine) Revert(ctx context.Context, id, snapshot store.ID) error {
-	return e.crash.do(func() error { return e.Engine.Revert(ctx, id, snapshot) })
+	return e.crash.observed(func() error { return e.Engine.Revert(ctx, id, snapshot) })
 }
 
 func (e crashingEngine) Resize(ctx context.Context, id store.ID, size uint64) error {
-	return e.crash.do(func() error { return e.Engine.Resize(ctx, id, size) })
+	return e.crash.observed(func() error { return e.Engine.Resize(ctx, id, size) })
 }
 
 func (e crashingEngine) Meta() store.Meta { return crashingMeta{e.Engine.Meta(), e.crash} }
@@ -104,8 +127,8 @@ func (m crashingMeta) Update(ctx context.Context, f func(store.MetaTx) error) er
 // stage is the array that each operation of the table starts from.
 type stage struct {
 	*lab
-	disk, other, thick, snapshot, prepared vvol.VirtualVolume
-	binding                                vvol.Binding
+	disk, other, thick, snapshot, thickSnapshot, prepared vvol.VirtualVolume
+	binding                                               vvol.Binding
 }
 
 func newStage(t *testing.T) *stage {
@@ -119,6 +142,12 @@ func newStage(t *testing.T) *stage {
 	s.snapshot, err = s.Snapshot(ctx, s.disk.ID, vvol.SnapshotSpec{Name: "snap"})
 	require.NoError(t, err)
 	require.NoError(t, s.write(s.disk.ID, 0, 'b'))
+	require.NoError(t, s.write(s.thick.ID, 0, 'a'))
+	s.thickSnapshot, err = s.Snapshot(ctx, s.thick.ID, vvol.SnapshotSpec{Name: "thick snap"})
+	require.NoError(t, err)
+	require.NoError(t, s.write(s.thick.ID, 0, 'b'))
+	_, err = s.CreateContainer(ctx, vvol.ContainerSpec{Name: "empty", Size: gib})
+	require.NoError(t, err)
 	s.prepared, err = s.PrepareSnapshot(ctx, s.other.ID, vvol.SnapshotSpec{Name: "prepared"})
 	require.NoError(t, err)
 	s.binding, err = s.Bind(ctx, s.other.ID, iqn+"1")
@@ -131,7 +160,7 @@ func newStage(t *testing.T) *stage {
 
 // touch asks for nothing of each volume.
 func (s *stage) touch() {
-	for _, v := range []vvol.VirtualVolume{s.disk, s.other, s.thick, s.snapshot, s.prepared} {
+	for _, v := range []vvol.VirtualVolume{s.disk, s.other, s.thick, s.snapshot, s.thickSnapshot, s.prepared} {
 		if _, err := s.Update(context.Background(), v.ID, vvol.UpdateSpec{}); !errors.Is(err, vvol.ErrNotFound) {
 			require.NoError(s.t, err)
 		}
@@ -166,7 +195,9 @@ func (s *stage) view() []string {
 		require.NoError(s.t, err)
 		list = append(list, fmt.Sprintf("reservations %s", state))
 	}
-	return list
+	state, err := s.EndpointReservationState(s.endpoints.pes[0].ID)
+	require.NoError(s.t, err)
+	return append(list, fmt.Sprintf("reservations of the endpoint %s", state))
 }
 
 // Crash before and after every step of every operation, start again: all
@@ -178,7 +209,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			steps := 0
 			for at := 0; at <= steps; at++ { // at 0 nothing crashes, which counts the steps
 				for _, after := range []bool{false, true} {
-					n := crashOnce(t, at, after, op.run)
+					n := crashOnce(t, at, after, op)
 					if at == 0 {
 						steps = n
 					}
@@ -189,154 +220,297 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
+// The start after a crash crashes as well, at every one of its steps: the one
+// after that finds everything in order all the same.
+func TestCrashInRecovery(t *testing.T) {
+	for _, op := range crashOperations() {
+		t.Run(op.name, func(t *testing.T) {
+			done := op.outcome(t)
+			for at := 1; ; at++ {
+				if !crashTwice(t, at, op, done) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// crashTwice crashes after step at of the operation, then at each step of the
+// start; false when the operation has no such step.
+func crashTwice(t *testing.T, at int, op crashOperation, done []string) bool {
+	for second := 1; ; second++ {
+		s, c := newCrashStage(t)
+		before := s.view()
+		c.arm(at, true)
+		err := op.run(t.Context(), s)
+		if c.steps < at {
+			return false
+		}
+		require.NoError(t, s.Close())
+		again := &crash{}
+		again.arm(second, second%2 == 0)
+		s.endpoints = newEndpoints(t, 2)
+		s.endpoints.do = again.do
+		started, failed := vvol.Open(t.Context(), s.options(crashingEngine{s.engine, again}))
+		if failed == nil {
+			s.Service = started
+			failed = s.Start(t.Context())
+		}
+		s.endpoints.do = nil
+		s.restart()
+		s.verify()
+		requireOutcome(t, err, before, s.view(), done, "crashes at steps %d and %d", at, second)
+		if !again.dead {
+			require.NoError(t, failed)
+			return true
+		}
+	}
+}
+
+// requireOutcome demands that things are as before or as done: as done, when
+// that was acknowledged.
+func requireOutcome(t *testing.T, err error, before, now, done []string, format string, args ...any) {
+	t.Helper()
+	if err == nil || fmt.Sprint(now) != fmt.Sprint(before) {
+		require.ElementsMatch(t, done, now, fmt.Sprintf(format, args...))
+	}
+}
+
 // Every step of every operation fails once and the process goes on: the
 // operation reports it, all invariants hold, the array is as before or as after
 // the operation, and the operation works when it is asked for again.
 func TestFailureAtEveryStep(t *testing.T) {
 	for _, op := range crashOperations() {
 		t.Run(op.name, func(t *testing.T) {
-			for at := 1; ; at++ {
-				s, c := newCrashStage(t)
-				before := s.view()
-				c.once = true
-				c.arm(at, false)
-				err := op.run(t.Context(), s)
-				if c.steps < at {
-					require.NoError(t, err)
-					break
-				}
-				require.NoError(t, s.Check(t.Context()))
-				whole := newStage(t)
-				require.NoError(t, op.run(t.Context(), whole))
-				if err == nil { // a step that may be made good later
-					require.ElementsMatch(t, whole.view(), s.view())
-				} else {
-					require.ErrorIs(t, err, errCrashed, "step %d failed", at)
-					s.touch() // the next operation on a volume settles it
-				}
-				if now := s.view(); fmt.Sprint(now) == fmt.Sprint(before) {
-					require.NoError(t, op.run(t.Context(), s))
-				}
-				s.verify()
-				require.ElementsMatch(t, whole.view(), s.view())
-				s.restart()
-				s.verify()
-				require.ElementsMatch(t, whole.view(), s.view())
+			done := op.outcome(t)
+			for at := 1; failOnce(t, at, op, done); at++ {
 			}
 		})
 	}
 }
 
+// failOnce lets step at of the operation fail; false when it has no such step.
+func failOnce(t *testing.T, at int, op crashOperation, done []string) bool {
+	s, c := newCrashStage(t)
+	before := s.view()
+	c.once = true
+	c.arm(at, false)
+	err := op.run(t.Context(), s)
+	if c.steps < at {
+		require.NoError(t, err)
+		return false
+	}
+	require.NoError(t, s.Check(t.Context()))
+	if err == nil { // a step that may be made good later
+		require.ElementsMatch(t, done, s.view())
+	} else {
+		require.ErrorIs(t, err, errCrashed, "step %d failed", at)
+		s.touch() // the next operation on a volume settles it
+	}
+	if now := s.view(); fmt.Sprint(now) == fmt.Sprint(before) {
+		require.NoError(t, op.run(t.Context(), s))
+	}
+	s.verify()
+	require.ElementsMatch(t, done, s.view())
+	s.restart()
+	s.verify()
+	require.ElementsMatch(t, done, s.view())
+	return true
+}
+
+// Every method of the Service that changes something is in the table of
+// operations, or is no more than another one.
+func TestEveryOperationCrashes(t *testing.T) {
+	others := []string{"Check", "Close", "ContainerUsage", "Ranges", "Subscribe", "Usage", // queries
+		"Start",          // crashes in TestCrashInRecovery
+		"EnsureDefaults", // CreateContainer
+		"Snapshot",       // SnapshotSet of one
+	}
+	covered := map[string]bool{}
+	for _, op := range crashOperations() {
+		covered[op.method] = true
+	}
+	service := reflect.TypeFor[*vvol.Service]()
+	for i := range service.NumMethod() {
+		m := service.Method(i)
+		changes := m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[context.Context]() && !slices.Contains(others, m.Name)
+		require.Equal(t, changes, covered[m.Name], "%s in the table of operations", m.Name)
+	}
+}
+
 // crashOperation is one operation on a stage, which changes what its view tells.
 type crashOperation struct {
-	name string
-	run  func(ctx context.Context, s *stage) error
+	name, method string
+	run          func(ctx context.Context, s *stage) error
+}
+
+// outcome is the view after the operation, when nothing goes wrong.
+func (op crashOperation) outcome(t *testing.T) []string {
+	s := newStage(t)
+	require.NoError(t, op.run(t.Context(), s))
+	return s.view()
 }
 
 func crashOperations() []crashOperation {
-	str := func(s string) *string { return &s }
+	return slices.Concat(containerOperations(), volumeOperations(), snapshotOperations(), bindingOperations())
+}
+
+func containerOperations() []crashOperation {
 	return []crashOperation{
-		{"create container", func(ctx context.Context, s *stage) error {
+		{"create container", "CreateContainer", func(ctx context.Context, s *stage) error {
 			_, err := s.CreateContainer(ctx, vvol.ContainerSpec{Name: "new", Size: gib})
 			return err
 		}},
-		{"resize container", func(ctx context.Context, s *stage) error {
+		{"resize container", "ResizeContainer", func(ctx context.Context, s *stage) error {
 			_, err := s.ResizeContainer(ctx, "default", 2*gib)
 			return err
 		}},
-		{"create", func(ctx context.Context, s *stage) error {
-			_, err := s.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, Name: "new"})
-			return err
+		{"delete container", "DeleteContainer", func(ctx context.Context, s *stage) error {
+			return s.DeleteContainer(ctx, "empty")
 		}},
-		{"create thick", func(ctx context.Context, s *stage) error {
-			_, err := s.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, Name: "new", ServiceLevel: "thick"})
+	}
+}
+
+func volumeOperations() []crashOperation {
+	str := func(s string) *string { return &s }
+	create := func(level string) func(context.Context, *stage) error {
+		return func(ctx context.Context, s *stage) error {
+			_, err := s.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, Name: "new", ServiceLevel: level})
 			return err
-		}},
-		{"update", func(ctx context.Context, s *stage) error {
+		}
+	}
+	resize := func(of func(*stage) vvol.VirtualVolume, size uint64) func(context.Context, *stage) error {
+		return func(ctx context.Context, s *stage) error {
+			_, err := s.Resize(ctx, of(s).ID, size)
+			return err
+		}
+	}
+	remove := func(of func(*stage) vvol.VirtualVolume) func(context.Context, *stage) error {
+		return func(ctx context.Context, s *stage) error { return s.Delete(ctx, of(s).ID) }
+	}
+	return []crashOperation{
+		{"create", "Create", create("default")},
+		{"create thick", "Create", create("thick")},
+		{"update", "Update", func(ctx context.Context, s *stage) error {
 			_, err := s.Update(ctx, s.disk.ID, vvol.UpdateSpec{Name: str("renamed"), Metadata: map[string]*string{"k": str("v")}})
 			return err
 		}},
-		{"resize", func(ctx context.Context, s *stage) error {
-			_, err := s.Resize(ctx, s.other.ID, 16*mib)
+		{"update prepared", "Update", func(ctx context.Context, s *stage) error {
+			_, err := s.Update(ctx, s.prepared.ID, vvol.UpdateSpec{Name: str("renamed")})
 			return err
 		}},
-		{"shrink", func(ctx context.Context, s *stage) error {
-			_, err := s.Resize(ctx, s.disk.ID, 2*mib)
-			return err
+		{"resize bound", "Resize", resize(func(s *stage) vvol.VirtualVolume { return s.other }, 16*mib)},
+		{"shrink", "Resize", resize(func(s *stage) vvol.VirtualVolume { return s.disk }, 2*mib)},
+		{"resize thick", "Resize", resize(func(s *stage) vvol.VirtualVolume { return s.thick }, 4*mib)},
+		{"delete", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.disk })},
+		{"delete thick", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.thick })},
+		{"delete snapshot", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.snapshot })},
+		{"delete snapshot of thick", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.thickSnapshot })},
+		{"delete prepared", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.prepared })},
+		{"copy diffs", "CopyDiffs", func(ctx context.Context, s *stage) error {
+			return s.CopyDiffs(ctx, s.disk.ID, s.snapshot.ID, s.other.ID)
 		}},
-		{"resize thick", func(ctx context.Context, s *stage) error {
-			_, err := s.Resize(ctx, s.thick.ID, 4*mib)
-			return err
+		{"reservations", "SaveReservationState", func(ctx context.Context, s *stage) error {
+			return s.SaveReservationState(ctx, s.disk.ID, []byte("new keys"))
 		}},
-		{"snapshot set", func(ctx context.Context, s *stage) error {
+		{"no reservations", "SaveReservationState", func(ctx context.Context, s *stage) error {
+			return s.SaveReservationState(ctx, s.disk.ID, nil)
+		}},
+	}
+}
+
+func snapshotOperations() []crashOperation {
+	return []crashOperation{
+		{"snapshot set", "SnapshotSet", func(ctx context.Context, s *stage) error {
 			_, err := s.SnapshotSet(ctx, []vvol.SnapshotItem{{VVol: s.disk.ID, SnapshotSpec: vvol.SnapshotSpec{Name: "s1"}},
-				{VVol: s.thick.ID, SnapshotSpec: vvol.SnapshotSpec{Name: "s2"}}})
+				{VVol: s.thick.ID, SnapshotSpec: vvol.SnapshotSpec{Name: "s2"}},
+				{VVol: s.snapshot.ID, SnapshotSpec: vvol.SnapshotSpec{Name: "s3", Writable: true}}})
 			return err
 		}},
-		{"prepare", func(ctx context.Context, s *stage) error {
+		{"prepare", "PrepareSnapshot", func(ctx context.Context, s *stage) error {
 			_, err := s.PrepareSnapshot(ctx, s.disk.ID, vvol.SnapshotSpec{Name: "p"})
 			return err
 		}},
-		{"take prepared", func(ctx context.Context, s *stage) error {
+		{"take prepared", "TakePrepared", func(ctx context.Context, s *stage) error {
 			_, err := s.TakePrepared(ctx, []vvol.PreparedItem{{Snapshot: s.prepared.ID, Metadata: map[string]string{"k": "v"}}})
 			return err
 		}},
-		{"clone", func(ctx context.Context, s *stage) error {
+		{"clone", "Clone", func(ctx context.Context, s *stage) error {
 			_, err := s.Clone(ctx, s.snapshot.ID, vvol.CloneSpec{Name: "c"})
 			return err
 		}},
-		{"fast clone of thick", func(ctx context.Context, s *stage) error {
+		{"clone of thick elsewhere", "Clone", func(ctx context.Context, s *stage) error {
+			_, err := s.Clone(ctx, s.thick.ID, vvol.CloneSpec{Name: "c", Container: "empty", ServiceLevel: "thick"})
+			return err
+		}},
+		{"fast clone of thick", "FastClone", func(ctx context.Context, s *stage) error {
 			_, err := s.FastClone(ctx, s.thick.ID, vvol.CloneSpec{Name: "f", ServiceLevel: "default"})
 			return err
 		}},
-		{"revert", func(ctx context.Context, s *stage) error {
+		{"revert", "Revert", func(ctx context.Context, s *stage) error {
 			_, err := s.Revert(ctx, s.disk.ID, s.snapshot.ID)
 			return err
 		}},
-		{"delete", func(ctx context.Context, s *stage) error { return s.Delete(ctx, s.disk.ID) }},
-		{"delete thick", func(ctx context.Context, s *stage) error { return s.Delete(ctx, s.thick.ID) }},
-		{"delete prepared", func(ctx context.Context, s *stage) error { return s.Delete(ctx, s.prepared.ID) }},
-		{"bind", func(ctx context.Context, s *stage) error {
+		{"revert thick", "Revert", func(ctx context.Context, s *stage) error {
+			_, err := s.Revert(ctx, s.thick.ID, s.thickSnapshot.ID)
+			return err
+		}},
+	}
+}
+
+func bindingOperations() []crashOperation {
+	return []crashOperation{
+		{"bind", "Bind", func(ctx context.Context, s *stage) error {
 			_, err := s.Bind(ctx, s.disk.ID, iqn+"1")
 			return err
 		}},
-		{"unbind", func(ctx context.Context, s *stage) error { return s.Unbind(ctx, s.other.ID, iqn+"1") }},
-		{"map", func(ctx context.Context, s *stage) error {
+		{"unbind", "Unbind", func(ctx context.Context, s *stage) error { return s.Unbind(ctx, s.other.ID, iqn+"1") }},
+		{"unbind by number", "UnbindByID", func(ctx context.Context, s *stage) error { return s.UnbindByID(ctx, s.binding.ID) }},
+		{"unbind volume", "UnbindAll", func(ctx context.Context, s *stage) error { return s.UnbindAll(ctx, s.other.ID) }},
+		{"unbind host", "UnbindHost", func(ctx context.Context, s *stage) error { return s.UnbindHost(ctx, s.binding.Host) }},
+		{"map", "MapLUN", func(ctx context.Context, s *stage) error {
 			_, err := s.MapLUN(ctx, s.disk.ID, nil)
 			return err
 		}},
-		{"unmap", func(ctx context.Context, s *stage) error { return s.UnmapLUN(ctx, 0) }},
-		{"reservations", func(ctx context.Context, s *stage) error {
-			return s.SaveReservationState(ctx, s.disk.ID, []byte("new keys"))
+		{"unmap", "UnmapLUN", func(ctx context.Context, s *stage) error { return s.UnmapLUN(ctx, 0) }},
+		{"login", "SawInitiator", func(ctx context.Context, s *stage) error { return s.SawInitiator(ctx, iqn+"9") }},
+		{"reservations of an endpoint", "SaveEndpointReservationState", func(ctx context.Context, s *stage) error {
+			return s.SaveEndpointReservationState(ctx, s.endpoints.pes[0].ID, []byte("keys"))
 		}},
 	}
 }
 
 // newCrashStage is a stage whose next steps go through a crash, not yet armed.
+// All invariants hold at each step.
 func newCrashStage(t *testing.T) (*stage, *crash) {
 	s, c := newStage(t), &crash{}
 	require.NoError(t, s.Close())
 	s.endpoints = newEndpoints(t, 2)
 	s.open(vvol.Options{Engine: crashingEngine{s.engine, c}})
 	require.NoError(t, s.Start(context.Background()))
-	s.endpoints.step = c.step
+	s.endpoints.do = c.observed
+	c.look = func() {
+		if err := s.Check(context.Background()); err != nil {
+			t.Errorf("step %d: %v", c.steps, err)
+		}
+	}
 	return s, c
 }
 
 // crashOnce runs the operation with a crash and the start after it, and returns
 // the steps seen.
-func crashOnce(t *testing.T, at int, after bool, run func(context.Context, *stage) error) int {
+func crashOnce(t *testing.T, at int, after bool, op crashOperation) int {
 	ctx := context.Background()
 	s, c := newCrashStage(t)
 	before := s.view()
 	c.arm(at, after)
-	err := run(ctx, s)
+	err := op.run(ctx, s)
 	steps := c.steps
 	if at == 0 {
 		require.NoError(t, err)
 		s.verify()
 	}
-	s.endpoints.step = nil
+	s.endpoints.do = nil
 	s.restart()
 	s.verify()
 	for _, task := range s.Tasks() {
@@ -347,18 +521,14 @@ func crashOnce(t *testing.T, at int, after bool, run func(context.Context, *stag
 		require.NotEqual(t, before, now)
 		return steps
 	}
-	// As before, or as the operation leaves it.
-	whole := newStage(t)
-	require.NoError(t, run(ctx, whole))
-	if done := whole.view(); err == nil || fmt.Sprint(now) != fmt.Sprint(before) {
-		require.ElementsMatch(t, done, now, "crash at step %d (after: %t)", at, after)
-	}
+	done := op.outcome(t)
+	requireOutcome(t, err, before, now, done, "crash at step %d (after: %t)", at, after)
 	// And what was asked for can be asked for again.
 	if fmt.Sprint(now) == fmt.Sprint(before) {
 		require.Error(t, err)
-		require.NoError(t, run(ctx, s))
+		require.NoError(t, op.run(ctx, s))
 		s.verify()
-		require.ElementsMatch(t, whole.view(), s.view())
+		require.ElementsMatch(t, done, s.view())
 	}
 	return steps
 }

@@ -68,7 +68,7 @@ type endpoints struct {
 	changes  []string
 	refuse   error                              // of Attach and Map
 	draining func(context.Context) error        // of Detach and Unmap
-	step     func() (end func(error) error)     // crash points, see crash_test.go
+	do       func(func() error) error           // crash points, see crash_test.go
 	onAttach func(vvol.Binding, vvol.Endpoints) // looks on while a call is under way
 }
 
@@ -96,14 +96,10 @@ func (e *endpoints) enter(id vvol.ID) func() {
 }
 
 func (e *endpoints) stepped(f func() error) error {
-	if e.step == nil {
+	if e.do == nil {
 		return f()
 	}
-	end := e.step()
-	if end == nil {
-		return errCrashed
-	}
-	return end(f())
+	return e.do(f)
 }
 
 func (e *endpoints) Attach(_ context.Context, b vvol.Binding, v vvol.VirtualVolume, initiators []string) error {
@@ -213,6 +209,11 @@ func newEngine(t testing.TB) store.Engine {
 	e := mem.New()
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
 	return e
+}
+
+// options are those of a lab, on an engine around its own.
+func (l *lab) options(e store.Engine) vvol.Options {
+	return vvol.Options{Engine: e, Endpoints: l.endpoints, Clock: l.clock.now, Random: l.random}
 }
 
 func (l *lab) open(o vvol.Options) {
