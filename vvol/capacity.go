@@ -16,9 +16,9 @@ import (
 // A thin volume draws on its container's pool. A thick volume has a pool of its
 // own, so that its share cannot be eaten by others. The share R of such a pool is
 // what it holds now plus what its volume may still need to be written everywhere
-// once, that is U + size - unshared, with U the pool's usage and unshared the
-// bytes that the volume alone holds; R equals the size until something shares its
-// blocks. R is the limit of that pool in the engine, and the container's pool is
+// once, that is U + size - I, with U the pool's usage and I the bytes that the
+// volume writes in place; R equals the size until something shares its blocks.
+// What the volume alone holds is not enough: behind a snapshot, it is written anew. R is the limit of that pool in the engine, and the container's pool is
 // limited to the container's size less all R. Snapshots and clones of a thick
 // volume therefore need free space at once, as much as they may make it need.
 //
@@ -66,10 +66,10 @@ func (s *Service) share(ctx context.Context, pool ID, becomesShared bool) uint64
 		}
 		info, err := s.options.Engine.Stat(ctx, store.ID(pool))
 		if err == nil && !becomesShared {
-			need -= min(info.Unshared, need)
+			need -= min(info.InPlace, need)
 		}
 	}
-	// Usage is read after Unshared: a write in between makes R too large, never too small.
+	// Usage is read after InPlace: a write in between makes R too large, never too small.
 	return s.options.Engine.PoolUsage(store.Pool(pool)) + need
 }
 

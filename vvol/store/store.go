@@ -123,6 +123,7 @@ type Info struct {
 	Size      uint64 // bytes
 	Allocated uint64 // bytes that hold data, wherever it lives in the chain
 	Unshared  uint64 // bytes that would return if this volume alone were deleted
+	InPlace   uint64 // part of Allocated that can be written again without more space; falls only when the volume is snapshotted, cloned, reverted, shrunk or unmapped
 	ReadOnly  bool
 	Depth     int // layers below, itself included
 	Pool      Pool

@@ -160,7 +160,7 @@ func (e *Engine) Stat(ctx context.Context, id store.ID) (store.Info, error) {
 		e.maps.RUnlock()
 		return store.Info{}, err
 	}
-	i := store.Info{Size: v.size, ReadOnly: v.readOnly, Depth: v.head.depth(), Pool: v.pool}
+	i := store.Info{Size: v.size, InPlace: v.head.mapped * blockSize, ReadOnly: v.readOnly, Depth: v.head.depth(), Pool: v.pool}
 	e.maps.RUnlock()
 	for kind, sum := range map[store.RangeKind]*uint64{store.Allocated: &i.Allocated, store.Unshared: &i.Unshared} {
 		err := e.walk(ctx, v, nil, kind, 0, func(r store.Range) bool {

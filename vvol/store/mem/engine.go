@@ -22,7 +22,7 @@ type Engine struct {
 	mu      sync.RWMutex // guards all below and every volume and layer
 	closed  bool
 	volumes map[store.ID]*volume
-	layers  map[*layer]struct{}
+	layers  int
 	pools   map[store.Pool]uint64 // bytes held
 	limits  map[store.Pool]uint64
 	meta    *meta
@@ -37,14 +37,16 @@ type volume struct {
 	pool     store.Pool
 	readOnly bool
 	gone     bool
-	family   *layer   // a token that all relatives share
+	family   *family
 	origin   store.ID // of a snapshot or clone, for idempotence
 }
 
+// family is all that descend from one created volume.
+type family struct{ members map[*volume]struct{} }
+
 // New returns an empty engine.
 func New() *Engine {
-	return &Engine{volumes: map[store.ID]*volume{}, layers: map[*layer]struct{}{}, pools: map[store.Pool]uint64{},
-		limits: map[store.Pool]uint64{}, meta: &meta{}}
+	return &Engine{volumes: map[store.ID]*volume{}, pools: map[store.Pool]uint64{}, limits: map[store.Pool]uint64{}, meta: &meta{}}
 }
 
 // Limits implements store.Engine.
@@ -76,12 +78,10 @@ func checkSize(size uint64) error {
 }
 
 // add makes a volume above parent. Called with mu held.
-func (e *Engine) add(id store.ID, v volume, parent *layer) *volume {
-	v.id, v.head = id, newLayer(parent, v.pool)
-	v.head.volume = &v
-	e.layers[v.head] = struct{}{}
-	e.volumes[id] = &v
-	return &v
+func (e *Engine) add(v volume, parent *layer) {
+	e.push(&v, parent)
+	e.volumes[v.id] = &v
+	v.family.members[&v] = struct{}{}
 }
 
 // Create implements store.Engine.
@@ -99,7 +99,7 @@ func (e *Engine) Create(ctx context.Context, id store.ID, o store.CreateOptions)
 	} else if e.closed {
 		return err
 	}
-	e.add(id, volume{size: o.Size, pool: o.Pool, family: &layer{}}, nil)
+	e.add(volume{id: id, size: o.Size, pool: o.Pool, family: &family{map[*volume]struct{}{}}}, nil)
 	return nil
 }
 
@@ -127,6 +127,7 @@ func (e *Engine) Delete(_ context.Context, id store.ID) error {
 	}
 	v.gone, v.head.volume = true, nil
 	delete(e.volumes, id)
+	delete(v.family.members, v)
 	e.release(v.head)
 	return nil
 }
@@ -143,8 +144,8 @@ func (e *Engine) fork(src, dst store.ID) (v *volume, exists bool, err error) {
 		}
 		return nil, false, fmt.Errorf("%w: %v", store.ErrExists, dst)
 	}
-	if v.head.depth >= maxDepth {
-		return nil, false, fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, src, v.head.depth)
+	if n := v.head.depth(); n >= maxDepth {
+		return nil, false, fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, src, n)
 	}
 	return v, false, nil
 }
@@ -157,9 +158,7 @@ func (e *Engine) freeze(v *volume) *layer {
 		return frozen.parent
 	}
 	frozen.volume = nil
-	v.head = newLayer(frozen, v.pool)
-	v.head.volume = v
-	e.layers[v.head] = struct{}{}
+	e.push(v, frozen)
 	return frozen
 }
 
@@ -185,7 +184,7 @@ func (e *Engine) Snapshot(_ context.Context, specs []store.SnapshotSpec) error {
 	}
 	for _, s := range todo {
 		v := e.volumes[s.Source]
-		e.add(s.Snapshot, volume{size: v.size, pool: v.pool, readOnly: !s.Writable, family: v.family, origin: s.Source}, e.freeze(v))
+		e.add(volume{id: s.Snapshot, size: v.size, pool: v.pool, readOnly: !s.Writable, family: v.family, origin: s.Source}, e.freeze(v))
 	}
 	return nil
 }
@@ -198,7 +197,7 @@ func (e *Engine) Clone(_ context.Context, src, dst store.ID, pool store.Pool) er
 	if err != nil || exists {
 		return err
 	}
-	e.add(dst, volume{size: v.size, pool: pool, family: v.family, origin: src}, e.freeze(v))
+	e.add(volume{id: dst, size: v.size, pool: pool, family: v.family, origin: src}, e.freeze(v))
 	return nil
 }
 
@@ -219,14 +218,13 @@ func (e *Engine) Revert(_ context.Context, id, snapshot store.ID) error {
 		return fmt.Errorf("%w: %v is no relative of %v", store.ErrInvalid, snapshot, id)
 	case v == s:
 		return nil
-	case s.head.depth >= maxDepth:
-		return fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, snapshot, s.head.depth)
+	case s.head.depth() >= maxDepth:
+		return fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, snapshot, maxDepth)
 	}
 	old := v.head
 	old.volume = nil
-	v.head = newLayer(e.freeze(s), v.pool)
-	v.head.volume, v.size = v, s.size
-	e.layers[v.head] = struct{}{}
+	e.push(v, e.freeze(s))
+	v.size = s.size
 	e.release(old)
 	return nil
 }
@@ -260,7 +258,7 @@ func (e *Engine) Stat(_ context.Context, id store.ID) (store.Info, error) {
 	if err != nil {
 		return store.Info{}, err
 	}
-	i := store.Info{Size: v.size, ReadOnly: v.readOnly, Depth: v.head.depth, Pool: v.pool}
+	i := store.Info{Size: v.size, InPlace: v.head.held(), ReadOnly: v.readOnly, Depth: v.head.depth(), Pool: v.pool}
 	for _, n := range e.numbers(v) {
 		b := v.head.find(n)
 		if b == nil {
@@ -295,8 +293,8 @@ func (e *Engine) shared(v *volume, n uint64, b *block) bool {
 	if _, own := v.head.blocks[n]; own {
 		return false
 	}
-	for _, o := range e.volumes {
-		if o != v && o.family == v.family && n < o.size/blockSize && o.head.find(n) == b {
+	for o := range v.family.members {
+		if o != v && n < o.size/blockSize && o.head.find(n) == b {
 			return true
 		}
 	}
@@ -339,7 +337,7 @@ func (e *Engine) Metrics() store.Metrics {
 	for _, n := range e.pools {
 		m.Live += n
 	}
-	m.Volumes, m.Layers = len(e.volumes), len(e.layers)
+	m.Volumes, m.Layers = len(e.volumes), e.layers
 	return m
 }
 

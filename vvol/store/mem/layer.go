@@ -9,20 +9,28 @@ type block [blockSize]byte
 // layer is one level of a chain. Guarded by Engine.mu.
 type layer struct {
 	parent   *layer
-	children int               // layers whose parent this is
-	volume   *volume           // the volume whose head this is, nil when frozen
-	blocks   map[uint64]*block // nil value: reads as zeros, whatever lies below
+	children map[*layer]struct{} // layers whose parent this is
+	volume   *volume             // the volume whose head this is, nil when frozen
+	blocks   map[uint64]*block   // nil value: reads as zeros, whatever lies below
 	pool     store.Pool
-	depth    int // layers down to the root, this one included
 }
 
-func newLayer(parent *layer, pool store.Pool) *layer {
-	l := &layer{parent: parent, blocks: map[uint64]*block{}, pool: pool, depth: 1}
+// push makes a layer above parent the head of v.
+func (e *Engine) push(v *volume, parent *layer) {
+	l := &layer{parent: parent, children: map[*layer]struct{}{}, volume: v, blocks: map[uint64]*block{}, pool: v.pool}
 	if parent != nil {
-		parent.children++
-		l.depth = parent.depth + 1
+		parent.children[l] = struct{}{}
 	}
-	return l
+	v.head = l
+	e.layers++
+}
+
+// depth is the number of layers down to the root, this one included.
+func (l *layer) depth() (n int) {
+	for range l.chain {
+		n++
+	}
+	return n
 }
 
 // find resolves block n of the chain from l down: nil for zeros.
@@ -57,44 +65,34 @@ func (l *layer) chain(yield func(*layer) bool) {
 // release drops a head or frozen layer that lost its last user, the layers below
 // it that were held by it alone, and merges what is left with a single child.
 func (e *Engine) release(l *layer) {
-	for l != nil && l.volume == nil && l.children == 0 {
+	for l != nil && l.volume == nil && len(l.children) == 0 {
 		e.pools[l.pool] -= l.held()
-		delete(e.layers, l)
-		if l = l.parent; l != nil {
-			l.children--
+		e.layers--
+		if l.parent != nil {
+			delete(l.parent.children, l)
 		}
+		l = l.parent
 	}
-	if l != nil && l.volume == nil && l.children == 1 {
-		e.merge(l)
+	if l != nil && l.volume == nil && len(l.children) == 1 {
+		for child := range l.children {
+			e.merge(l, child)
+		}
 	}
 }
 
 // merge moves what is visible of l into its only child.
-func (e *Engine) merge(l *layer) {
-	var child *layer
-	for c := range e.layers {
-		if c.parent == l {
-			child = c
-		}
-	}
+func (e *Engine) merge(l, child *layer) {
+	e.pools[l.pool] -= l.held()
+	e.pools[child.pool] -= child.held()
 	for n, b := range l.blocks {
-		_, hidden := child.blocks[n]
-		if !hidden {
+		if _, hidden := child.blocks[n]; !hidden {
 			child.blocks[n] = b
 		}
-		if b != nil {
-			e.pools[l.pool] -= blockSize
-			if !hidden {
-				e.pools[child.pool] += blockSize
-			}
-		}
 	}
-	child.parent = l.parent
-	delete(e.layers, l)
-	for c := range e.layers {
-		c.depth = 0
-		for range c.chain {
-			c.depth++
-		}
+	e.pools[child.pool] += child.held()
+	if child.parent = l.parent; l.parent != nil {
+		delete(l.parent.children, l)
+		l.parent.children[child] = struct{}{}
 	}
+	e.layers--
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"sync/atomic"
 
 	"vvsim/vvol/store"
@@ -129,8 +130,8 @@ func (o *object) write(p []byte, off uint64) error {
 			fresh += blockSize
 		}
 	}
-	if limit := o.e.limits[o.v.pool]; limit > 0 && fresh > 0 && o.e.pools[o.v.pool]+fresh > limit {
-		return fmt.Errorf("%w: pool holds %d of %d bytes", store.ErrNoSpace, o.e.pools[o.v.pool], limit)
+	if err := o.room(fresh); err != nil {
+		return err
 	}
 	o.e.pools[o.v.pool] += fresh
 	for n, part := range pieces(off, uint64(len(p))) {
@@ -146,6 +147,14 @@ func (o *object) write(p []byte, off uint64) error {
 	}
 	o.e.counts.writes.Add(1)
 	o.e.counts.writtenBytes.Add(uint64(len(p)))
+	return nil
+}
+
+// room tells whether the pool has so many bytes left.
+func (o *object) room(fresh uint64) error {
+	if limit := o.e.limits[o.v.pool]; limit > 0 && fresh > 0 && o.e.pools[o.v.pool]+fresh > limit {
+		return fmt.Errorf("%w: pool holds %d of %d bytes", store.ErrNoSpace, o.e.pools[o.v.pool], limit)
+	}
 	return nil
 }
 
@@ -193,10 +202,11 @@ func (o *object) Unmap(ctx context.Context, off, n uint64, _ store.WriteOptions)
 func (o *object) unmap(off, n uint64) error {
 	end := off + n
 	first, last := (off+blockSize-1)/blockSize, end/blockSize
-	if first > last {
-		return o.write(make([]byte, n), off)
+	edges := [][2]uint64{{off, first * blockSize}, {last * blockSize, end}}
+	if first > last { // within one block
+		first, edges = last, [][2]uint64{{off, end}}
 	}
-	for _, edge := range [][2]uint64{{off, first * blockSize}, {last * blockSize, end}} {
+	for _, edge := range edges {
 		if o.v.head.find(edge[0]/blockSize) != nil {
 			if err := o.write(make([]byte, edge[1]-edge[0]), edge[0]); err != nil {
 				return err
@@ -238,7 +248,14 @@ func (e *Engine) mapped(v *volume, first, last uint64) (all []uint64) {
 	return all
 }
 
-// CopyFrom implements store.Object, block by block.
+// piece is bytes to be written at an offset.
+type piece struct {
+	off  uint64
+	data []byte
+}
+
+// CopyFrom implements store.Object: it reads all that src holds, empties the
+// range, and writes.
 func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
 	s, ok := src.(*object)
 	if !ok || s.e != o.e {
@@ -252,26 +269,45 @@ func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, src
 	if err := s.check(ctx, srcOff, n, false); err != nil {
 		return err
 	}
-	step := func(at uint64) error {
-		k := min(blockSize, n-at)
-		var buf block
-		s.read(buf[:k], srcOff+at)
-		if buf == (block{}) {
-			return o.unmap(off+at, k)
+	var pieces []piece
+	for _, b := range o.e.mapped(s.v, srcOff/blockSize, (srcOff+n+blockSize-1)/blockSize) {
+		from, to := max(b*blockSize, srcOff), min((b+1)*blockSize, srcOff+n)
+		data := make([]byte, to-from)
+		s.read(data, from)
+		if len(bytes.Trim(data, "\x00")) > 0 {
+			pieces = append(pieces, piece{off + from - srcOff, data})
 		}
-		return o.write(buf[:k], off+at)
 	}
-	blocks := (n + blockSize - 1) / blockSize
-	for i := range blocks {
-		at := i * blockSize
-		if s.v == o.v && srcOff < off { // overlapping within one volume: from the end
-			at = (blocks - 1 - i) * blockSize
-		}
-		if err := step(at); err != nil {
+	if err := o.room(o.needed(off, n, pieces)); err != nil {
+		return err
+	}
+	if err := o.unmap(off, n); err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if err := o.write(p.data, p.off); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// needed bounds the bytes of new blocks that pieces written to [off, off+n) take,
+// with the blocks at its ends, which keep their other parts.
+func (o *object) needed(off, n uint64, pieces []piece) uint64 {
+	fresh := map[uint64]struct{}{}
+	for _, end := range []uint64{off, off + n} {
+		if b := end / blockSize; end%blockSize != 0 && o.v.head.find(b) != nil {
+			fresh[b] = struct{}{}
+		}
+	}
+	for _, p := range pieces {
+		for b := p.off / blockSize; b*blockSize < p.off+uint64(len(p.data)); b++ {
+			fresh[b] = struct{}{}
+		}
+	}
+	maps.DeleteFunc(fresh, func(b uint64, _ struct{}) bool { return o.v.head.blocks[b] != nil })
+	return uint64(len(fresh)) * blockSize
 }
 
 // Flush implements store.Object: memory has no more stable storage than itself.

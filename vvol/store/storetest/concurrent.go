@@ -98,7 +98,7 @@ func blockSentences() []sentence {
 			close(stop)
 			all.Wait()
 			f.ok(neighbour)
-			require.Equal(f.T, uint64(concurrentCallers*rounds), binary.BigEndian.Uint64(f.read(o, at, 8)))
+			require.Equal(f.T, uint64(concurrentCallers*rounds), binary.BigEndian.Uint64(f.read(o, at, sector)))
 		}},
 		{"objects of one volume, and volumes, work beside each other", func(f *fixture) {
 			shared := f.create(concurrentCallers)

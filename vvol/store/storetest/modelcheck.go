@@ -290,8 +290,8 @@ func (w *walk) check(v *volume) error {
 	if err != nil {
 		return err
 	}
-	want := store.Info{Size: w.m.size(v), Allocated: held, Unshared: alone, ReadOnly: v.readOnly, Depth: info.Depth, Pool: v.pool}
-	if info != want || info.Depth < 1 || info.Depth > w.e.Limits().MaxDepth {
+	want := store.Info{Size: w.m.size(v), Allocated: held, Unshared: alone, InPlace: info.InPlace, ReadOnly: v.readOnly, Depth: info.Depth, Pool: v.pool}
+	if info != want || info.InPlace > info.Allocated || info.Depth < 1 || info.Depth > w.e.Limits().MaxDepth {
 		return fmt.Errorf("Stat tells %+v, want %+v", info, want)
 	}
 	return nil

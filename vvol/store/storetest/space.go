@@ -87,6 +87,57 @@ func accounting() []sentence {
 			require.Equal(f.T, 9*f.bs, f.e.PoolUsage(f.pool))
 			require.Equal(f.T, 2*f.bs, f.e.PoolUsage(pool))
 		}},
+		{"InPlace bytes are written again without more space", func(f *fixture) {
+			o := f.create(16)
+			f.fill(o, 0, 8, 1)
+			require.Equal(f.T, 8*f.bs, f.stat(o.ID()).InPlace)
+			s := f.snapshot(o)
+			require.Zero(f.T, f.stat(o.ID()).InPlace)
+			require.Zero(f.T, f.stat(s.ID()).InPlace)
+			f.fill(o, 2, 3, 2)
+			c := f.clone(s)
+			f.fill(c, 0, 2, 3)
+			require.Equal(f.T, 3*f.bs, f.stat(o.ID()).InPlace)
+			require.Equal(f.T, 2*f.bs, f.stat(c.ID()).InPlace)
+			f.limit(0)
+			f.fill(o, 2, 3, 4)
+			f.fill(c, 0, 2, 4)
+			f.fails(o.WriteAt(f.ctx, pattern(f.bs, 5), 5*f.bs, store.WriteOptions{}), store.ErrNoSpace)
+			f.ok(o.Unmap(f.ctx, 2*f.bs, f.bs, store.WriteOptions{}))
+			require.Equal(f.T, 2*f.bs, f.stat(o.ID()).InPlace)
+			f.ok(f.e.Revert(f.ctx, o.ID(), s.ID()))
+			require.Zero(f.T, f.stat(o.ID()).InPlace)
+		}},
+		{"what can be written everywhere once can be so whatever the relatives do", func(f *fixture) {
+			// The room that a thick volume reserves: usage and size less what is in place.
+			const blocks = 8
+			o := f.create(blocks)
+			pool, others := store.Pool(newID()), []store.ID{}
+			add := func(id store.ID, err error) {
+				f.ok(err)
+				others = append(others, id)
+			}
+			for i := range uint64(12) {
+				f.fill(o, i%blocks, 1, i+1)
+				switch id := newID(); i % 3 {
+				case 0:
+					add(id, f.e.Snapshot(f.ctx, []store.SnapshotSpec{{Source: o.ID(), Snapshot: id}}))
+				case 1:
+					add(id, f.e.Clone(f.ctx, o.ID(), id, pool))
+				case 2:
+					f.ok(f.e.Revert(f.ctx, o.ID(), others[i/3]))
+				}
+				if i%4 == 3 {
+					f.ok(f.e.Delete(f.ctx, others[0]))
+					others = others[1:]
+				}
+				f.e.SetPoolLimit(f.pool, f.e.PoolUsage(f.pool)+blocks*f.bs-f.stat(o.ID()).InPlace)
+				for b := range uint64(blocks) {
+					f.fill(o, b, 1, 100+i)
+				}
+				f.e.SetPoolLimit(f.pool, 0)
+			}
+		}},
 		{"Metrics counts live data", func(f *fixture) {
 			before := f.e.Metrics().Live
 			o := f.create(16)
