@@ -120,7 +120,8 @@ type Config struct {
 
 	// Translate turns an error of the medium into status and sense.
 	Translate func(err error, lba uint64, write bool) (scsi.Status, *scsi.SenseData)
-	// Ports lists the target port groups, the same on all paths.
+	// Ports lists the target port groups, the same on all paths. Every command calls
+	// it: it takes no lock and allocates nothing, and nobody changes the list.
 	Ports func() []PortGroup
 	// SetPorts changes access states (SET TARGET PORT GROUPS) and tells every nexus
 	// but by; nil when only the array may.
@@ -147,7 +148,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("device: serial number %q is too long", c.Identity.Serial)
 	}
 	if c.Ports == nil {
-		c.Ports = func() []PortGroup { return []PortGroup{{ID: 1}} }
+		one := []PortGroup{{ID: 1}}
+		c.Ports = func() []PortGroup { return one }
 	}
 	return nil
 }

@@ -91,6 +91,7 @@ func (m *ram) CopyFrom(ctx context.Context, off uint64, src Medium, srcOff, n ui
 }
 
 func testConfig(k Kind) Config {
+	ports := []PortGroup{{ID: 1}, {ID: 2}}
 	return Config{Kind: k, Identity: Identity{NAA: [16]byte{0x60, 1}, Serial: "serial", TargetName: "iqn.2026-01.test:target"},
 		Medium: newRAM(1 << 20), Limits: Limits{Granularity: 4096, MaxTransfer: 1 << 19, MaxCompareWrite: 64, AtomicWrite: 1 << 19, MaxUnmap: 1 << 20},
 		Translate: func(err error, _ uint64, _ bool) (scsi.Status, *scsi.SenseData) {
@@ -107,7 +108,7 @@ func testConfig(k Kind) Config {
 			}
 			return []scsi.LUN{l}, nil
 		},
-		Ports: func() []PortGroup { return []PortGroup{{ID: 1}, {ID: 2}} }, Knobs: DefaultKnobs}
+		Ports: func() []PortGroup { return ports }, Knobs: DefaultKnobs}
 }
 
 // bench is one logical unit with two nexuses.

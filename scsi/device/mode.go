@@ -221,7 +221,11 @@ func (lu *LogicalUnit) skipModeHeader(p []byte, six bool) (at int, sense *scsi.S
 		s := scsi.ParameterListLength()
 		return 0, &s
 	}
-	if descriptors != 0 && descriptors != blockDescriptor && descriptors != longBlockDescript {
+	length := blockDescriptor
+	if !six && p[4]&0x01 != 0 { // LONGLBA
+		length = longBlockDescript
+	}
+	if descriptors != 0 && descriptors != length {
 		s := scsi.InvalidFieldInParameters(header - 1)
 		return 0, &s
 	}

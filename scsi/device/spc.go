@@ -103,11 +103,10 @@ func sendDiagnostic(_ *LogicalUnit, t *scsi.Task) scsi.Response {
 func logSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	const list, listAll, informational = 0x00, 0xff, 0x2f
 	page, sub := t.CDB[2]&0x3f, t.CDB[3]
-	control := t.CDB[2] >> 6
 	switch {
 	case t.CDB[1]&1 != 0:
 		return fail(scsi.InvalidBitInCDB(1, 0)) // SP: nothing can be saved
-	case control == 3 && page != list || get16(t.CDB[5:]) != 0:
+	case get16(t.CDB[5:]) != 0: // PARAMETER POINTER
 		return fail(scsi.InvalidFieldInCDB(5))
 	}
 	var p []byte
