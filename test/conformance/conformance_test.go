@@ -52,12 +52,16 @@ func TestConformance(t *testing.T) {
 		t.Skip("needs iscsi-test-cu (Debian: libiscsi-bin) and the program at VVSIM_BIN: run make conformance")
 	}
 	expected := readExpectations(t)
-	urls := startArray(t)
+	volume, snapshot := startArray(t)
 	var got []expectation
 	count := map[string]int{}
 	unexpected := 0
 	for _, name := range listTests(t, tool) {
-		e := runTest(t, tool, name, urls)
+		unit := volume
+		if strings.HasPrefix(name, "ALL.ReadOnly.") {
+			unit = snapshot // they skip a unit that can be written
+		}
+		e := runTest(t, tool, name, unit)
 		count[e.outcome]++
 		want, known := expected[name]
 		if !known {
@@ -118,9 +122,12 @@ func writeExpectations(t *testing.T, all []expectation) {
 	require.NoError(t, os.WriteFile(expectationFile, []byte(b.String()), 0o644))
 }
 
-// startArray runs the program with two portals and a volume at LUN 0, and returns
-// the two paths to it.
-func startArray(t *testing.T) []string {
+// paths are the URLs of one logical unit, one for each portal.
+type paths []string
+
+// startArray runs the program with two portals, a volume at LUN 0 and a read-only
+// snapshot of it at LUN 1, and returns the paths to both.
+func startArray(t *testing.T) (volume, snapshot paths) {
 	dir := t.TempDir()
 	env := filepath.Join(dir, "env")
 	cmd := exec.Command(os.Getenv("VVSIM_BIN"), "serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0",
@@ -145,13 +152,16 @@ func startArray(t *testing.T) []string {
 		k, v, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 		vars[k] = v
 	}
-	volume := post(t, vars["VVSIM_API"]+"/api/v1/vvols", map[string]any{"container": "default", "sizeBytes": volumeSize, "name": "conformance"})
-	post(t, vars["VVSIM_API"]+"/api/v1/luns", map[string]any{"vvol": volume["id"], "lun": 0})
-	var urls []string
+	api := vars["VVSIM_API"] + "/api/v1"
+	disk := post(t, api+"/vvols", map[string]any{"container": "default", "sizeBytes": volumeSize, "name": "conformance"})
+	frozen := post(t, fmt.Sprintf("%s/vvols/%v/snapshot", api, disk["id"]), map[string]any{"name": "frozen"})
+	post(t, api+"/luns", map[string]any{"vvol": disk["id"], "lun": 0})
+	post(t, api+"/luns", map[string]any{"vvol": frozen["id"], "lun": 1})
 	for _, portal := range strings.Split(vars["VVSIM_ISCSI"], ",") {
-		urls = append(urls, "iscsi://"+portal+"/"+vars["VVSIM_IQN"]+"/0")
+		target := "iscsi://" + portal + "/" + vars["VVSIM_IQN"]
+		volume, snapshot = append(volume, target+"/0"), append(snapshot, target+"/1")
 	}
-	return urls
+	return volume, snapshot
 }
 
 func post(t *testing.T, url string, body any) (v map[string]any) {
@@ -185,10 +195,10 @@ func listTests(t *testing.T, tool string) (all []string) {
 var summary = regexp.MustCompile(`(?m)^\s*(tests|asserts)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)`)
 
 // runTest runs one test with a limit of its own and reads CUnit's closing table.
-func runTest(t *testing.T, tool, name string, urls []string) expectation {
+func runTest(t *testing.T, tool, name string, unit paths) expectation {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, tool, append([]string{"--dataloss", "--allow-sanitize", "--fail", "--verbose", "--Verbose-scsi", "--test=" + name}, urls...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, tool, append([]string{"--dataloss", "--allow-sanitize", "--fail", "--verbose", "--Verbose-scsi", "--test=" + name}, unit...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if ctx.Err() != nil {
 		return expectation{"fail", name, "timeout"}
