@@ -87,6 +87,7 @@ func tryStart(t *testing.T, args []string) *peer {
 		r.Close()
 	})
 	if !p.listening() {
+		t.Logf("gotgt ended: %s", &p.stderr)
 		return nil
 	}
 	line := p.line()
