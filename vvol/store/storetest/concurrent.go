@@ -254,6 +254,86 @@ func instants() []sentence {
 			})
 			f.holds(s, 0, old)
 		}},
+		{"writes that a shrink meets are done or ErrOutOfRange, and do not come back", func(f *fixture) {
+			o := f.create(4)
+			at := 3 * f.bs
+			var acknowledged atomic.Uint64
+			stop, wrote := make(chan struct{}), make(chan struct{}, 1)
+			var all sync.WaitGroup
+			var failed error
+			all.Go(func() {
+				defer close(wrote)
+				failed = keepWriting(f.ctx, stop, wrote, o, at, &acknowledged)
+			})
+			var errs error
+			for i := 0; i < 40 && errs == nil; i++ {
+				<-wrote
+				before := acknowledged.Load()
+				errs = errors.Join(errs, f.e.Resize(f.ctx, o.ID(), 2*f.bs), f.e.Resize(f.ctx, o.ID(), 4*f.bs))
+				p := make([]byte, sector)
+				errs = errors.Join(errs, o.ReadAt(f.ctx, p, at))
+				if n := binary.BigEndian.Uint64(p); n > 0 && n <= before {
+					errs = errors.Join(errs, fmt.Errorf("write %d came back, %d was acknowledged before the shrink", n, before))
+				}
+			}
+			close(stop)
+			all.Wait()
+			f.ok(errors.Join(errs, failed))
+		}},
+		{"a write that is cancelled while it runs has happened or not, as a whole", func(f *fixture) {
+			const blocks = 4
+			o := f.create(blocks)
+			want := f.fill(o, 0, blocks, 1)
+			for tag := uint64(2); tag < 60; tag++ {
+				fresh := pattern(blocks*f.bs, tag)
+				ctx, cancel := context.WithCancel(f.ctx)
+				var all sync.WaitGroup
+				all.Go(cancel)
+				err := o.WriteAt(ctx, fresh, 0, store.WriteOptions{FUA: tag%4 == 0})
+				all.Wait()
+				if got := f.read(o, 0, blocks*f.bs); err == nil || bytes.Equal(got, fresh) {
+					want = fresh
+				} else {
+					f.fails(err, context.Canceled)
+				}
+				f.holds(o, 0, want, tag)
+			}
+		}},
+		{"sets that several callers take are each of one instant", func(f *fixture) {
+			const sets = 4
+			a, b := f.create(2), f.create(2)
+			var c clock
+			stop := make(chan struct{})
+			var all sync.WaitGroup
+			var failed error
+			all.Go(func() { failed = tick(f.ctx, stop, &c, a, b) })
+			f.together(func(int) error {
+				for range sets {
+					specs := []store.SnapshotSpec{{Source: a.ID(), Snapshot: newID()}, {Source: b.ID(), Snapshot: newID()}}
+					if err := f.e.Snapshot(f.ctx, specs); err != nil {
+						return err
+					}
+					inA, err := f.count(specs[0].Snapshot)
+					if err != nil {
+						return err
+					}
+					inB, err := f.count(specs[1].Snapshot)
+					if err != nil {
+						return err
+					}
+					if inA < inB || inA > inB+1 {
+						return fmt.Errorf("a set holds write %d of the first and %d of the second", inA, inB)
+					}
+					if err := errors.Join(f.e.Delete(f.ctx, specs[1].Snapshot), f.e.Delete(f.ctx, specs[0].Snapshot)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			close(stop)
+			all.Wait()
+			f.ok(failed)
+		}},
 		{"calls that a deletion meets are done or ErrGone", func(f *fixture) {
 			o := f.create(concurrentCallers)
 			started := make(chan struct{}, concurrentCallers)
@@ -350,6 +430,40 @@ func tick(ctx context.Context, stop <-chan struct{}, c *clock, a, b store.Object
 		}
 		c.acknowledged.Store(i)
 	}
+}
+
+// keepWriting counts up in a sector that comes and goes; wrote has room for one.
+func keepWriting(ctx context.Context, stop <-chan struct{}, wrote chan<- struct{}, o store.Object, at uint64, acknowledged *atomic.Uint64) error {
+	p := make([]byte, sector)
+	for i := uint64(1); ; i++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		binary.BigEndian.PutUint64(p, i)
+		switch err := o.WriteAt(ctx, p, at, store.WriteOptions{}); {
+		case err == nil:
+			acknowledged.Store(i)
+			select {
+			case wrote <- struct{}{}:
+			default:
+			}
+		case !errors.Is(err, store.ErrOutOfRange):
+			return err
+		}
+	}
+}
+
+// count reads the number that tick wrote.
+func (f *fixture) count(id store.ID) (uint64, error) {
+	o, err := f.e.Open(f.ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	p := make([]byte, sector)
+	err = o.ReadAt(f.ctx, p, 0)
+	return binary.BigEndian.Uint64(p), errors.Join(err, o.Close())
 }
 
 func closing() []sentence {

@@ -174,6 +174,24 @@ func depth() []sentence {
 			copy(want[len(want)-1], f.fill(o, 0, 1, 1000))
 			f.holds(o, 0, want[len(want)-1])
 		}},
+		{"a chain of clones ends at MaxDepth too", func(f *fixture) {
+			o := f.create(4)
+			want := make([]byte, 4*f.bs)
+			for i := range uint64(f.lim.MaxDepth) + 1 {
+				copy(want[i%4*f.bs:], f.fill(o, i%4, 1, i+1))
+				id := newID()
+				if err := f.e.Clone(f.ctx, o.ID(), id, f.pool); err != nil {
+					f.fails(err, store.ErrTooDeep)
+					f.holds(o, 0, want)
+					require.GreaterOrEqual(f.T, i, uint64(f.lim.MaxDepth)-2)
+					return
+				}
+				require.LessOrEqual(f.T, f.stat(id).Depth, f.lim.MaxDepth)
+				o = f.open(id)
+				f.holds(o, 0, want)
+			}
+			require.FailNow(f.T, "a chain deeper than MaxDepth was made")
+		}},
 		{"deleting snapshots makes a chain shorter", func(f *fixture) {
 			o := f.create(4)
 			made, want, _ := f.deepest(o)
