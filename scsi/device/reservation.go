@@ -96,7 +96,7 @@ func (lu *LogicalUnit) conflicts(n *scsi.Nexus, c *command, b []byte) bool {
 	}
 	class := c.class
 	if c.op == scsi.OpStartStopUnit && b[4]&0x01 != 0 || c.op == scsi.OpPreventAllow && b[4]&0x03 == 0 {
-		class = freeClass // START=1 and ALLOW are always open (SPC-4 table 66)
+		class = readyClass // START=1 and ALLOW are open under persistent types (SPC-4 table 66)
 	}
 	return lu.excludes(n, class)
 }
