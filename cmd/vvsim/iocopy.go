@@ -163,7 +163,7 @@ func ioVerify(c *cobra.Command, u *initiator.Unit) error {
 	if err != nil {
 		return err
 	}
-	defer closeIn()
+	defer func() { _ = closeIn() }() // was only read
 	fails := func(format string, args ...any) error {
 		fmt.Fprintf(c.OutOrStdout(), format+"\n", args...)
 		return errCheckFailed

@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
 		newBinding(), newLUN(), newHost(), newSession(), newIO(), newDoctor(), newEvents(), newESXi(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return wrongUsage(c, err) })
+	root.SetFlagErrorFunc(wrongUsage)
 	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +
 		"with the token in VVSIM_TOKEN. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 a check failed."
 	return root
