@@ -71,7 +71,7 @@ func volume(t testing.TB, a *Array, name, host string) (vvol.VirtualVolume, *ini
 	require.NoError(t, err)
 	b, err := a.service.Bind(t.Context(), v.ID, host)
 	require.NoError(t, err)
-	u := login(t, a, host).Unit(scsi.LUN(wireLUN(256, b.Secondary)))
+	u := login(t, a, host).Unit(scsi.LUN(a.wireLUN(256, b.Secondary)))
 	_, err = u.ClearAttentions(t.Context())
 	require.NoError(t, err)
 	return v, u

@@ -50,7 +50,7 @@ func TestEveryKeyFromEverywhere(t *testing.T) {
 		"iscsi.nop_interval": "5s", "iscsi.nop_timeout": "6s", "iscsi.login_timeout": "7s", "iscsi.max_sessions": "9", "iscsi.command_window": "64",
 		"vasa.addr": "127.0.0.1:1", "api.addr": "127.0.0.1:2", "api.token": "0123", "log.level": "warn", "log.format": "json",
 		"store.durability": "sync", "store.journal_mib": "32", "protocol_endpoints": "[{name: pe1, lun: 300}, {name: pe2, lun: 301}]",
-		"esxi.pe_capacity": "zero", "esxi.pe_media": "zeros", "esxi.unbound_sense": "68/01", "esxi.bind_attention": "none",
+		"esxi.pe_capacity": "zero", "esxi.pe_media": "zeros", "esxi.pe_mode_sense": "refuse", "esxi.secondary_form": "d2", "esxi.unbound_sense": "68/01", "esxi.bind_attention": "none",
 		"esxi.reset_subsidiaries": "true", "esxi.conglomerate_reports": "false", "esxi.explicit_alua": "true", "esxi.login_unavailable": "0204",
 		"drain_timeout": "1m30s",
 	}
@@ -122,6 +122,8 @@ func TestWrongConfiguration(t *testing.T) {
 		{file: "vasa: {addr: nowhere}", want: `vasa.addr: "nowhere" is not HOST:PORT`},
 		{file: "esxi: {pe_capacity: huge}", want: `esxi.pe_capacity: "huge" is none of`},
 		{file: "esxi: {pe_media: huge}", want: `esxi.pe_media: "huge" is none of`},
+		{file: "esxi: {pe_mode_sense: maybe}", want: `esxi.pe_mode_sense: "maybe" is neither serve nor refuse`},
+		{file: "esxi: {secondary_form: c1}", want: `esxi.secondary_form: "c1" is none of e2, d2, simple`},
 		{file: "esxi: {unbound_sense: 04/00}", want: `esxi.unbound_sense: "04/00" is neither`},
 		{file: "esxi: {bind_attention: 3f/0f}", want: `esxi.bind_attention: "3f/0f" is none of`},
 		{file: "esxi: {login_unavailable: 0201}", want: `esxi.login_unavailable: "0201" is none of`},

@@ -20,7 +20,7 @@ import (
 
 // newAPI builds the control API over the parts.
 func (a *Array) newAPI(g prometheus.Gatherer) (http.Handler, error) {
-	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, LUN: wireLUN, Gatherer: g,
+	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, LUN: a.wireLUN, Gatherer: g,
 		Token: a.c.API.Token, Version: a.version, Ready: a.readiness,
 		Health: []api.Check{{Name: "engine", Probe: a.probeEngine}, {Name: "catalog", Probe: a.probeCatalog}},
 		Panic: func(request string, value any, stack []byte) {
@@ -72,8 +72,9 @@ func (s sessions) Sessions() []api.Session {
 
 func (s sessions) Drop(id uint64) bool { return s.s.Drop(id) }
 
-func wireLUN(endpoint uint16, secondary uint64) [8]byte {
-	return scsi.SubsidiaryLUN(scsi.SimpleLUN(endpoint), secondary)
+// wireLUN is the LUN that a binding is told with.
+func (a *Array) wireLUN(endpoint uint16, secondary uint64) [8]byte {
+	return scsi.SubsidiaryLUNIn(forms[a.esxi.Load().SecondaryForm], scsi.SimpleLUN(endpoint), secondary)
 }
 
 // knobSource shows the settings under esxi: to the API.

@@ -16,17 +16,19 @@ import (
 type ESXiConfig struct {
 	EndpointCapacity    string `yaml:"pe_capacity"`
 	EndpointMedia       string `yaml:"pe_media"`
+	EndpointModeSense   string `yaml:"pe_mode_sense"`
 	UnboundSense        string `yaml:"unbound_sense"`
 	BindAttention       string `yaml:"bind_attention"`
 	ResetSubsidiaries   bool   `yaml:"reset_subsidiaries"`
 	ConglomerateReports bool   `yaml:"conglomerate_reports"`
+	SecondaryForm       string `yaml:"secondary_form"`
 	ExplicitALUA        bool   `yaml:"explicit_alua"`
 	LoginUnavailable    string `yaml:"login_unavailable"`
 }
 
 func defaultESXi() ESXiConfig {
-	return ESXiConfig{EndpointCapacity: string(device.CapacityTiny), EndpointMedia: string(device.MediaRefuse), UnboundSense: "25/00",
-		BindAttention: "3f/0e", ConglomerateReports: true, LoginUnavailable: "0203"}
+	return ESXiConfig{EndpointCapacity: string(device.CapacityTiny), EndpointMedia: string(device.MediaRefuse), EndpointModeSense: "serve",
+		UnboundSense: "25/00", BindAttention: "3f/0e", ConglomerateReports: true, SecondaryForm: "e2", LoginUnavailable: "0203"}
 }
 
 // Values of the keys that choose a code.
@@ -35,6 +37,8 @@ var (
 	bindAttentions = map[string]scsi.ASC{"3f/0e": scsi.ReportedLUNsDataChanged, "3f/1a": scsi.SubsidiaryBindingChanged, "none": 0}
 	unavailables   = map[string]pdu.LoginStatus{"0203": pdu.LoginTargetNotFound, "0204": pdu.LoginTargetRemoved,
 		"0300": pdu.LoginTargetError, "0301": pdu.LoginServiceUnavailable, "0302": pdu.LoginOutOfResources}
+	forms      = map[string]scsi.SubsidiaryForm{"e2": scsi.LongForm, "d2": scsi.ExtendedForm, "simple": scsi.SimpleForm}
+	modeSenses = map[string]bool{"serve": true, "refuse": false}
 	capacities = []string{string(device.CapacityTiny), string(device.CapacityZero), string(device.CapacityNotReady), string(device.CapacityRefuse)}
 	media      = []string{string(device.MediaRefuse), string(device.MediaNoMedium), string(device.MediaZeros)}
 )
@@ -45,6 +49,12 @@ func (e *ESXiConfig) validate() error {
 	}
 	if !slices.Contains(media, e.EndpointMedia) {
 		return fmt.Errorf("esxi.pe_media: %q is none of %q", e.EndpointMedia, media)
+	}
+	if _, ok := modeSenses[e.EndpointModeSense]; !ok {
+		return fmt.Errorf("esxi.pe_mode_sense: %q is neither serve nor refuse", e.EndpointModeSense)
+	}
+	if _, ok := forms[e.SecondaryForm]; !ok {
+		return fmt.Errorf("esxi.secondary_form: %q is none of e2, d2, simple", e.SecondaryForm)
 	}
 	if _, ok := unboundSenses[e.UnboundSense]; !ok {
 		return fmt.Errorf("esxi.unbound_sense: %q is neither 25/00 nor 68/01", e.UnboundSense)
@@ -91,6 +101,6 @@ var kindNames = map[reflect.Kind]string{reflect.Bool: "truth value", reflect.Str
 // knobs is the device server's view.
 func (e *ESXiConfig) knobs() device.Knobs {
 	return device.Knobs{EndpointCapacity: device.CapacityAnswer(e.EndpointCapacity), EndpointMedia: device.MediaAnswer(e.EndpointMedia),
-		UnboundSense: unboundSenses[e.UnboundSense], BindAttention: bindAttentions[e.BindAttention],
+		EndpointModes: modeSenses[e.EndpointModeSense], SubsidiaryForm: forms[e.SecondaryForm], UnboundSense: unboundSenses[e.UnboundSense], BindAttention: bindAttentions[e.BindAttention],
 		ResetSubsidiaries: e.ResetSubsidiaries, ConglomerateReports: e.ConglomerateReports, ExplicitALUA: e.ExplicitALUA}
 }

@@ -79,9 +79,9 @@ func (t *Target) subsidiaryLUNs(n *scsi.Nexus, pe scsi.LUN) []scsi.LUN {
 		}
 	}
 	slices.Sort(ids)
-	luns := make([]scsi.LUN, 0, len(ids))
+	luns, form := make([]scsi.LUN, 0, len(ids)), t.o.Knobs().SubsidiaryForm
 	for _, id := range ids {
-		luns = append(luns, scsi.SubsidiaryLUN(pe, id))
+		luns = append(luns, scsi.SubsidiaryLUNIn(form, pe, id))
 	}
 	return luns
 }

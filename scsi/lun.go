@@ -100,6 +100,28 @@ func SubsidiaryLUN(admin LUN, id uint64) LUN {
 	return l
 }
 
+// SubsidiaryForm is one of the forms that a subsidiary element may have (scsi.md 1.3).
+type SubsidiaryForm uint8
+
+const (
+	LongForm     SubsidiaryForm = iota // E2h and 40 bits
+	ExtendedForm                       // D2h and 24 bits
+	SimpleForm                         // 14 bits
+)
+
+// SubsidiaryLUNIn is SubsidiaryLUN in another form; an id that is too large for it
+// takes the long form.
+func SubsidiaryLUNIn(form SubsidiaryForm, admin LUN, id uint64) LUN {
+	l := SubsidiaryLUN(admin, id)
+	switch {
+	case form == SimpleForm && id <= MaxSimpleLUN:
+		return LUN{l[0], l[1], byte(id >> 8), byte(id)}
+	case form == ExtendedForm && id < 1<<24:
+		return LUN{l[0], l[1], 0xd2, byte(id >> 16), byte(id >> 8), byte(id)}
+	}
+	return l
+}
+
 // Administrative returns the first-level element of l with the rest zero: the
 // LUN of the administrative logical unit of a conglomerate.
 func (l LUN) Administrative() LUN { return LUN{l[0], l[1]} }

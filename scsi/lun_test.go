@@ -157,3 +157,26 @@ func FuzzLUN(f *testing.F) {
 		}
 	})
 }
+
+// TestSubsidiaryForms writes an id in each form, and reads it back.
+func TestSubsidiaryForms(t *testing.T) {
+	for _, x := range []struct {
+		form SubsidiaryForm
+		id   uint64
+		want string
+	}{
+		{LongForm, 0xa6, "0100e200000000a6"},
+		{ExtendedForm, 0x102, "0100d20001020000"},
+		{ExtendedForm, 1<<24 - 1, "0100d2ffffff0000"},
+		{ExtendedForm, 1 << 24, "0100e20001000000"},
+		{SimpleForm, 1, "0100000100000000"},
+		{SimpleForm, MaxSimpleLUN, "01003fff00000000"},
+		{SimpleForm, MaxSimpleLUN + 1, "0100e20000004000"},
+	} {
+		l := SubsidiaryLUNIn(x.form, SimpleLUN(256), x.id)
+		require.Equal(t, x.want, l.String())
+		id, ok := l.Subsidiary()
+		require.True(t, ok)
+		require.Equal(t, x.id, id)
+	}
+}

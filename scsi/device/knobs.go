@@ -25,6 +25,7 @@ const (
 type Knobs struct {
 	EndpointCapacity CapacityAnswer // scsi.md 1.7: arrays differ
 	EndpointMedia    MediaAnswer    // scsi.md 1.7: no public proof of what ESXi sends
+	EndpointModes    bool           // MODE SENSE is served; scsi.md 6.3: nobody knows whether it is sent
 	// UnboundSense is the code for an unbound or unknown subsidiary LU: 25/00, or
 	// 68/01, which was made for it but may not count as permanent loss (scsi.md 1.8).
 	UnboundSense scsi.ASC
@@ -37,12 +38,15 @@ type Knobs struct {
 	// ConglomerateReports serves SELECT REPORT 10h and 12h; only 11h is proven
 	// (scsi.md 6.5).
 	ConglomerateReports bool
+	// SubsidiaryForm is that of the LUNs that bindings are told and listed with; all
+	// forms are accepted (scsi.md 6.6).
+	SubsidiaryForm scsi.SubsidiaryForm
 	// ExplicitALUA offers SET TARGET PORT GROUPS (TPGS 11b instead of 01b).
 	ExplicitALUA bool
 }
 
 // DefaultKnobs are the recommendations of scsi.md.
 func DefaultKnobs() Knobs {
-	return Knobs{EndpointCapacity: CapacityTiny, EndpointMedia: MediaRefuse, UnboundSense: scsi.LogicalUnitNotSupported,
+	return Knobs{EndpointCapacity: CapacityTiny, EndpointMedia: MediaRefuse, EndpointModes: true, UnboundSense: scsi.LogicalUnitNotSupported,
 		BindAttention: scsi.ReportedLUNsDataChanged, ConglomerateReports: true}
 }

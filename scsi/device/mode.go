@@ -116,6 +116,9 @@ func (m *modePages) page(code byte, pc byte, k Kind) []byte {
 
 // modeSense is SPC-4 6.11 and 6.12.
 func modeSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
+	if lu.c.Kind == Administrative && !lu.c.Knobs().EndpointModes {
+		return fail(scsi.InvalidOpCode())
+	}
 	var c cdb.Parameter
 	c.Parse(t.CDB)
 	six := c.Op == scsi.OpModeSense6

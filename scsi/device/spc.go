@@ -193,6 +193,8 @@ func (lu *LogicalUnit) offers(c *command) bool {
 	switch {
 	case c.kinds&lu.c.Kind == 0:
 		return false
+	case lu.c.Kind == Administrative && (c.op == scsi.OpModeSense6 || c.op == scsi.OpModeSense10):
+		return lu.c.Knobs().EndpointModes
 	case c.op == scsi.OpMaintenanceOut:
 		return lu.c.Knobs().ExplicitALUA && lu.c.SetPorts != nil
 	case c.op == scsi.OpWriteAtomic16:
