@@ -22,22 +22,23 @@ type attachment struct {
 
 // Attach implements vvol.Endpoints. An attached binding is attached again by
 // doing nothing.
-func (t *Target) Attach(_ context.Context, b vvol.Binding, v vvol.VirtualVolume, initiators []string) error {
+func (t *Target) Attach(ctx context.Context, b vvol.Binding, v vvol.VirtualVolume, initiators []string) error {
 	e := t.endpoint(b.PE)
 	if e == nil {
 		return fmt.Errorf("%w: protocol endpoint %s", vvol.ErrNotFound, b.PE)
 	}
 	t.mu.Lock()
-	if t.attached[b.ID] != nil {
-		t.mu.Unlock()
+	known := t.attached[b.ID] != nil
+	t.mu.Unlock()
+	if known {
 		return nil
 	}
-	u, err := t.acquire(v)
+	u, err := t.acquire(ctx, v)
 	if err != nil {
-		t.mu.Unlock()
 		return err
 	}
 	a := &attachment{endpoint: e, key: subsidiaryKey(e.LUN, b.Secondary), route: newRoute(u, u.lu)}
+	t.mu.Lock()
 	for _, name := range initiators {
 		h := t.retain(name)
 		h.subs.put(a.key, a.route)
@@ -68,18 +69,18 @@ func (a *attachment) serves(n *scsi.Nexus) bool {
 func (t *Target) Detach(ctx context.Context, b vvol.Binding) error {
 	t.mu.Lock()
 	a := t.attached[b.ID]
-	delete(t.attached, b.ID)
-	if a != nil {
-		for _, h := range a.hosts {
-			h.subs.remove(a.key, a.route)
-		}
-	}
-	t.mu.Unlock()
 	if a == nil {
+		t.mu.Unlock()
 		return nil
 	}
+	delete(t.attached, b.ID)
+	for _, h := range a.hosts {
+		h.subs.remove(a.key, a.route)
+	}
+	users := t.nexusesOf(a.serves)
+	t.mu.Unlock()
 	t.announce(a)
-	t.drain(ctx, a.route, a.serves)
+	t.drain(ctx, a.route, users)
 	t.mu.Lock()
 	for _, h := range a.hosts {
 		t.release(h)
@@ -88,22 +89,23 @@ func (t *Target) Detach(ctx context.Context, b vvol.Binding) error {
 	return t.abandon(a.route.unit)
 }
 
-// drain closes a withdrawn route and waits for its commands. Nexuses that have no
-// other way to the unit are forgotten by it; after the drain timeout all that used
-// the route have their commands aborted.
-func (t *Target) drain(ctx context.Context, r *route, uses func(*scsi.Nexus) bool) {
+// drain closes a withdrawn route and waits for its commands; after the drain
+// timeout those that are left are aborted, and those alone: the unit may have other
+// routes. users are the nexuses that had the route when it was withdrawn; the unit
+// forgets those that have no other way to it.
+func (t *Target) drain(ctx context.Context, r *route, users map[*scsi.Nexus]*host) {
 	r.close()
 	bounded, cancel := context.WithTimeout(ctx, t.o.DrainTimeout)
 	defer cancel()
-	waited := r.wait(bounded)
-	for n, h := range t.nexusesOf(uses) {
-		if waited != nil || !t.reaches(h, r.unit) {
-			r.lu.NexusLost(n)
-		}
-	}
-	if waited != nil {
+	if r.wait(bounded) != nil {
+		r.unit.lu.AbortTasks(r.carries)
 		// An aborted command ends when the engine lets go of it.
 		_ = r.wait(context.WithoutCancel(ctx))
+	}
+	for n, h := range users {
+		if !t.reaches(h, r.unit) {
+			r.lu.NexusLost(n)
+		}
 	}
 }
 
@@ -122,9 +124,8 @@ func (t *Target) reaches(h *host, u *unit) bool {
 	return false
 }
 
+// nexusesOf is called with mu held.
 func (t *Target) nexusesOf(uses func(*scsi.Nexus) bool) map[*scsi.Nexus]*host {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	all := map[*scsi.Nexus]*host{}
 	for n, h := range t.nexuses {
 		if uses(n) {
@@ -134,22 +135,30 @@ func (t *Target) nexusesOf(uses func(*scsi.Nexus) bool) map[*scsi.Nexus]*host {
 	return all
 }
 
-// acquire returns the unit of a volume, opening it for its first route. Called
-// with mu held.
-func (t *Target) acquire(v vvol.VirtualVolume) (*unit, error) {
-	if u := t.units[v.ID]; u != nil {
+// acquire returns the unit of a volume for one more route, opening it for the
+// first. No lock is held meanwhile: an engine that is slow here delays no login and
+// no other volume. Calls for one volume do not overlap (vvol.Endpoints).
+func (t *Target) acquire(ctx context.Context, v vvol.VirtualVolume) (*unit, error) {
+	t.mu.Lock()
+	u := t.units[v.ID]
+	if u != nil {
 		u.refs++
+	}
+	t.mu.Unlock()
+	if u != nil {
 		return u, nil
 	}
-	o, err := t.o.Engine.Open(context.Background(), store.ID(v.ID))
+	o, err := t.o.Engine.Open(ctx, store.ID(v.ID))
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{volume: v.ID, name: v.Name, naa: VolumeNAA(t.o.ArrayID, v), object: o, refs: 1}
+	u = &unit{volume: v.ID, name: v.Name, naa: VolumeNAA(t.o.ArrayID, v), object: o, refs: 1}
 	if u.lu, err = t.newVolumeUnit(u, v); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
+	t.mu.Lock()
 	t.units[v.ID], t.byNAA[u.naa] = u, u
+	t.mu.Unlock()
 	return u, nil
 }
 
@@ -172,18 +181,19 @@ func (t *Target) abandon(u *unit) error {
 }
 
 // Map implements vvol.Endpoints.
-func (t *Target) Map(_ context.Context, m vvol.LUNMapping, v vvol.VirtualVolume) error {
+func (t *Target) Map(ctx context.Context, m vvol.LUNMapping, v vvol.VirtualVolume) error {
 	t.mu.Lock()
-	if t.mapped[m.LUN] != nil {
-		t.mu.Unlock()
+	known := t.mapped[m.LUN] != nil
+	t.mu.Unlock()
+	if known {
 		return nil
 	}
-	u, err := t.acquire(v)
+	u, err := t.acquire(ctx, v)
 	if err != nil {
-		t.mu.Unlock()
 		return err
 	}
 	r := newRoute(u, u.lu)
+	t.mu.Lock()
 	t.mapped[m.LUN] = r
 	t.disks.put(uint64(m.LUN), r)
 	t.mu.Unlock()
@@ -195,16 +205,16 @@ func (t *Target) Map(_ context.Context, m vvol.LUNMapping, v vvol.VirtualVolume)
 func (t *Target) Unmap(ctx context.Context, m vvol.LUNMapping) error {
 	t.mu.Lock()
 	r := t.mapped[m.LUN]
-	delete(t.mapped, m.LUN)
-	if r != nil {
-		t.disks.remove(uint64(m.LUN), r)
-	}
-	t.mu.Unlock()
 	if r == nil {
+		t.mu.Unlock()
 		return nil
 	}
+	delete(t.mapped, m.LUN)
+	t.disks.remove(uint64(m.LUN), r)
+	users := t.nexusesOf(func(*scsi.Nexus) bool { return true })
+	t.mu.Unlock()
 	t.announceDisks(r)
-	t.drain(ctx, r, func(*scsi.Nexus) bool { return true })
+	t.drain(ctx, r, users)
 	return t.abandon(r.unit)
 }
 

@@ -58,6 +58,9 @@ func (r *route) close() {
 	}
 }
 
+// carries tells whether a task came through this route.
+func (r *route) carries(t *scsi.Task) bool { return t.Unit == scsi.LogicalUnit(r) }
+
 // wait returns when the last command has left a closed route.
 func (r *route) wait(ctx context.Context) error {
 	select {

@@ -225,7 +225,8 @@ func (t *Target) fixed() []scsi.LogicalUnit {
 	return all
 }
 
-// reachable lists the logical units that h can address.
+// reachable lists the logical units that h can address, in no order; one that it
+// has several ways to stands there several times.
 func (t *Target) reachable(h *host) []scsi.LogicalUnit {
 	all := t.fixed()
 	for _, r := range t.disks.all {
@@ -262,12 +263,14 @@ func (t *Target) NexusEstablished(n *scsi.Nexus) error {
 func (t *Target) NexusLost(n *scsi.Nexus) {
 	t.mu.Lock()
 	h, ok := t.nexuses[n]
-	delete(t.nexuses, n)
-	t.mu.Unlock()
 	if !ok {
+		t.mu.Unlock()
 		return
 	}
-	for _, u := range t.reachable(h) {
+	delete(t.nexuses, n)
+	units := t.reachable(h) // before a route that is withdrawn now is gone: Detach tells those that it saw here
+	t.mu.Unlock()
+	for _, u := range units {
 		u.NexusLost(n)
 	}
 	t.mu.Lock()

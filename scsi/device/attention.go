@@ -14,9 +14,21 @@ type nexusState struct {
 	copies     copyHistory // guarded by LogicalUnit.mu
 }
 
+// nexusOf is nexus for a task in Execute. An aborted task leaves nothing behind:
+// its nexus may have been lost and forgotten meanwhile, which happens under mu.
+func (lu *LogicalUnit) nexusOf(t *scsi.Task) *nexusState {
+	return lu.stateOf(t.Nexus, func() bool { return !t.Aborted() })
+}
+
 // nexus returns the state of n. A nexus that is new to the logical unit starts
 // with POWER ON, RESET, OR BUS DEVICE RESET OCCURRED (SAM-5 5.14.1).
 func (lu *LogicalUnit) nexus(n *scsi.Nexus) *nexusState {
+	return lu.stateOf(n, func() bool { return true })
+}
+
+// stateOf returns the state of n, and keeps a new one if keep, called with mu
+// held, says so.
+func (lu *LogicalUnit) stateOf(n *scsi.Nexus, keep func() bool) *nexusState {
 	if s := (*lu.nexuses.Load())[n]; s != nil {
 		return s
 	}
@@ -28,7 +40,7 @@ func (lu *LogicalUnit) nexus(n *scsi.Nexus) *nexusState {
 	}
 	s := &nexusState{attentions: []scsi.ASC{scsi.PowerOnResetOrBusDeviceReset}}
 	s.pending.Store(true)
-	if len(old) >= maxNexuses {
+	if len(old) >= maxNexuses || !keep() {
 		return s // remembered for this command only
 	}
 	m := make(map[*scsi.Nexus]*nexusState, len(old)+1)

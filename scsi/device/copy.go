@@ -237,7 +237,7 @@ func copyOperatingParameters(_ *LogicalUnit, t *scsi.Task) scsi.Response {
 func copyStatus(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Parameter
 	c.Parse(t.CDB)
-	s := lu.nexus(t.Nexus)
+	s := lu.nexusOf(t)
 	lu.mu.Lock()
 	o, known := s.copies.done[c.Byte2]
 	lu.mu.Unlock()

@@ -350,3 +350,19 @@ func FuzzCDB(f *testing.F) {
 		}
 	})
 }
+
+// A task that runs on after its nexus was lost leaves neither state nor a
+// reservation of it behind.
+func TestLostNexusLeavesNothing(t *testing.T) {
+	lu, err := New(testConfig(Volume))
+	require.NoError(t, err)
+	n := &scsi.Nexus{}
+	task := &scsi.Task{Nexus: n, CDB: make([]byte, 16)}
+	lu.Prepare(task)
+	lu.NexusLost(n)
+	require.True(t, task.Aborted())
+	lu.nexusOf(task)
+	require.Empty(t, *lu.nexuses.Load())
+	reserve(lu, task)
+	require.Nil(t, lu.reservations.spc2)
+}

@@ -149,7 +149,7 @@ func (lu *LogicalUnit) reservationCommandConflicts(n *scsi.Nexus, c *command) bo
 func reserve(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	lu.mu.Lock()
 	defer lu.mu.Unlock()
-	if len(lu.reservations.all) == 0 {
+	if len(lu.reservations.all) == 0 && !t.Aborted() { // else the nexus may be gone: see nexusOf
 		lu.reservations.spc2 = t.Nexus
 		lu.refreshGuard()
 	}

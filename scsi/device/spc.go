@@ -16,7 +16,7 @@ func testUnitReady(*LogicalUnit, *scsi.Task) scsi.Response { return scsi.Good() 
 func requestSense(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var s scsi.SenseData
 	ready := lu.table[scsi.OpTestUnitReady].single
-	if code, ok := lu.takeAttention(lu.nexus(t.Nexus)); ok {
+	if code, ok := lu.takeAttention(lu.nexusOf(t)); ok {
 		s = scsi.Attention(code)
 	} else if why := lu.inaccessible(t.Nexus.TargetPort, ready.traits); why != nil {
 		s = *why
@@ -41,7 +41,7 @@ func reportLUNs(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	}
 	r := lunList(t, lu.c.LUNs)
 	if r.Status == scsi.StatusGood {
-		lu.dropAttention(lu.nexus(t.Nexus), scsi.ReportedLUNsDataChanged)
+		lu.dropAttention(lu.nexusOf(t), scsi.ReportedLUNsDataChanged)
 	}
 	return r
 }

@@ -93,7 +93,7 @@ func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
 		return lu.absent.answer(t)
 	}
 	cmd := lu.table.lookUp(t.CDB)
-	nexus := lu.nexus(t.Nexus)
+	nexus := lu.nexusOf(t)
 	if nexus.pending.Load() && (cmd == nil || cmd.traits&exempt == 0) {
 		if code, ok := lu.takeAttention(nexus); ok {
 			return scsi.CheckCondition(scsi.Attention(code))
@@ -158,12 +158,7 @@ func (lu *LogicalUnit) NexusLost(n *scsi.Nexus) {
 func (lu *LogicalUnit) Remove(ctx context.Context) error {
 	lu.removed.Store(true)
 	stop := context.AfterFunc(ctx, func() {
-		lu.mu.Lock()
-		for _, t := range lu.tasks.match(func(*scsi.Task) bool { return true }) {
-			t.Abort(scsi.AbortedWithStatus)
-		}
-		lu.left.Broadcast()
-		lu.mu.Unlock()
+		lu.AbortTasks(func(*scsi.Task) bool { return true })
 		lu.sanitize.cancel()
 	})
 	defer stop()
@@ -177,6 +172,17 @@ func (lu *LogicalUnit) Remove(ctx context.Context) error {
 		return fmt.Errorf("device: commands were aborted: %w", err)
 	}
 	return nil
+}
+
+// AbortTasks ends the tasks that f picks with TASK ABORTED. It does not wait for
+// them; f is called with a lock held and must not block.
+func (lu *LogicalUnit) AbortTasks(f func(*scsi.Task) bool) {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	for _, t := range lu.tasks.match(f) {
+		t.Abort(scsi.AbortedWithStatus)
+	}
+	lu.left.Broadcast()
 }
 
 // failed answers an error of the medium at lba.
