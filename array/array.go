@@ -304,6 +304,9 @@ func (a *Array) shutDown(ctx context.Context) error {
 
 func (a *Array) closeStorage() error {
 	var errs []error
+	if a.target != nil {
+		a.target.Close()
+	}
 	if a.service != nil {
 		errs = append(errs, a.service.Close())
 	}

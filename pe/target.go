@@ -249,6 +249,16 @@ func (t *Target) subsidiaries(h *host, l scsi.LUN) (all []scsi.LogicalUnit) {
 	return all
 }
 
+// Close ends what units do beside commands and waits for it. Called before the engine
+// is closed, when no session is left.
+func (t *Target) Close() {
+	for _, u := range t.everyUnit() {
+		if lu, ok := u.(*device.LogicalUnit); ok {
+			lu.Close()
+		}
+	}
+}
+
 // NexusEstablished implements scsi.Target.
 func (t *Target) NexusEstablished(n *scsi.Nexus) error {
 	t.mu.Lock()

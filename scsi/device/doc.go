@@ -10,5 +10,6 @@
 // A command passes: task set and ordering → unit attention → access state of its
 // target port → reservation conflict → SANITIZE → usage mask → handler (SAM-5 5.3.3
 // for the precedence). The package reads no clock, does not log, and starts no
-// goroutine but the one of a SANITIZE, which outlives its command; Remove waits for it.
+// goroutine but the one of a SANITIZE, which outlives its command; Remove and Close
+// wait for it.
 package device

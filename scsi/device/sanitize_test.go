@@ -95,6 +95,16 @@ func TestRemoveEndsSanitize(t *testing.T) {
 	require.Equal(t, sanitizeRestricted, x.phase(), "cut off is failed")
 }
 
+// TestCloseEndsSanitize: nothing of a unit runs when its engine is closed.
+func TestCloseEndsSanitize(t *testing.T) {
+	m := &scriptedMedium{ram: newRAM(1 << 20), held: make(chan struct{})}
+	x := newSanitizeBench(t, m)
+	x.lu.Close() // nothing runs
+	require.Equal(t, "GOOD", x.sense(x.a, nil, 0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0))
+	x.lu.Close()
+	require.Equal(t, sanitizeRestricted, x.phase())
+}
+
 // panicking is a medium with a defect.
 type panicking struct{ *ram }
 

@@ -167,6 +167,9 @@ func (lu *LogicalUnit) Remove(ctx context.Context) error {
 		lu.left.Wait()
 	}
 	lu.mu.Unlock()
+	if ctx.Err() != nil { // one that began while the tasks were aborted
+		lu.sanitize.cancel()
+	}
 	lu.sanitize.wait()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("device: commands were aborted: %w", err)
@@ -183,6 +186,13 @@ func (lu *LogicalUnit) AbortTasks(f func(*scsi.Task) bool) {
 		t.Abort(scsi.AbortedWithStatus)
 	}
 	lu.left.Broadcast()
+}
+
+// Close ends what runs beside commands, a SANITIZE, and waits for it; for the end of
+// the program, when no command comes any more.
+func (lu *LogicalUnit) Close() {
+	lu.sanitize.cancel()
+	lu.sanitize.wait()
 }
 
 // failed answers an error of the medium at lba.
