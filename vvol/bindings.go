@@ -14,11 +14,6 @@ import (
 // attach it; when they cannot, the row is removed again. Errors: ErrNotFound,
 // ErrInvalid (initiator; a prepared snapshot), ErrTooMany (secondary ids or bindings), ErrStorage.
 func (s *Service) Bind(ctx context.Context, id ID, initiator string) (Binding, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return Binding{}, err
-	}
-	defer end()
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return Binding{}, err
@@ -172,11 +167,6 @@ func (s *Service) UnbindHost(ctx context.Context, host HostID) error {
 
 // unbindWhere drops the bindings of a volume that match. With must, none is ErrNotFound.
 func (s *Service) unbindWhere(ctx context.Context, id ID, must bool, match func(Binding) bool) error {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return err
@@ -285,11 +275,6 @@ func (s *Service) BindingInitiators(b Binding) []string {
 // Errors: ErrNotFound, ErrInvalid (number; a prepared snapshot), ErrInUse (the
 // number is taken), ErrTooMany, ErrStorage.
 func (s *Service) MapLUN(ctx context.Context, id ID, lun *uint16) (LUNMapping, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return LUNMapping{}, err
-	}
-	defer end()
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return LUNMapping{}, err
@@ -376,11 +361,6 @@ func (s *Service) mapAlias(ctx context.Context, m LUNMapping, row *volumeRow) er
 
 // UnmapLUN takes an alias back as Unbind does a binding. Errors: ErrNotFound.
 func (s *Service) UnmapLUN(ctx context.Context, lun uint16) error {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
 	m, ok := s.mapping(lun)
 	if !ok {
 		return fmt.Errorf("%w: LUN %d", ErrNotFound, lun)

@@ -33,11 +33,7 @@ func (s *Service) FastClone(ctx context.Context, id ID, spec CloneSpec) (Virtual
 }
 
 func (s *Service) clone(ctx context.Context, operation string, id ID, spec CloneSpec) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
+	var err error
 	if spec.ID == (ID{}) {
 		if spec.ID, err = s.newID(); err != nil {
 			return VirtualVolume{}, err
@@ -97,11 +93,6 @@ func (s *Service) cloneRow(source *volumeRow, spec CloneSpec) (*volumeRow, error
 // Resize sets the size. Growth reads as zeros. Errors: ErrNotFound, ErrInvalid,
 // ErrInUse (shrinking while bound or mapped), ErrUnsupported (read-only), ErrNoSpace, ErrBusy.
 func (s *Service) Resize(ctx context.Context, id ID, size uint64) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
 	if err := s.checkSize(size, s.limits.MaxSize); err != nil {
 		return VirtualVolume{}, err
 	}

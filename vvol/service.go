@@ -196,7 +196,7 @@ func randomID(r io.Reader) (id ID, err error) {
 
 // lockReady locks a volume, finishes or undoes what an earlier operation left
 // half done, and returns its row, which is Ready or Prepared.
-func (s *Service) lockReady(ctx context.Context, id ID) (*volumeRow, func(), error) {
+func (s *Service) lockReady(ctx context.Context, id ID) (row *volumeRow, unlock func(), err error) {
 	rows, unlock, err := s.lockVolumes(ctx, []ID{id}, nil)
 	if err != nil {
 		return nil, nil, err
@@ -204,8 +204,13 @@ func (s *Service) lockReady(ctx context.Context, id ID) (*volumeRow, func(), err
 	return rows[0], unlock, nil
 }
 
-// lockVolumes does so for several volumes that exist and for ids of volumes to come.
-func (s *Service) lockVolumes(ctx context.Context, ids, coming []ID) ([]*volumeRow, func(), error) {
+// lockVolumes does so for several volumes that exist and for ids of volumes to
+// come. It begins an operation, which ends with unlock.
+func (s *Service) lockVolumes(ctx context.Context, ids, coming []ID) (rows []*volumeRow, unlock func(), err error) {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	names := make([]string, 0, len(ids)+len(coming))
 	for _, id := range ids {
 		names = append(names, volumeLock(id))
@@ -213,11 +218,16 @@ func (s *Service) lockVolumes(ctx context.Context, ids, coming []ID) ([]*volumeR
 	for _, id := range coming {
 		names = append(names, volumeLock(id))
 	}
-	unlock, err := s.locks.acquire(ctx, names...)
+	release, err := s.locks.acquire(ctx, names...)
 	if err != nil {
+		end()
 		return nil, nil, err
 	}
-	rows := make([]*volumeRow, len(ids))
+	unlock = func() {
+		release()
+		end()
+	}
+	rows = make([]*volumeRow, len(ids))
 	for i, id := range ids {
 		if rows[i], err = s.settled(ctx, id); err != nil {
 			unlock()

@@ -43,13 +43,9 @@ func (s *Service) Snapshot(ctx context.Context, id ID, spec SnapshotSpec) (Virtu
 // ErrTooManySnapshots, ErrNoSpace (thick volumes), ErrUnsupported (a writable
 // snapshot of a thick volume).
 func (s *Service) SnapshotSet(ctx context.Context, items []SnapshotItem) ([]VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
 	sources, snapshots := make([]ID, len(items)), make([]ID, len(items))
 	for i, it := range items {
+		var err error
 		sources[i] = it.VVol
 		if snapshots[i], err = s.newID(); err != nil {
 			return nil, err
@@ -149,11 +145,6 @@ func (s *Service) freeze(ctx context.Context, rows, born []*volumeRow) ([]Virtua
 // TakePrepared has little left to do. A prepared snapshot has no content, is not
 // listed, and is forgotten after Options.PreparedKept. Errors as Snapshot.
 func (s *Service) PrepareSnapshot(ctx context.Context, id ID, spec SnapshotSpec) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
 	source, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return VirtualVolume{}, err
@@ -189,11 +180,6 @@ func (s *Service) PrepareSnapshot(ctx context.Context, id ID, spec SnapshotSpec)
 // source), ErrInvalid (not a prepared one, or one volume twice), ErrTooMany,
 // ErrTooManySnapshots, ErrNoSpace.
 func (s *Service) TakePrepared(ctx context.Context, items []PreparedItem) ([]VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
 	n := len(items)
 	ids := make([]ID, 0, 2*n) // snapshots, then sources
 	for _, it := range items {
@@ -258,11 +244,6 @@ func (s *Service) expirePrepared(ctx context.Context, source ID) error {
 // Errors: ErrNotFound, ErrIncompatible (not a snapshot of it), ErrUnsupported
 // (the volume is read-only), ErrTooManySnapshots, ErrNoSpace, ErrBusy.
 func (s *Service) Revert(ctx context.Context, id, snapshot ID) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
 	rows, unlock, err := s.lockVolumes(ctx, []ID{id, snapshot}, nil)
 	if err != nil {
 		return VirtualVolume{}, err

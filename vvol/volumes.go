@@ -24,11 +24,6 @@ type CreateSpec struct {
 // Create makes an empty volume. Errors: ErrNotFound (container), ErrInvalid,
 // ErrExists (id), ErrNoSpace (a thick one), ErrTooMany.
 func (s *Service) Create(ctx context.Context, spec CreateSpec) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
 	if spec.Type == "" {
 		spec.Type = Data
 	}
@@ -365,11 +360,6 @@ type UpdateSpec struct {
 
 // Update changes name and metadata. Errors: ErrNotFound, ErrInvalid.
 func (s *Service) Update(ctx context.Context, id ID, spec UpdateSpec) (VirtualVolume, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return VirtualVolume{}, err
-	}
-	defer end()
 	v, err := s.VVol(id)
 	if err != nil {
 		return VirtualVolume{}, err
@@ -420,11 +410,6 @@ func (s *Service) Update(ctx context.Context, id ID, spec UpdateSpec) (VirtualVo
 // Delete removes a volume or prepared snapshot. Its snapshots and clones live on.
 // Errors: ErrNotFound, ErrInUse (bound, mapped, or being copied).
 func (s *Service) Delete(ctx context.Context, id ID) error {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return err
