@@ -27,20 +27,13 @@ func (s *Service) Bind(ctx context.Context, id ID, initiator string) (Binding, e
 		return Binding{}, err
 	}
 	if b := s.bindingOf(id, host); b != nil {
-		if s.isAttached(b.ID) {
-			return *b, nil
-		}
-		return *b, s.attach(ctx, *b, row)
+		return b.Binding, s.makeRoute(ctx, b, row)
 	}
 	b, err := s.addBinding(ctx, row, host)
 	if err != nil {
 		return Binding{}, err
 	}
-	if err := s.attach(ctx, b, row); err != nil {
-		gone := new(batch).drop(&bindingRow{b}).event("binding.failed", id.String(), err.Error())
-		if e := s.commit(ctx, gone); e != nil {
-			err = errors.Join(err, e)
-		}
+	if err := s.makeNewRoute(ctx, &bindingRow{b}, row); err != nil {
 		return Binding{}, err
 	}
 	return b, nil
@@ -91,29 +84,12 @@ func (s *Service) claimBinding(row *volumeRow, host HostID) (Binding, error) {
 	return Binding{}, fmt.Errorf("%w: host %s has %d bindings on every protocol endpoint", ErrTooMany, host, maxHostBindings)
 }
 
-func (s *Service) attach(ctx context.Context, b Binding, row *volumeRow) error {
-	if err := s.options.Endpoints.Attach(ctx, b, row.copyOut(), s.BindingInitiators(b)); err != nil {
-		return translate(err)
-	}
-	s.catalog.mu.Lock()
-	defer s.catalog.mu.Unlock()
-	s.catalog.attached[b.ID] = true
-	return nil
-}
-
-func (s *Service) isAttached(id BindingID) bool {
-	s.catalog.mu.RLock()
-	defer s.catalog.mu.RUnlock()
-	return s.catalog.attached[id]
-}
-
-func (s *Service) bindingOf(id ID, host HostID) *Binding {
+func (s *Service) bindingOf(id ID, host HostID) *bindingRow {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
 	for _, b := range s.catalog.ofVolume[id] {
 		if b.Host == host {
-			copied := b.Binding
-			return &copied
+			return b
 		}
 	}
 	return nil
@@ -178,7 +154,8 @@ func (s *Service) unbindWhere(ctx context.Context, id ID, must bool, match func(
 			continue
 		}
 		found++
-		if err := s.unbind(ctx, b, row); err != nil {
+		gone := new(batch).event("binding.removed", id.String(), "host "+string(b.Host))
+		if err := s.dropRoute(ctx, &bindingRow{b}, row, gone); err != nil {
 			return err
 		}
 	}
@@ -186,33 +163,6 @@ func (s *Service) unbindWhere(ctx context.Context, id ID, must bool, match func(
 		return fmt.Errorf("%w: binding of vvol %v", ErrNotFound, id)
 	}
 	return nil
-}
-
-// unbind goes through once it has begun: a caller that left must not leave a
-// route half withdrawn. When it fails, the binding is attached again.
-func (s *Service) unbind(ctx context.Context, b Binding, row *volumeRow) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	draining, cancel := context.WithTimeout(ctx, s.options.DrainTimeout)
-	defer cancel()
-	s.catalog.mu.Lock()
-	delete(s.catalog.attached, b.ID)
-	s.catalog.mu.Unlock()
-	err := s.options.Endpoints.Detach(draining, b)
-	if err != nil {
-		err = fmt.Errorf("%w: detaching binding %d: %w", ErrBusy, b.ID, err)
-	} else {
-		gone := new(batch).drop(&bindingRow{b}).event("binding.removed", row.ID.String(), "host "+string(b.Host))
-		err = s.commit(ctx, gone)
-	}
-	if err != nil {
-		if e := s.attach(ctx, b, row); e != nil {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
 }
 
 // BindingFilter selects bindings that match all of its set fields.
@@ -288,10 +238,7 @@ func (s *Service) MapLUN(ctx context.Context, id ID, lun *uint16) (LUNMapping, e
 		return LUNMapping{}, err
 	}
 	if known {
-		if s.isMapped(m.LUN) {
-			return m, nil
-		}
-		return m, s.mapAlias(ctx, m, row)
+		return m, s.makeRoute(ctx, &lunRow{m}, row)
 	}
 	added := new(batch).put(&lunRow{m}).event("lun.mapped", id.String(), fmt.Sprintf("LUN %d", m.LUN))
 	err = s.commit(ctx, added)
@@ -301,11 +248,7 @@ func (s *Service) MapLUN(ctx context.Context, id ID, lun *uint16) (LUNMapping, e
 	if err != nil {
 		return LUNMapping{}, err
 	}
-	if err := s.mapAlias(ctx, m, row); err != nil {
-		gone := new(batch).drop(&lunRow{m}).event("lun.failed", id.String(), err.Error())
-		if e := s.commit(ctx, gone); e != nil {
-			err = errors.Join(err, e)
-		}
+	if err := s.makeNewRoute(ctx, &lunRow{m}, row); err != nil {
 		return LUNMapping{}, err
 	}
 	return m, nil
@@ -343,22 +286,6 @@ func (s *Service) claimLUN(id ID, lun *uint16) (m LUNMapping, known bool, err er
 	return LUNMapping{LUN: n, VVol: id}, false, nil
 }
 
-func (s *Service) isMapped(lun uint16) bool {
-	s.catalog.mu.RLock()
-	defer s.catalog.mu.RUnlock()
-	return s.catalog.mapped[lun]
-}
-
-func (s *Service) mapAlias(ctx context.Context, m LUNMapping, row *volumeRow) error {
-	if err := s.options.Endpoints.Map(ctx, m, row.copyOut()); err != nil {
-		return translate(err)
-	}
-	s.catalog.mu.Lock()
-	defer s.catalog.mu.Unlock()
-	s.catalog.mapped[m.LUN] = true
-	return nil
-}
-
 // UnmapLUN takes an alias back as Unbind does a binding. Errors: ErrNotFound.
 func (s *Service) UnmapLUN(ctx context.Context, lun uint16) error {
 	m, ok := s.mapping(lun)
@@ -373,24 +300,7 @@ func (s *Service) UnmapLUN(ctx context.Context, lun uint16) error {
 	if again, ok := s.mapping(lun); !ok || again != m {
 		return fmt.Errorf("%w: LUN %d", ErrNotFound, lun)
 	}
-	ctx = context.WithoutCancel(ctx)
-	draining, cancel := context.WithTimeout(ctx, s.options.DrainTimeout)
-	defer cancel()
-	s.catalog.mu.Lock()
-	delete(s.catalog.mapped, lun)
-	s.catalog.mu.Unlock()
-	if err = s.options.Endpoints.Unmap(draining, m); err != nil {
-		err = fmt.Errorf("%w: unmapping LUN %d: %w", ErrBusy, lun, err)
-	} else {
-		gone := new(batch).drop(&lunRow{m}).event("lun.unmapped", row.ID.String(), fmt.Sprintf("LUN %d", lun))
-		err = s.commit(ctx, gone)
-	}
-	if err != nil {
-		if e := s.mapAlias(ctx, m, row); e != nil {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
+	return s.dropRoute(ctx, &lunRow{m}, row, new(batch).event("lun.unmapped", row.ID.String(), fmt.Sprintf("LUN %d", lun)))
 }
 
 func (s *Service) mapping(lun uint16) (LUNMapping, bool) {

@@ -243,12 +243,12 @@ func (c *catalog) checkReferences(p *problems, endpoints []ProtocolEndpoint) {
 // meaningful after Start.
 func (s *Service) Unattached() (bindings []Binding, luns []LUNMapping) {
 	for _, b := range s.Bindings(BindingFilter{}) {
-		if !s.isAttached(b.ID) {
+		if !s.isMade(&bindingRow{b}) {
 			bindings = append(bindings, b)
 		}
 	}
 	for _, m := range s.LUNMappings() {
-		if !s.isMapped(m.LUN) {
+		if !s.isMade(&lunRow{m}) {
 			luns = append(luns, m)
 		}
 	}

@@ -42,28 +42,13 @@ func (s *Service) attachAll(ctx context.Context, id ID) error {
 	defer unlock()
 	failed := new(batch)
 	row, err := s.settled(ctx, id)
-	for _, b := range s.Bindings(BindingFilter{VVol: &id}) {
-		if s.isAttached(b.ID) {
-			continue
-		}
+	for _, r := range s.routesOf(id) {
 		e := err
 		if e == nil {
-			e = s.attach(ctx, b, row)
+			e = s.makeRoute(ctx, r, row)
 		}
-		if e != nil {
-			failed.event("binding.failed", id.String(), fmt.Sprintf("host %s: %v", b.Host, e))
-		}
-	}
-	for _, m := range s.mappingsOf(id) {
-		if s.isMapped(m.LUN) {
-			continue
-		}
-		e := err
-		if e == nil {
-			e = s.mapAlias(ctx, m, row)
-		}
-		if e != nil {
-			failed.event("lun.failed", id.String(), fmt.Sprintf("LUN %d: %v", m.LUN, e))
+		if e != nil && !s.isMade(r) {
+			failed.event(r.kind()+".failed", id.String(), fmt.Sprintf("%v: %v", r, e))
 		}
 	}
 	if len(failed.events) == 0 {
@@ -73,14 +58,4 @@ func (s *Service) attachAll(ctx context.Context, id ID) error {
 		return err
 	}
 	return s.commit(ctx, failed)
-}
-
-func (s *Service) mappingsOf(id ID) []LUNMapping {
-	s.catalog.mu.RLock()
-	defer s.catalog.mu.RUnlock()
-	list := []LUNMapping{}
-	for _, n := range s.catalog.lunsOf[id] {
-		list = append(list, LUNMapping{LUN: n, VVol: id})
-	}
-	return list
 }
