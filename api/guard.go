@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // Limits of requests.
@@ -46,13 +48,12 @@ func (h *handlers) guard(mux *http.ServeMux) http.Handler {
 				h.recovered(timed, r, v)
 			}
 		}()
-		if !public(r.URL.Path) && !h.admitted(r) {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeProblem(w, refusal(http.StatusUnauthorized, "a valid bearer token is needed"))
-			return
+		if r.Body != nil && r.Body != http.NoBody {
+			_ = timed.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
 		}
-		if err := origins.Check(r); err != nil {
-			writeProblem(w, refusal(http.StatusForbidden, err.Error()))
+		if refused := h.refuse(w, r, origins); refused != nil {
+			w.Header().Set("Connection", "close") // whatever body there is stays unread
+			writeProblem(w, refused)
 			return
 		}
 		if r.URL.Path == "/api/v1/events" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
@@ -72,6 +73,18 @@ func (h *handlers) guard(mux *http.ServeMux) http.Handler {
 		}
 		private.ServeHTTP(w, r)
 	})
+}
+
+// refuse tells why a request may not come in, nil when it may.
+func (h *handlers) refuse(w http.ResponseWriter, r *http.Request, origins *http.CrossOriginProtection) *huma.ErrorModel {
+	if !public(r.URL.Path) && !h.admitted(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return refusal(http.StatusUnauthorized, "a valid bearer token is needed")
+	}
+	if err := origins.Check(r); err != nil {
+		return refusal(http.StatusForbidden, err.Error())
+	}
+	return nil
 }
 
 func (h *handlers) admitted(r *http.Request) bool {
@@ -98,15 +111,14 @@ func (h *handlers) recovered(w *timedWriter, r *http.Request, v any) {
 
 // readBody takes the whole body before anything else happens, so that a slow
 // sender holds nothing and a long operation is not cut off by the body's deadline.
+// Where a body is refused its deadline stays, as the server reads on a little.
 func readBody(w http.ResponseWriter, r *http.Request) (ok bool) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return true
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
 	if err == nil {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		r.Body = io.NopCloser(bytes.NewReader(b))
 		return true
 	}

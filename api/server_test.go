@@ -6,12 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -246,3 +250,98 @@ func TestPage(t *testing.T) {
 		ok[[]json.RawMessage](c, "GET", "/api/v1/"+n[1]+"?limit=200", "")
 	}
 }
+
+// TestSlowBody sends half a body and then nothing: the request is refused in time,
+// and an operation that takes longer than a body may is not cut off.
+func TestSlowBody(t *testing.T) {
+	o := newOptions(t)
+	synctest.Test(t, func(t *testing.T) {
+		slow := make(chan struct{})
+		o.Ready = func() error { <-slow; return nil }
+		h, err := New(o)
+		require.NoError(t, err)
+		ln := &pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+		near := ln.dial()
+		server := &http.Server{Handler: h}
+		go func() { _ = server.Serve(ln) }()
+		defer server.Close()
+		answers := bufio.NewReader(near)
+
+		_, err = io.WriteString(near, "GET /readyz HTTP/1.1\r\nHost: array\r\nContent-Length: 2\r\n\r\n{}")
+		require.NoError(t, err)
+		go func() { time.Sleep(2 * bodyTimeout); close(slow) }()
+		resp, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		_, err = io.ReadAll(resp.Body)
+		require.NoError(t, err)
+
+		began := time.Now()
+		_, err = io.WriteString(near, "POST /api/v1/vvols HTTP/1.1\r\nHost: array\r\nAuthorization: Bearer "+testToken+"\r\nContent-Length: 9\r\n\r\nhalf")
+		require.NoError(t, err)
+		resp, err = http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusRequestTimeout, resp.StatusCode)
+		require.Equal(t, bodyTimeout, time.Since(began))
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(b), "urn:vvsim:timed-out")
+
+		stranger, began := ln.dial(), time.Now()
+		_, err = io.WriteString(stranger, "POST /api/v1/vvols HTTP/1.1\r\nHost: array\r\nContent-Length: 9\r\n\r\nhalf")
+		require.NoError(t, err)
+		resp, err = http.ReadResponse(bufio.NewReader(stranger), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		require.Zero(t, time.Since(began), "nobody waits for the body of a stranger")
+	})
+}
+
+// TestStuckReader takes nothing of a long answer: its request ends.
+func TestStuckReader(t *testing.T) {
+	o := newOptions(t)
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(o)
+		require.NoError(t, err)
+		ln := &pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+		near := ln.dial()
+		server := &http.Server{Handler: h}
+		go func() { _ = server.Serve(ln) }()
+		defer server.Close()
+		_, err = io.WriteString(near, "GET / HTTP/1.1\r\nHost: array\r\n\r\n")
+		require.NoError(t, err)
+		time.Sleep(writeTimeout + time.Second)
+		_, err = io.ReadAll(near)
+		require.NoError(t, err, "the array has closed the connection")
+	})
+}
+
+// pipeListener accepts the connections that are put into it.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// dial returns the client's end of a new connection.
+func (l *pipeListener) dial() net.Conn {
+	near, far := net.Pipe()
+	l.conns <- far
+	return near
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.IPAddr{} }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -188,7 +189,7 @@ func (a *Array) Start(ctx context.Context) (err error) {
 		a.group.Go(func() error { return ignore(a.iscsi.Serve(ctx, ln, uint16(i+1)), iscsi.ErrClosed) })
 	}
 	a.group.Go(func() error { return ignore(a.api.Serve(apiListener), http.ErrServerClosed) })
-	info := ReadyInfo{Took: time.Since(a.began), API: "http://" + apiListener.Addr().String(), IQN: a.iqn}
+	info := ReadyInfo{Took: time.Since(a.began), API: "http://" + published(a.c.API.Addr, apiListener), IQN: a.iqn}
 	for _, p := range a.portals {
 		info.ISCSI = append(info.ISCSI, p.Address)
 	}
@@ -220,9 +221,20 @@ func (a *Array) listenISCSI(ctx context.Context) (all []net.Listener, err error)
 			return nil, fmt.Errorf("iscsi.portals[%d]: %w", i, err)
 		}
 		all = append(all, ln)
-		a.portals = append(a.portals, iscsi.PortalAddress{Address: ln.Addr().String(), Group: uint16(i + 1)})
+		a.portals = append(a.portals, iscsi.PortalAddress{Address: published(addr, ln), Group: uint16(i + 1)})
 	}
 	return all, nil
+}
+
+// published is a listener's address with its real port. A listener for every IPv4
+// address serves IPv6 too and calls itself [::]; users get the host that they gave.
+func published(configured string, ln net.Listener) string {
+	given, err := netip.ParseAddrPort(configured)
+	_, port, portErr := net.SplitHostPort(ln.Addr().String())
+	if err != nil || portErr != nil || !given.Addr().IsUnspecified() {
+		return ln.Addr().String()
+	}
+	return net.JoinHostPort(given.Addr().String(), port)
 }
 
 func (a *Array) serverOptions() iscsi.Options {

@@ -31,11 +31,14 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// start starts an array in memory on free ports.
-func start(t testing.TB) *Array {
+// start starts an array in memory on free ports; edit may change its configuration.
+func start(t testing.TB, edit ...func(*Config)) *Array {
 	c := DefaultConfig()
 	c.Data, c.API.Addr, c.ISCSI.Portals = InMemory, "127.0.0.1:0", []string{"127.0.0.1:0"}
 	c.Drain = Duration(minWait)
+	for _, e := range edit {
+		e(&c)
+	}
 	require.NoError(t, c.Validate())
 	a, err := Open(t.Context(), c, "test", zap.NewNop())
 	require.NoError(t, err)
@@ -196,4 +199,22 @@ func TestNameOfAnyBytes(t *testing.T) {
 	}
 	_, m := get(t, a, "/metrics")
 	require.EqualValues(t, 1, figureOf(t, m, "vvsim_sessions_open", ""))
+}
+
+// TestEveryAddress listens on every address: it is published as it was given, with
+// the real port.
+func TestEveryAddress(t *testing.T) {
+	a := start(t, func(c *Config) {
+		c.ISCSI.Portals, c.ISCSI.AllowAnonymous = []string{"0.0.0.0:0", "127.0.0.1:0"}, true
+		c.API.Addr, c.API.Token = "0.0.0.0:0", "secret"
+	})
+	r := a.Ready()
+	require.Regexp(t, `^0\.0\.0\.0:[1-9]\d*$`, r.ISCSI[0])
+	require.Regexp(t, `^127\.0\.0\.1:[1-9]\d*$`, r.ISCSI[1])
+	require.Regexp(t, `^http://0\.0\.0\.0:[1-9]\d*$`, r.API)
+	login(t, a, "iqn.2026-01.test:host")
+	status, _ := get(t, a, "/readyz")
+	require.Equal(t, http.StatusOK, status)
+	status, _ = get(t, a, "/api/v1/vvols")
+	require.Equal(t, http.StatusUnauthorized, status)
 }

@@ -137,7 +137,8 @@ func sessionOptions(c *cobra.Command) (o initiator.Options, portals []string, er
 	if len(portals) == 0 {
 		portals = []string{defaultPortal}
 	}
-	o = initiator.Options{Address: portals[0], TargetName: c.Flag("target").Value.String(), InitiatorName: c.Flag("initiator").Value.String()}
+	o = initiator.Options{Address: portals[0], TargetName: c.Flag("target").Value.String(), InitiatorName: c.Flag("initiator").Value.String(),
+		ObeyLogout: true} // an array that stops need not wait for us
 	if o.TargetName == "" {
 		o.TargetName = os.Getenv("VVSIM_IQN")
 	}
