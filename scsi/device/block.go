@@ -423,7 +423,7 @@ func compareAndWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 func preFetch(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	var c cdb.Block
 	c.Parse(t.CDB)
-	if s := lu.inRange(c.LBA, uint64(c.Blocks)); s != nil {
+	if s := lu.transfer(&c); s != nil { // MAXIMUM PREFETCH LENGTH is that of a transfer
 		return fail(*s)
 	}
 	return scsi.Response{Status: scsi.StatusConditionMet}

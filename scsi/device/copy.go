@@ -268,15 +268,17 @@ func thirdPartyCopyPage() (p []byte) {
 		put16(h[2:], uint16(len(d)))
 		p = append(append(p, h...), d...)
 	}
-	// Supported Commands: opcode, number of service actions, service actions.
-	add(0x0001, []byte{6, byte(scsi.OpExtendedCopy), 1, scsi.SAExtendedCopyLID1,
-		byte(scsi.OpReceiveCopyResults), 2, scsi.SACopyStatusLID1, scsi.SACopyOperatingParameters})
+	// Supported Commands: operation code, number of service actions, service actions.
+	commands := []byte{byte(scsi.OpExtendedCopy), 1, scsi.SAExtendedCopyLID1,
+		byte(scsi.OpReceiveCopyResults), 2, scsi.SACopyStatusLID1, scsi.SACopyOperatingParameters}
+	add(0x0001, append([]byte{byte(len(commands))}, commands...))
 	parameters := make([]byte, 28)
-	put16(parameters[0:], maxCSCDs)
-	put16(parameters[2:], maxSegments)
-	put32(parameters[4:], maxCopyList)
+	put16(parameters[4:], maxCSCDs)
+	put16(parameters[6:], maxSegments)
+	put32(parameters[8:], maxCopyList)
 	add(0x0004, parameters) // Parameter Data
 	add(0x0008, []byte{2, typeBlockToBlock, typeIdentified})
+	add(0x000c, []byte{0, 0}) // Supported CSCD Descriptor IDs: none above 07FFh
 	general := make([]byte, 32)
 	put32(general, 1)     // total concurrent copies
 	put32(general[4:], 1) // maximum identified concurrent copies
