@@ -156,7 +156,7 @@ func (s *Service) Ranges(ctx context.Context, id ID, kind store.RangeKind, base 
 			yield(store.Range{}, translate(err))
 			return
 		}
-		defer object.Close() //nolint:errcheck // nothing was written through it
+		defer object.Close() // nothing was written through it
 		for r, err := range object.Ranges(ctx, kind, against, from) {
 			if err != nil {
 				yield(store.Range{}, rangeError(kind, err))
@@ -245,12 +245,12 @@ func (s *Service) copyDiffs(ctx context.Context, src, base, dst ID, size, task u
 	if err != nil {
 		return translate(err)
 	}
-	defer from.Close() //nolint:errcheck // read only
+	defer from.Close() // read only
 	to, err := s.options.Engine.Open(ctx, store.ID(dst))
 	if err != nil {
 		return translate(err)
 	}
-	defer to.Close() //nolint:errcheck // flushed before
+	defer to.Close() // flushed before
 	for r, err := range from.Ranges(ctx, store.Different, store.ID(base), 0) {
 		if err != nil {
 			return unrelated(err)

@@ -18,7 +18,7 @@ func TestStoreErrorsHaveRows(t *testing.T) {
 	for _, e := range store.Errors() {
 		rows := 0
 		for _, r := range storeErrors() {
-			if r.store == e {
+			if errors.Is(r.store, e) {
 				rows++
 				got := translate(fmt.Errorf("volume x: %w", e))
 				require.ErrorIs(t, got, r.vvol)

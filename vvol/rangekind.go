@@ -2,12 +2,12 @@ package vvol
 
 import "vvsim/vvol/store"
 
-// RangeKind selects what Service.Ranges yields; Range is one of its results. They
-// are the engine's, so that borders need not know package store.
-type (
-	RangeKind = store.RangeKind
-	Range     = store.Range
-)
+// RangeKind selects what Service.Ranges yields. It is the engine's, as Range is,
+// so that borders need not know package store.
+type RangeKind = store.RangeKind
+
+// Range is one result of Service.Ranges.
+type Range = store.Range
 
 const (
 	Allocated = store.Allocated // blocks that hold data

@@ -259,7 +259,7 @@ func clones() []sentence {
 			q := f.fill(c, 0, 2, 2)
 			f.holds(o, 0, p)
 			r := f.fill(o, 4, 4, 3)
-			copy(p[:], q)
+			copy(p, q)
 			f.holds(c, 0, p)
 			f.zeros(c, 6*f.bs, 2*f.bs)
 			f.holds(o, 4*f.bs, r)
