@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,18 +108,19 @@ func TestPublic(t *testing.T) {
 func TestHangingProbe(t *testing.T) {
 	o := newOptions(t)
 	synctest.Test(t, func(t *testing.T) {
-		asked, hang := 0, make(chan struct{})
-		o.Health = []Check{{"engine", func(context.Context) error { asked++; <-hang; return nil }}}
+		var asked atomic.Int32
+		hang := make(chan struct{})
+		o.Health = []Check{{"engine", func(context.Context) error { asked.Add(1); <-hang; return nil }}}
 		c := newCaller(t, o)
 		for range 3 {
 			p := c.problem(503, "GET", "/healthz", "", nil)
 			require.Equal(t, "engine: no answer within 5s", p.Detail)
 		}
-		require.Equal(t, 1, asked)
+		require.EqualValues(t, 1, asked.Load())
 		close(hang)
 		synctest.Wait()
 		require.Equal(t, http.StatusOK, c.send("GET", "/healthz", "", nil).Code)
-		require.Equal(t, 2, asked)
+		require.EqualValues(t, 2, asked.Load())
 	})
 }
 

@@ -57,7 +57,7 @@ func followEvents(c *cobra.Command) error {
 		fmt.Fprintf(c.OutOrStdout(), "%s %s %s %s\n", e.Time.Format(time.RFC3339), e.Kind, e.Object, e.Message)
 	}
 	if err := lines.Err(); err != nil {
-		return err
+		return fmt.Errorf("the array ended the stream of events: %w", err)
 	}
 	return errors.New("the array ended the stream of events")
 }

@@ -17,8 +17,15 @@ import (
 
 // TestMain lets the test binary be vvsim where a script or a test calls it.
 func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" { // else every command waits a second at its end under the race detector
+		if err := os.Setenv("GORACE", noExitWait); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"vvsim": main})
 }
+
+const noExitWait = "atexit_sleep_ms=0"
 
 // readyLimit is how long an array may take to start on a busy machine.
 const readyLimit = 30 * time.Second
@@ -36,6 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("VVSIM_CONFIG", "")
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 	})
