@@ -2,16 +2,14 @@ package badger
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"sync"
-	"syscall"
-
-	bdb "github.com/dgraph-io/badger/v4"
+	"time"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
 )
 
 // opKind is what a caller asks of the committer.
@@ -21,34 +19,39 @@ const (
 	opWrite opKind = iota
 	opCompareAndWrite
 	opUnmap
-	opControl // runs between transactions
+	opCopy
+	opControl // runs between groups
 )
 
 // op is one change. Pooled.
 type op struct {
 	kind    opKind
-	volume  *volume
-	off, n  uint64
+	volume  *index.Volume
+	off, n  uint64 // n of opUnmap
 	data    []byte
 	compare []byte
+	holes   []index.Span // of opCopy: blocks of the volume that are unallocated in the source
 	control func() error
 	err     error
-	done    chan struct{} // capacity 1
+	turn    chan bool // capacity 1; true: lead, false: done
 }
 
-var opPool = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
+var opPool = sync.Pool{New: func() any { return &op{turn: make(chan bool, 1)} }}
 
-// committer is the one goroutine that changes volumes.
+// committer changes volumes, one caller at a time: whoever finds nobody at work
+// leads, appends to the journal what has gathered, and hands on. So a lone writer
+// needs no other goroutine, and many share one append.
 type committer struct {
-	e      *Engine
-	mu     sync.Mutex
-	wake   sync.Cond
-	queue  []*op
-	spare  []*op
-	closed bool
+	e       *Engine
+	mu      sync.Mutex
+	queue   []*op
+	spare   []*op
+	leading bool
+	closed  bool
+	idle    sync.Cond // nobody leads
 
 	batch    batch
-	checked  int  // bytes committed since the last look at free space
+	checked  int  // bytes appended since the last look at free space
 	starving bool // the file system is full
 }
 
@@ -58,12 +61,12 @@ const freeCheckEvery = 32 << 20
 
 func (c *committer) init(e *Engine) {
 	c.e = e
-	c.wake.L = &c.mu
+	c.idle.L = &c.mu
 	c.checked = freeCheckEvery
-	c.batch.slots, c.batch.fresh = map[slotKey]int{}, map[store.Pool]uint64{}
+	c.batch.fresh = map[store.Pool]uint64{}
 }
 
-// do hands an op over and waits for it.
+// do carries an op out, together with what else waits.
 func (c *committer) do(o *op) error {
 	c.mu.Lock()
 	if c.closed {
@@ -71,62 +74,63 @@ func (c *committer) do(o *op) error {
 		return store.ErrUnavailable
 	}
 	c.queue = append(c.queue, o)
-	c.wake.Signal()
+	if c.leading {
+		c.mu.Unlock()
+		if lead := <-o.turn; !lead {
+			return o.err
+		}
+		c.mu.Lock()
+	}
+	c.leading = true
+	ops := c.queue
+	c.queue = c.spare[:0]
 	c.mu.Unlock()
-	<-o.done
+
+	c.process(ops, o)
+	clear(ops)
+
+	c.mu.Lock()
+	c.spare = ops[:0]
+	if len(c.queue) > 0 {
+		c.queue[0].turn <- true // which is still queued, and will take itself with the rest
+	} else {
+		c.leading = false
+		c.idle.Broadcast()
+	}
+	c.mu.Unlock()
 	return o.err
 }
 
-// call runs f in the committer, between transactions.
+// call runs f between groups, where volumes and layers stand still.
 func (c *committer) call(f func() error) error {
-	return c.do(&op{kind: opControl, control: f, done: make(chan struct{}, 1)})
+	return c.do(&op{kind: opControl, control: f, turn: make(chan bool, 1)})
 }
 
+// close refuses new ops and returns when the last one has ended.
 func (c *committer) close() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.closed = true
-	c.wake.Signal()
-	c.mu.Unlock()
-}
-
-func (c *committer) run() {
-	for {
-		c.mu.Lock()
-		for len(c.queue) == 0 && !c.closed {
-			c.wake.Wait()
-		}
-		ops := c.queue
-		c.queue = c.spare[:0]
-		c.mu.Unlock()
-		if len(ops) == 0 {
-			return
-		}
-		c.process(ops)
-		clear(ops)
-		c.spare = ops[:0]
+	for c.leading {
+		c.idle.Wait()
 	}
 }
 
-// process carries out what was waiting, in order.
-func (c *committer) process(ops []*op) {
+// process carries out what was waiting, in order, and tells everybody but own.
+func (c *committer) process(ops []*op, own *op) {
+	c.batch.own = own
 	for _, o := range ops {
-		switch o.kind {
-		case opControl:
+		if o.kind == opControl {
 			c.flush()
 			o.err = o.control()
-			o.done <- struct{}{}
-			continue
-		case opUnmap:
-			c.flush()
-			o.err = c.unmap(o)
-			o.done <- struct{}{}
+			c.batch.tell(o)
 			continue
 		}
-		if c.batch.bytes()+len(o.data)+2*blockSize > batchBytes {
+		if c.batch.full() {
 			c.flush()
 		}
 		if o.err = c.stage(o); o.err != nil {
-			o.done <- struct{}{}
+			c.batch.tell(o)
 			continue
 		}
 		c.batch.ops = append(c.batch.ops, o)
@@ -134,58 +138,99 @@ func (c *committer) process(ops []*op) {
 	c.flush()
 }
 
-// slotKey names a block that a batch writes.
-type slotKey struct {
-	layer *layer
-	block uint64
-}
-
-// batch is what one transaction will write.
+// batch is what one group will hold.
 type batch struct {
-	ops   []*op
-	slots map[slotKey]int // index in data, in blocks
-	order []slotKey
-	data  []byte
-	fresh map[store.Pool]uint64 // bytes that the batch allocates
+	ops    []*op
+	own    *op // the leader's, which needs no telling
+	runs   []journal.Run
+	layers []*index.Layer // of runs
+	data   [][]byte
+	pages  int
+	blocks []byte // of partial blocks, filled up
+	fresh  map[store.Pool]uint64
 }
 
-func (b *batch) bytes() int { return len(b.data) }
+// A batch takes no more operations beyond these. One of the largest size on top, and
+// as much padding, still fit in the smallest journal.
+const (
+	maxBatchPages = 800
+	maxBatchRuns  = 500
+)
 
-// slot returns the place of a block in the batch, new or not.
-func (b *batch) slot(k slotKey) (p []byte, fresh bool) {
-	i, ok := b.slots[k]
-	if !ok {
-		i = len(b.order)
-		b.slots[k] = i
-		b.order = append(b.order, k)
-		b.data = slices.Grow(b.data, blockSize)[:len(b.data)+blockSize]
+func (b *batch) full() bool { return b.pages > maxBatchPages || len(b.runs) > maxBatchRuns }
+
+func (b *batch) tell(o *op) {
+	if o != b.own {
+		o.turn <- false
 	}
-	return b.data[i*blockSize : (i+1)*blockSize], !ok
+}
+
+// touches tells whether the batch changes a block.
+func (b *batch) touches(l *index.Layer, block uint64) bool {
+	for i := range b.runs {
+		if r := &b.runs[i]; b.layers[i] == l && block >= r.First && block-r.First < uint64(r.Count) {
+			return true
+		}
+	}
+	return false
+}
+
+// write adds whole blocks. p is borrowed until the batch is flushed.
+func (b *batch) write(l *index.Layer, first uint64, p []byte) {
+	n := len(p) / blockSize
+	b.data = append(b.data, p)
+	b.pages += n
+	if k := len(b.runs) - 1; k >= 0 {
+		if r := &b.runs[k]; r.Kind == journal.Write && b.layers[k] == l && r.First+uint64(r.Count) == first {
+			r.Count += uint32(n)
+			return
+		}
+	}
+	b.add(l, journal.Run{Kind: journal.Write, Layer: l.ID, First: first, Count: uint32(n)})
+}
+
+func (b *batch) add(l *index.Layer, r journal.Run) {
+	b.runs, b.layers = append(b.runs, r), append(b.layers, l)
+}
+
+// zero adds blocks that read as zeros.
+func (b *batch) zero(l *index.Layer, first, last uint64) {
+	for first < last {
+		n := min(last-first, 1<<31)
+		b.add(l, journal.Run{Kind: journal.Zero, Layer: l.ID, First: first, Count: uint32(n)})
+		first += n
+	}
 }
 
 func (b *batch) reset() {
-	clear(b.slots)
 	clear(b.ops)
+	clear(b.data)
 	clear(b.fresh)
-	b.ops, b.order, b.data = b.ops[:0], b.order[:0], b.data[:0]
+	b.ops, b.runs, b.layers, b.data, b.blocks, b.pages = b.ops[:0], nil, nil, b.data[:0], nil, 0
 }
 
 // check is what every change of a volume has to pass. Only the committer changes
 // volumes, so that it reads them without the lock.
-func check(v *volume, off, n uint64) error {
+func check(v *index.Volume, off, n uint64) error {
 	switch {
-	case v.gone:
+	case v.Gone:
 		return store.ErrGone
-	case v.readOnly:
+	case v.ReadOnly:
 		return store.ErrReadOnly
-	case off > v.size || n > v.size-off:
-		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, off, v.size)
+	case off > v.Size || n > v.Size-off:
+		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, off, v.Size)
 	}
 	return nil
 }
 
-// stage puts a write into the batch.
+// stage puts a change into the batch.
 func (c *committer) stage(o *op) error {
+	switch o.kind {
+	case opUnmap:
+		return c.stageUnmap(o)
+	case opCopy:
+		return c.stageCopy(o)
+	}
 	v := o.volume
 	if err := check(v, o.off, uint64(len(o.data))); err != nil {
 		return err
@@ -195,36 +240,90 @@ func (c *committer) stage(o *op) error {
 			return err
 		}
 	}
+	c.settleEdges(v.Head, o.off, uint64(len(o.data)))
 	if err := c.reserve(v, o.off, len(o.data)); err != nil {
 		return err
 	}
-	for done := 0; done < len(o.data); {
-		pos := o.off + uint64(done)
-		in := int(pos % blockSize)
-		n := min(blockSize-in, len(o.data)-done)
-		k := slotKey{v.head, pos / blockSize}
-		_, staged := c.batch.slots[k]
-		var old [blockSize]byte
-		if n < blockSize && !staged {
-			if err := c.e.readBlocks(v.head, k.block, old[:]); err != nil {
-				return err
-			}
+	return c.stageWrite(v, o.off, o.data)
+}
+
+// stageWrite adds a write; partial blocks at its ends are filled up with what is
+// there. Nothing is added when that cannot be read.
+func (c *committer) stageWrite(v *index.Volume, off uint64, p []byte) error {
+	first := off / blockSize
+	in := int(off % blockSize)
+	if len(p) == 0 {
+		return nil
+	}
+	if in+len(p) <= blockSize && len(p) < blockSize {
+		whole, err := c.fillUp(v.Head, first, in, p)
+		if err == nil {
+			c.batch.write(v.Head, first, whole)
 		}
-		p, fresh := c.batch.slot(k)
-		if fresh && n < blockSize {
-			copy(p, old[:])
+		return err
+	}
+	var head, tail []byte
+	var err error
+	if in > 0 {
+		if head, err = c.fillUp(v.Head, first, in, p[:blockSize-in]); err != nil {
+			return err
 		}
-		copy(p[in:], o.data[done:done+n])
-		done += n
+		first, p = first+1, p[blockSize-in:]
+	}
+	body := p[:len(p)/blockSize*blockSize]
+	last := first + uint64(len(body)/blockSize)
+	if rest := p[len(body):]; len(rest) > 0 {
+		if tail, err = c.fillUp(v.Head, last, 0, rest); err != nil {
+			return err
+		}
+	}
+	if head != nil {
+		c.batch.write(v.Head, first-1, head)
+	}
+	if len(body) > 0 {
+		c.batch.write(v.Head, first, body)
+	}
+	if tail != nil {
+		c.batch.write(v.Head, last, tail)
 	}
 	return nil
 }
 
-// compare checks the precondition of COMPARE AND WRITE against the volume and
-// what the batch already holds.
+// settleEdges flushes the batch when it changes a block that a range covers in part,
+// which is read to be filled up.
+func (c *committer) settleEdges(l *index.Layer, off, n uint64) {
+	end := off + n
+	if off%blockSize != 0 && c.batch.touches(l, off/blockSize) || end%blockSize != 0 && c.batch.touches(l, end/blockSize) {
+		c.flush()
+	}
+}
+
+// fillUp returns a block, which the batch does not touch, as it is with p at byte in
+// of it.
+func (c *committer) fillUp(l *index.Layer, block uint64, in int, p []byte) ([]byte, error) {
+	if len(c.batch.blocks) < blockSize {
+		c.batch.blocks = make([]byte, 16*blockSize)
+	}
+	whole := c.batch.blocks[:blockSize:blockSize]
+	c.batch.blocks = c.batch.blocks[blockSize:]
+	if err := c.e.readBlocks(l, block, whole); err != nil {
+		return nil, err
+	}
+	copy(whole[in:], p)
+	return whole, nil
+}
+
+// compare checks the precondition of COMPARE AND WRITE.
 func (c *committer) compare(o *op) error {
+	l := o.volume.Head
+	for b := o.off / blockSize; b*blockSize < o.off+uint64(len(o.compare)); b++ {
+		if c.batch.touches(l, b) {
+			c.flush()
+			break
+		}
+	}
 	present := make([]byte, len(o.compare))
-	if err := c.present(o.volume.head, o.off, present); err != nil {
+	if err := c.e.read(l, o.off, present); err != nil {
 		return err
 	}
 	if bytes.Equal(present, o.compare) {
@@ -237,159 +336,14 @@ func (c *committer) compare(o *op) error {
 	return &store.MiscompareError{Offset: uint64(i)}
 }
 
-// present reads bytes as they are after the batch.
-func (c *committer) present(l *layer, off uint64, p []byte) error {
-	var whole [blockSize]byte
-	for done := 0; done < len(p); {
-		pos := off + uint64(done)
-		in := int(pos % blockSize)
-		k := slotKey{l, pos / blockSize}
-		if i, ok := c.batch.slots[k]; ok {
-			copy(whole[:], c.batch.data[i*blockSize:])
-		} else if err := c.e.readBlocks(l, k.block, whole[:]); err != nil {
-			return err
-		}
-		done += copy(p[done:], whole[in:])
-	}
-	return nil
-}
-
-// reserve checks that the pool and the file system have room for what a write
-// allocates.
-func (c *committer) reserve(v *volume, off uint64, n int) error {
-	if c.checked >= freeCheckEvery || c.starving {
-		c.checked = 0
-		c.starving = c.e.room() != nil
-	}
-	if c.starving {
-		return fmt.Errorf("%w: less than %d MiB are left in the file system of %s", store.ErrNoSpace, minFree>>20, c.e.o.Dir)
-	}
-	e := c.e
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	var fresh uint64
-	for b := off / blockSize; b*blockSize < off+uint64(n); b++ {
-		if _, staged := c.batch.slots[slotKey{v.head, b}]; !staged && !v.head.get(b).data() {
-			fresh += blockSize
-		}
-	}
-	used, limit := e.pools[v.pool]+c.batch.fresh[v.pool], e.limits[v.pool]
-	if limit > 0 && fresh > 0 && used+fresh > limit {
-		return fmt.Errorf("%w: pool holds %d of %d bytes", store.ErrNoSpace, used, limit)
-	}
-	c.batch.fresh[v.pool] += fresh
-	return nil
-}
-
-// room tells whether the file system can take another batch. Badger writes through
-// mapped files, where a full file system would end the process.
-func (e *Engine) room() error {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(e.dir, &s); err != nil {
-		return fmt.Errorf("badger: %s: %w", e.dir, err)
-	}
-	if s.Bavail*uint64(s.Bsize) < minFree {
-		return fmt.Errorf("%w: less than %d MiB are left in the file system of %s", store.ErrNoSpace, minFree>>20, e.o.Dir)
-	}
-	return nil
-}
-
-// flush commits the batch and answers its ops.
-func (c *committer) flush() {
-	b := &c.batch
-	if len(b.ops) == 0 && len(b.order) == 0 {
-		return
-	}
-	err := c.e.commitBlocks(b.order, b.data)
-	c.checked += len(b.data)
-	for _, o := range b.ops {
-		if o.err = err; err != nil {
-			o.err = &store.MediumError{Offset: o.off, Write: true, Err: err}
-		}
-		o.done <- struct{}{}
-	}
-	b.reset()
-}
-
-// packed is one record about to be written.
-type packed struct {
-	id    uint64
-	layer *layer
-	entry entry
-	value []byte
-}
-
-// commitBlocks writes blocks as records in one transaction and lets the maps lead
-// to them. Committer only.
-func (e *Engine) commitBlocks(keys []slotKey, data []byte) error {
-	records := e.pack(keys, data)
-	err := e.write(func(tx *bdb.Txn) error {
-		for i := range records {
-			r := &records[i]
-			if err := tx.Set(numberKey(keyRecord, r.id), r.value); err != nil {
-				return err
-			}
-			if err := tx.Set(numberKey(keyEntry, r.id), r.entry.encode()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	e.maps.Lock()
-	for i := range records {
-		r := &records[i]
-		e.adopt(r.layer, r.id, len(r.entry.blocks))
-		for j, block := range r.entry.blocks {
-			e.point(r.layer, block, at(r.id, j))
-		}
-	}
-	e.maps.Unlock()
-	if len(records) > 0 {
-		e.sync.committed(records[len(records)-1].id)
-	}
-	return nil
-}
-
-// pack sorts blocks into records of one layer each.
-func (e *Engine) pack(keys []slotKey, data []byte) (all []packed) {
-	order := make([]int, len(keys))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(keys[a].layer.id, keys[b].layer.id), cmp.Compare(keys[a].block, keys[b].block))
-	})
-	sorted := make([]byte, 0, len(data))
-	for len(order) > 0 {
-		l := keys[order[0]].layer
-		n := 0
-		for n < len(order) && n < recordBlocks && keys[order[n]].layer == l {
-			n++
-		}
-		r := packed{id: e.nextID.Add(1), layer: l, entry: entry{layer: l.id, blocks: make([]uint64, n)}}
-		start := len(sorted)
-		for j, i := range order[:n] {
-			r.entry.blocks[j] = keys[i].block
-			sorted = append(sorted, data[i*blockSize:(i+1)*blockSize]...)
-		}
-		r.value = sorted[start:len(sorted):len(sorted)]
-		r.entry.crc = crc32.Checksum(r.value, castagnoli)
-		all = append(all, r)
-		order = order[n:]
-	}
-	return all
-}
-
-// unmap deallocates a range: the partial blocks at its ends are written with
+// stageUnmap deallocates a range: the partial blocks at its ends are written with
 // zeros where they hold data, the rest becomes a zero entry.
-func (c *committer) unmap(o *op) error {
+func (c *committer) stageUnmap(o *op) error {
 	v := o.volume
 	if err := check(v, o.off, o.n); err != nil {
 		return err
 	}
+	c.settleEdges(v.Head, o.off, o.n)
 	end := o.off + o.n
 	first, last := (o.off+blockSize-1)/blockSize, end/blockSize
 	edges := [][2]uint64{{o.off, min(first*blockSize, end)}, {max(last*blockSize, o.off), end}}
@@ -397,125 +351,199 @@ func (c *committer) unmap(o *op) error {
 		edges = edges[:1]
 		edges[0][1] = end
 	}
-	for _, edge := range edges {
-		if edge[0] >= edge[1] || !c.e.holds(v.head, edge[0]/blockSize) {
+	var whole [2][]byte
+	for i, edge := range edges {
+		block := edge[0] / blockSize
+		if edge[0] >= edge[1] || !c.e.holds(v.Head, block) {
 			continue
 		}
-		w := &op{kind: opWrite, volume: v, off: edge[0], data: make([]byte, edge[1]-edge[0])}
-		if err := c.stage(w); err != nil {
-			c.batch.reset()
+		var err error
+		if whole[i], err = c.fillUp(v.Head, block, int(edge[0]%blockSize), make([]byte, edge[1]-edge[0])); err != nil {
 			return err
 		}
 	}
-	if len(c.batch.order) > 0 {
-		if err := c.e.commitBlocks(c.batch.order, c.batch.data); err != nil {
-			c.batch.reset()
-			return err
+	for i, p := range whole {
+		if p != nil {
+			c.batch.write(v.Head, edges[i][0]/blockSize, p)
 		}
+	}
+	c.stageZero(v.Head, first, last)
+	return nil
+}
+
+// stageCopy writes data but where the source has holes, which become holes. It is a
+// group's first change, so that it can be taken back as a whole.
+func (c *committer) stageCopy(o *op) error {
+	c.flush()
+	err := c.stagePieces(o)
+	if err != nil {
 		c.batch.reset()
 	}
-	if first < last {
-		return c.e.zeroRange(v.head, first, last)
-	}
-	return nil
+	return err
 }
 
-// holds tells whether a block of a chain has data.
-func (e *Engine) holds(l *layer, block uint64) bool {
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	return l.find(block).data()
-}
-
-// known tells whether any layer of the chain says something in a range.
-func (l *layer) known(first, last uint64) bool {
-	for p := l; p != nil; p = p.parent {
-		if uint64(len(p.leaves)) < (last-first)/leafBlocks {
-			for number := range p.leaves {
-				if number >= first/leafBlocks && number <= (last-1)/leafBlocks {
-					return true
-				}
-			}
-			continue
-		}
-		for number := first / leafBlocks; number <= (last-1)/leafBlocks; number++ {
-			if p.leaves[number] != nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// zeroRange writes a zero entry. Committer only.
-func (e *Engine) zeroRange(l *layer, first, last uint64) error {
-	e.maps.RLock()
-	needed := l.known(first, last)
-	e.maps.RUnlock()
-	if !needed {
-		return nil
-	}
-	id := e.nextID.Add(1)
-	t := zeroEntry{layer: l.id, spans: []span{{first, last}}}
-	if err := e.write(func(tx *bdb.Txn) error { return tx.Set(numberKey(keyZeros, id), t.encode()) }); err != nil {
+func (c *committer) stagePieces(o *op) error {
+	v, off, p := o.volume, o.off, o.data
+	if err := check(v, off, uint64(len(p))); err != nil {
 		return err
 	}
-	e.maps.Lock()
-	e.zero(l, first, last, false)
-	l.zeros = append(l.zeros, id)
-	many := len(l.zeros) > mergeZeros
-	e.maps.Unlock()
-	e.sync.committed(id)
-	if many {
-		return e.mergeZeroEntries(l)
+	for _, h := range append(o.holes, index.Span{First: index.MaxBlocks, Last: index.MaxBlocks}) {
+		end := min(o.off+uint64(len(o.data)), h.First*blockSize)
+		part := p[:end-off]
+		if err := c.reserve(v, off, len(part)); err != nil {
+			return err
+		}
+		if err := c.stageWrite(v, off, part); err != nil {
+			return err
+		}
+		if h.Last > h.First {
+			c.stageZero(v.Head, h.First, h.Last)
+			off = h.Last * blockSize
+			p = o.data[off-o.off:]
+		}
 	}
 	return nil
 }
 
-// mergeZeroEntries replaces the zero entries of a layer by one with what is still
-// zeroed. Committer only.
-func (e *Engine) mergeZeroEntries(l *layer) error {
-	e.maps.RLock()
-	t := zeroEntry{layer: l.id, spans: l.zeroSpans()}
-	old := slices.Clone(l.zeros)
-	e.maps.RUnlock()
-	id := e.nextID.Add(1)
-	err := e.write(func(tx *bdb.Txn) error {
-		for _, z := range old {
-			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
-				return err
-			}
+// stageZero adds a range of blocks that reads as zeros; where nothing is known of
+// it, it does already.
+func (c *committer) stageZero(l *index.Layer, first, last uint64) {
+	if first >= last {
+		return
+	}
+	needed := slices.Contains(c.batch.layers, l)
+	if !needed {
+		c.e.index.RLock()
+		needed = l.Known(first, last)
+		c.e.index.RUnlock()
+	}
+	if needed {
+		c.batch.zero(l, first, last)
+	}
+}
+
+// zeroNow appends a range of zeros as a group of its own. Between groups only.
+func (c *committer) zeroNow(l *index.Layer, first, last uint64) error {
+	c.stageZero(l, first, last)
+	defer c.batch.reset()
+	if len(c.batch.runs) == 0 {
+		return nil
+	}
+	return c.append()
+}
+
+// reserve checks that the pool and the file system have room for what a write
+// allocates.
+func (c *committer) reserve(v *index.Volume, off uint64, n int) error {
+	if c.checked >= freeCheckEvery || c.starving {
+		c.checked = 0
+		c.starving = c.e.room(minFree) != nil
+	}
+	if c.starving {
+		return c.e.room(minFree)
+	}
+	e := c.e
+	e.index.RLock()
+	limit := e.index.Limits[v.Pool]
+	if limit == 0 {
+		e.index.RUnlock()
+		return nil
+	}
+	fresh := v.Head.Fresh(off/blockSize, (off+uint64(n)+blockSize-1)/blockSize) * blockSize
+	used := e.index.PoolUsage(v.Pool) + c.batch.fresh[v.Pool]
+	e.index.RUnlock()
+	if fresh == 0 {
+		return nil
+	}
+	if used+fresh > limit {
+		if len(c.batch.ops) > 0 {
+			c.flush() // a block that was staged twice was counted twice
+			return c.reserve(v, off, n)
 		}
-		return tx.Set(numberKey(keyZeros, id), t.encode())
-	})
+		return fmt.Errorf("%w: pool holds %d of %d bytes", store.ErrNoSpace, used, limit)
+	}
+	c.batch.fresh[v.Pool] += fresh
+	return nil
+}
+
+// flush appends the batch to the journal, lets the maps lead to it, and tells its
+// callers.
+func (c *committer) flush() {
+	b := &c.batch
+	if len(b.ops) == 0 && len(b.runs) == 0 {
+		return
+	}
+	var err error
+	if len(b.runs) > 0 {
+		err = c.append()
+	}
+	c.checked += b.pages * blockSize
+	for _, o := range b.ops {
+		if o.err = err; err != nil {
+			o.err = &store.MediumError{Offset: o.off, Write: true, Err: err}
+		}
+		b.tell(o)
+	}
+	b.reset()
+}
+
+// append writes the batch as one group and applies it to the maps. Runs and layers
+// belong to the group from then on.
+func (c *committer) append() error {
+	e, b := c.e, &c.batch
+	if err := c.awaitRoom(uint64(journal.HeaderPages(len(b.runs)) + b.pages)); err != nil {
+		return err
+	}
+	found, err := e.journal.Append(b.runs, b.data)
 	if err != nil {
 		return err
 	}
-	e.maps.Lock()
-	l.zeros = []uint64{id}
-	e.maps.Unlock()
+	g := group{found, b.layers}
+	e.index.Lock()
+	e.apply(&g)
+	e.pending.push(g)
+	e.index.Unlock()
 	return nil
 }
 
-// zeroSpans lists what is zeroed in a layer. Called with maps held.
-func (l *layer) zeroSpans() (all []span) {
-	numbers := make([]uint64, 0, len(l.leaves))
-	for n := range l.leaves {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	for _, number := range numbers {
-		for i, loc := range l.leaves[number] {
-			if loc != zeroed {
-				continue
-			}
-			b := number*leafBlocks + uint64(i)
-			if k := len(all); k > 0 && all[k-1].last == b {
-				all[k-1].last++
-			} else {
-				all = append(all, span{b, b + 1})
-			}
+// apply lets the maps lead to a group. Called with maps held for writing.
+func (e *Engine) apply(g *group) {
+	for i, l := range g.layers {
+		if l == nil {
+			continue
+		}
+		switch r := &g.Runs[i]; r.Kind {
+		case journal.Write:
+			e.index.Write(l, r.First, uint64(r.Count), r.Page, g.End)
+		case journal.Zero:
+			e.index.ZeroGroup(l, r.First, r.First+uint64(r.Count), g.End)
 		}
 	}
-	return all
+}
+
+// The brake: from a half-full journal on each group waits in proportion to the
+// square of the excess, so that writers slow down before they stop.
+const (
+	brakeFrom = 0.5
+	brakeMost = 20 * time.Millisecond // at a full journal
+)
+
+// awaitRoom waits until the journal has room for a group and what keeps it from
+// filling up. It gives up when the file system is full, as nothing drains then.
+func (c *committer) awaitRoom(pages uint64) error {
+	j, d := c.e.journal, &c.e.drainer
+	fill := float64(j.Used()) / float64(j.Pages())
+	if fill > brakeFrom {
+		d.hurry()
+		excess := (fill - brakeFrom) / (1 - brakeFrom)
+		pause := time.Duration(excess * excess * float64(brakeMost))
+		if pause > 50*time.Microsecond {
+			time.Sleep(pause)
+		}
+	}
+	enough := func() bool { return j.Used()+j.Needs(pages) <= j.Pages() }
+	if enough() {
+		return nil
+	}
+	return d.awaitRoom(enough)
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 // newer one, whole.
 const (
 	childVariable = "VVSIM_ENGINE_CHILD"
+	flushVariable = "VVSIM_ENGINE_FLUSH" // set: the child tells of flushed writes only
 	killsVariable = "VVSIM_KILLS"
 	regions       = 8
 	regionBlocks  = 16 // one write: whole or absent
@@ -34,7 +36,7 @@ var crashVolume = store.ID{1}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childVariable); dir != "" {
-		if err := crashChild(dir); err != nil {
+		if err := crashChild(dir, os.Getenv(flushVariable) != ""); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -52,7 +54,10 @@ func regionData(region, generation uint64) []byte {
 	return p
 }
 
-func crashChild(dir string) error {
+// crashChild writes until it is killed. With flushed it tells of a write when a
+// flush behind it has returned, and the data is on its way through the journal, a
+// record and the cleaning while snapshots come and go.
+func crashChild(dir string, flushed bool) error {
 	ctx := context.Background()
 	e, err := Open(ctx, small(dir))
 	if err != nil {
@@ -81,7 +86,15 @@ func crashChild(dir string) error {
 					tell("error %v\n", err)
 					return
 				}
-				tell("w %d %d\n", r, g)
+				if flushed && g%5 == r%5 {
+					if err := o.Flush(ctx); err != nil {
+						tell("error %v\n", err)
+						return
+					}
+				}
+				if !flushed || g%5 == r%5 {
+					tell("w %d %d\n", r, g)
+				}
 			}
 		})
 	}
@@ -93,8 +106,12 @@ func crashChild(dir string) error {
 				return
 			}
 			tell("s %d\n", n)
-			if n%3 != 0 {
-				if err := e.Delete(ctx, id); err != nil {
+			victim := n
+			if n%3 == 0 { // every third stays until the next one is there, so that chains stay short
+				victim = n - 3
+			}
+			if victim >= start {
+				if err := e.Delete(ctx, store.ID{2, byte(victim >> 8), byte(victim)}); err != nil {
 					tell("error %v\n", err)
 					return
 				}
@@ -127,38 +144,56 @@ func TestKill(t *testing.T) {
 	acknowledged := make([]uint64, regions)
 	next := uint64(1)
 	for range kills {
-		snapshots := runAndKill(t, dir, next, time.Duration(20+random.IntN(300))*time.Millisecond, acknowledged)
+		c := startChild(t, dir, next, false)
+		killer := time.AfterFunc(time.Duration(20+random.IntN(300))*time.Millisecond, func() { _ = c.cmd.Process.Kill() })
+		snapshots := c.follow(acknowledged)
+		killer.Stop()
 		next = verifyAfterKill(t, dir, acknowledged, snapshots) + 1
 	}
 }
 
-// runAndKill lets a child write for a while and kills it; acknowledged is brought
-// up to date, and the last snapshot that was told of is returned.
-func runAndKill(t *testing.T, dir string, generation uint64, life time.Duration, acknowledged []uint64) (snapshot uint64) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+dir, fmt.Sprintf("VVSIM_ENGINE_GENERATION=%d", generation))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+// child is the process that is going to be killed.
+type child struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	dying atomic.Bool // errors are expected from now on
+}
+
+func startChild(t *testing.T, dir string, generation uint64, flushed bool) *child {
+	c := &child{t: t, cmd: exec.Command(os.Args[0])}
+	c.cmd.Env = append(os.Environ(), childVariable+"="+dir, fmt.Sprintf("VVSIM_ENGINE_GENERATION=%d", generation))
+	if flushed {
+		c.cmd.Env = append(c.cmd.Env, flushVariable+"=1")
+	}
+	c.cmd.Stderr = os.Stderr
+	out, err := c.cmd.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
-	require.True(t, lines.Scan(), "the child did not start")
-	require.Equal(t, "ready", lines.Text())
-	killer := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-	defer killer.Stop()
-	for lines.Scan() {
+	require.NoError(t, c.cmd.Start())
+	c.lines = bufio.NewScanner(out)
+	require.True(t, c.lines.Scan(), "the child did not start")
+	require.Equal(t, "ready", c.lines.Text())
+	return c
+}
+
+// follow reads what the child tells until it is dead; acknowledged is brought up to
+// date, and the last snapshot that was told of is returned.
+func (c *child) follow(acknowledged []uint64) (snapshot uint64) {
+	for c.lines.Scan() {
 		var r, g uint64
-		if n, _ := fmt.Sscanf(lines.Text(), "w %d %d", &r, &g); n == 2 {
+		if n, _ := fmt.Sscanf(c.lines.Text(), "w %d %d", &r, &g); n == 2 {
 			acknowledged[r] = g
 			continue
 		}
-		if n, _ := fmt.Sscanf(lines.Text(), "s %d", &g); n == 1 {
+		if n, _ := fmt.Sscanf(c.lines.Text(), "s %d", &g); n == 1 {
 			snapshot = g
 			continue
 		}
-		require.NotContains(t, lines.Text(), "error")
+		if !c.dying.Load() {
+			require.NotContains(c.t, c.lines.Text(), "error")
+		}
 	}
-	require.Error(t, cmd.Wait(), "the child was to be killed")
+	_ = c.cmd.Wait() // it was killed, or saw its disk go
 	return snapshot
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,36 +15,40 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
 )
 
 // Engine implements store.Engine on Badger.
 type Engine struct {
-	o    Options
-	db   *bdb.DB
-	dir  string // Badger's directory
-	lock *os.File
-	sync *syncer
-	meta *meta
+	o           Options
+	db          *bdb.DB
+	dir         string // Badger's directory
+	lock        *os.File
+	sync        *syncer
+	checkpoints *journal.Checkpoints // drainer only
+	journal     *journal.Ring
+	meta        *meta
 
 	committer committer
-	stop      chan struct{} // closed to end the collector
+	drainer   drainer
+	stop      chan struct{} // closed to end the drainer and the value log's collection
 	wait      sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 	closed    atomic.Bool
+	use       sync.RWMutex // held for reading by reads, which Close waits for
 
 	nextID atomic.Uint64 // of records, zero entries and layers
 	counts counters
 
-	maps    sync.RWMutex // guards all below and every layer and volume
-	volumes map[store.ID]*volume
-	layers  map[uint64]*layer
-	records map[uint64]*record
-	pools   map[store.Pool]uint64 // bytes held by layers
-	limits  map[store.Pool]uint64
-	dead    []uint64 // records to delete
-	held    uint64   // blocks in all records
-	live    uint64   // of these, blocks that a map leads to
+	// structure is held while layers get and lose children and volumes, by the
+	// committer and by the drainer. Whoever holds it does not wait for room in the
+	// journal, which the drainer makes.
+	structure sync.Mutex
+
+	index   *index.Index
+	pending pendingGroups // guarded by index
 }
 
 type counters struct {
@@ -60,8 +64,8 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), volumes: map[store.ID]*volume{},
-		layers: map[uint64]*layer{}, records: map[uint64]*record{}, pools: map[store.Pool]uint64{}, limits: map[store.Pool]uint64{}}
+	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{})}
+	e.index = index.New(func() uint64 { return e.journal.Head() })
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -73,19 +77,70 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 			err = errors.Join(err, e.releaseAll())
 		}
 	}()
-	if e.db, err = bdb.Open(e.badgerOptions()); err != nil {
-		return nil, fmt.Errorf("badger: %s: %w", e.dir, err)
+	if err := e.inspectFiles(); err != nil {
+		return nil, err
 	}
+	db, err := bdb.Open(e.badgerOptions())
+	if err != nil {
+		return nil, fmt.Errorf("badger: %s: %w", e.dir, err) // what Badger returns besides cannot be closed
+	}
+	e.db = db
 	e.sync = newSyncer(e.dir)
 	e.meta = &meta{e: e}
-	if err := e.rebuild(ctx); err != nil {
-		return nil, fmt.Errorf("badger: %s: %w", e.dir, err)
+	if err := e.recover(ctx); err != nil {
+		return nil, fmt.Errorf("badger: %s: %w", o.Dir, err)
 	}
 	e.committer.init(e)
-	e.wait.Add(2)
-	go func() { defer e.wait.Done(); e.committer.run() }()
-	go func() { defer e.wait.Done(); e.collect() }()
+	e.wait.Go(e.drainer.run)
+	e.wait.Go(e.collectValueLog)
 	return e, nil
+}
+
+// inspectFiles looks at the directory before Badger does: without its MANIFEST Badger
+// would take every table for a stray and delete it.
+func (e *Engine) inspectFiles() error {
+	manifest := filepath.Join(e.dir, bdb.ManifestFilename)
+	_, err := os.Stat(manifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(journal.CheckpointName(e.o.Dir)); err == nil {
+			return fmt.Errorf("badger: %s is missing in a directory that has been in use", manifest)
+		}
+	}
+	return removeUnborn(e.dir)
+}
+
+// removeUnborn removes logs of Badger that a crash left between their creation and
+// their first byte: they hold nothing, and Badger refuses to open beside one.
+func removeUnborn(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if ext := filepath.Ext(f.Name()); ext != ".vlog" && ext != ".mem" {
+			continue
+		}
+		info, err := f.Info()
+		if err != nil {
+			return err
+		}
+		if info.Size() == 0 {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// enter begins a read, which Close waits for; e.use.RUnlock ends it.
+func (e *Engine) enter() error {
+	e.use.RLock()
+	if e.closed.Load() {
+		e.use.RUnlock()
+		return store.ErrUnavailable
+	}
+	return nil
 }
 
 // acquire takes the directory's lock, which the kernel gives back when the
@@ -108,9 +163,9 @@ func (e *Engine) badgerOptions() bdb.Options {
 		WithLogger(nil).
 		WithDetectConflicts(false). // Meta serialises its updates, volumes have the committer
 		WithNumVersionsToKeep(1).
-		WithMemTableSize(e.o.JournalBytes).
+		WithMemTableSize(memTableBytes).
 		WithNumMemtables(3).
-		WithValueThreshold(1 << 10). // records go to the value log, entries and rows stay in the tree
+		WithValueThreshold(valueThreshold). // records go to the value log, entries and rows stay in the tree
 		WithValueLogFileSize(e.o.ValueLogBytes).
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(16 << 20).
@@ -134,36 +189,30 @@ func (e *Engine) Open(_ context.Context, id store.ID) (store.Object, error) {
 	if e.closed.Load() {
 		return nil, store.ErrUnavailable
 	}
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	v, err := e.lookup(id)
+	e.index.RLock()
+	defer e.index.RUnlock()
+	v, err := e.index.Lookup(id)
 	if err != nil {
 		return nil, err
 	}
 	return &object{e: e, v: v}, nil
 }
 
-// lookup is called with maps held.
-func (e *Engine) lookup(id store.ID) (*volume, error) {
-	v := e.volumes[id]
-	if v == nil {
-		return nil, fmt.Errorf("%w: %v", store.ErrNotFound, id)
-	}
-	return v, nil
-}
-
 // Stat implements store.Engine.
 func (e *Engine) Stat(ctx context.Context, id store.ID) (store.Info, error) {
-	e.maps.RLock()
-	v, err := e.lookup(id)
+	if e.closed.Load() {
+		return store.Info{}, store.ErrUnavailable
+	}
+	e.index.RLock()
+	v, err := e.index.Lookup(id)
 	if err != nil {
-		e.maps.RUnlock()
+		e.index.RUnlock()
 		return store.Info{}, err
 	}
-	i := store.Info{Size: v.size, InPlace: v.head.mapped * blockSize, ReadOnly: v.readOnly, Depth: v.head.depth(), Pool: v.pool}
-	e.maps.RUnlock()
+	i := store.Info{Size: v.Size, InPlace: v.Head.Mapped() * blockSize, ReadOnly: v.ReadOnly, Depth: v.Head.Depth(), Pool: v.Pool}
+	e.index.RUnlock()
 	for kind, sum := range map[store.RangeKind]*uint64{store.Allocated: &i.Allocated, store.Unshared: &i.Unshared} {
-		err := e.walk(ctx, v, nil, kind, 0, func(r store.Range) bool {
+		err := e.index.Walk(ctx, v, nil, kind, 0, func(r store.Range) bool {
 			*sum += r.Length
 			return true
 		})
@@ -179,10 +228,10 @@ func (e *Engine) Volumes(context.Context) ([]store.ID, error) {
 	if e.closed.Load() {
 		return nil, store.ErrUnavailable
 	}
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	all := make([]store.ID, 0, len(e.volumes))
-	for id := range e.volumes {
+	e.index.RLock()
+	defer e.index.RUnlock()
+	all := make([]store.ID, 0, len(e.index.Volumes))
+	for id := range e.index.Volumes {
 		all = append(all, id)
 	}
 	return all, nil
@@ -190,16 +239,16 @@ func (e *Engine) Volumes(context.Context) ([]store.ID, error) {
 
 // SetPoolLimit implements store.Engine.
 func (e *Engine) SetPoolLimit(pool store.Pool, bytes uint64) {
-	e.maps.Lock()
-	defer e.maps.Unlock()
-	e.limits[pool] = bytes
+	e.index.Lock()
+	defer e.index.Unlock()
+	e.index.Limits[pool] = bytes
 }
 
 // PoolUsage implements store.Engine.
 func (e *Engine) PoolUsage(pool store.Pool) uint64 {
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	return e.pools[pool]
+	e.index.RLock()
+	defer e.index.RUnlock()
+	return e.index.PoolUsage(pool)
 }
 
 // Metrics implements store.Engine.
@@ -209,20 +258,19 @@ func (e *Engine) Metrics() store.Metrics {
 		Flushes: c.flushes.Load(), Compactions: c.collected.Load(), Reclaimed: c.reclaimed.Load()}
 	tree, values := e.files()
 	m.Disk = tree + values
-	e.maps.RLock()
-	defer e.maps.RUnlock()
-	m.Live = e.live * blockSize
+	e.index.RLock()
+	defer e.index.RUnlock()
+	n := e.index.Counts()
+	m.Live = (n.Live + n.Dirty) * blockSize
 	if values > m.Live {
 		m.Garbage = values - m.Live
 	}
-	for _, l := range e.layers {
-		if l.volume == nil && l.children == 0 {
-			m.Pending += l.mapped * blockSize
-		}
-	}
-	m.Volumes, m.Layers = len(e.volumes), len(e.layers)
-	m.Extra = map[string]float64{"records": float64(len(e.records)), "dead_records": float64(len(e.dead)),
-		"held_bytes": float64(e.held * blockSize), "moved_bytes": float64(c.moved.Load() * blockSize),
+	m.Pending = e.index.OrphanBlocks() * blockSize
+	m.Dirty = e.journal.Used() * journal.PageSize
+	m.Volumes, m.Layers = len(e.index.Volumes), len(e.index.Layers)
+	m.Extra = map[string]float64{"records": float64(n.Records), "dead_records": float64(n.Dead),
+		"journal_bytes": float64(e.journal.Pages() * journal.PageSize), "dirty_bytes": float64(n.Dirty * blockSize),
+		"held_bytes": float64(n.Held * blockSize), "moved_bytes": float64(c.moved.Load() * blockSize),
 		"tree_bytes": float64(tree), "value_log_bytes": float64(values)}
 	return m
 }
@@ -231,11 +279,13 @@ func (e *Engine) Metrics() store.Metrics {
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
 		e.closed.Store(true)
-		close(e.stop)
 		e.committer.close()
+		close(e.stop)
+		e.drainer.report(nil) // those who wait for the collector see that it ends
 		e.wait.Wait()
-		e.meta.close()
-		e.closeErr = errors.Join(e.sync.sync(), e.saveState(true), e.releaseAll())
+		e.use.Lock() // nobody reads any more
+		defer e.use.Unlock()
+		e.closeErr = errors.Join(e.drainer.drainTo(e.journal.Head()), e.releaseAll())
 	})
 	return e.closeErr
 }
@@ -246,27 +296,20 @@ func (e *Engine) releaseAll() error {
 	if e.db != nil {
 		errs = append(errs, e.db.Close())
 	}
+	if e.journal != nil {
+		errs = append(errs, e.journal.Close())
+	}
+	if e.checkpoints != nil {
+		errs = append(errs, e.checkpoints.Close())
+	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// saveState writes the state row. clean says that nothing follows it.
-func (e *Engine) saveState(clean bool) error {
-	row := encodeRow(stateRow{Format: format, Synced: e.sync.durable(), Clean: clean, Boot: bootID()})
-	return e.write(func(tx *bdb.Txn) error { return tx.Set([]byte{keyState}, row) })
-}
-
-// bootID names the running kernel; empty where it cannot be told, which makes
-// every unclean end count as a power cut.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
+// newID numbers a record, a zero entry or a layer.
+func (e *Engine) newID() uint64 { return e.nextID.Add(1) }
 
 // write runs one Badger transaction.
 func (e *Engine) write(f func(tx *bdb.Txn) error) error {
@@ -294,3 +337,17 @@ func translate(err error) error {
 }
 
 var _ store.Engine = (*Engine)(nil)
+
+// room tells whether the file system can take what may come before the next look,
+// with so many bytes left. Badger writes through mapped files, where a full file
+// system would end the process.
+func (e *Engine) room(left uint64) error {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(e.dir, &s); err != nil {
+		return fmt.Errorf("badger: %s: %w", e.dir, err)
+	}
+	if s.Bavail*uint64(s.Bsize) < left {
+		return fmt.Errorf("%w: less than %d MiB are left in the file system of %s", store.ErrNoSpace, left>>20, e.o.Dir)
+	}
+	return nil
+}

@@ -6,32 +6,26 @@ import (
 	"fmt"
 	"iter"
 	"sync"
-	"sync/atomic"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/journal"
 )
 
-// meta implements store.Meta. Updates run one after the other; the sync that makes
-// them durable is shared by those that wait for it.
+// meta implements store.Meta. Updates run one after the other. A transaction of
+// Badger serves their reads; what they wrote goes through the journal.
 type meta struct {
-	e      *Engine
-	mu     sync.Mutex
-	closed atomic.Bool
-}
-
-func (m *meta) close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed.Store(true)
+	e  *Engine
+	mu sync.Mutex
 }
 
 // View implements store.Meta.
 func (m *meta) View(_ context.Context, f func(store.MetaTx) error) error {
-	if m.closed.Load() || m.e.closed.Load() {
-		return store.ErrUnavailable
+	if err := m.e.enter(); err != nil {
+		return err
 	}
+	defer m.e.use.RUnlock()
 	tx := m.e.db.NewTransaction(false)
 	defer tx.Discard()
 	t := &metaTx{tx: tx, readOnly: true}
@@ -43,32 +37,37 @@ func (m *meta) Update(ctx context.Context, f func(store.MetaTx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := m.commit(f); err != nil {
-		return err
-	}
-	return m.e.sync.sync()
-}
-
-func (m *meta) commit(f func(store.MetaTx) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed.Load() || m.e.closed.Load() {
-		return store.ErrUnavailable
-	}
-	if err := m.e.room(); err != nil {
+	t, err := m.prepare(f)
+	if err != nil || len(t.rows) == 0 {
 		return err
 	}
-	return m.e.write(func(tx *bdb.Txn) error {
-		t := &metaTx{tx: tx}
-		return errors.Join(f(t), t.err)
+	return m.e.change(ctx, func() error {
+		_, err := m.e.writeRows(t.rows)
+		return err
 	})
+}
+
+// prepare runs f on what is there and returns what it set.
+func (m *meta) prepare(f func(store.MetaTx) error) (*metaTx, error) {
+	if err := m.e.enter(); err != nil {
+		return nil, err
+	}
+	defer m.e.use.RUnlock()
+	tx := m.e.db.NewTransaction(true)
+	defer tx.Discard()
+	t := &metaTx{tx: tx}
+	return t, errors.Join(f(t), t.err)
 }
 
 // metaTx is one transaction; keys stand behind keyMeta.
 type metaTx struct {
 	tx       *bdb.Txn
 	readOnly bool
-	err      error // of a Scan, which has no other way to tell
+	rows     []journal.Row // what was set and deleted, in order
+	size     int           // bytes of rows
+	err      error         // of a Scan, which has no other way to tell
 }
 
 func metaKey(key []byte) []byte { return append([]byte{keyMeta}, key...) }
@@ -95,14 +94,30 @@ func (t *metaTx) Set(key, value []byte) error {
 	if err := t.check(key, value); err != nil {
 		return err
 	}
-	return translate(t.tx.Set(metaKey(key), value))
+	if value == nil {
+		value = []byte{}
+	}
+	return t.note(journal.Row{Key: metaKey(key), Value: value}, t.tx.Set(metaKey(key), value))
 }
 
 func (t *metaTx) Delete(key []byte) error {
 	if err := t.check(key, nil); err != nil {
 		return err
 	}
-	return translate(t.tx.Delete(metaKey(key)))
+	return t.note(journal.Row{Key: metaKey(key)}, t.tx.Delete(metaKey(key)))
+}
+
+// note remembers a change, which err was the answer to. The keys and values of the
+// transaction stay what they are until it ends.
+func (t *metaTx) note(r journal.Row, err error) error {
+	if err != nil {
+		return translate(err)
+	}
+	if t.size += len(r.Key) + len(r.Value) + rowOverhead; t.size > maxRows {
+		return fmt.Errorf("%w: %d bytes", store.ErrTooBig, t.size)
+	}
+	t.rows = append(t.rows, r)
+	return nil
 }
 
 func (t *metaTx) Scan(prefix []byte) iter.Seq2[[]byte, []byte] {

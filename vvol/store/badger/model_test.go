@@ -142,18 +142,19 @@ func (m *model) delete() {
 	delete(m.content, id)
 }
 
-// merge runs the collector once: drops, merges, cleans and deletes.
+// merge runs the collector's steps until nothing is left to do. The drainer's own
+// goroutine is idle: its ticks are an hour apart, and little is written.
 func (m *model) merge() {
-	require.NoError(m.t, m.e.dropLayers())
-	require.NoError(m.t, m.e.mergeLayers())
-	moved := 1
-	for moved > 0 {
-		require.NoError(m.t, m.e.committer.call(func() (err error) {
-			moved, err = m.e.moveSurvivors()
-			return err
-		}))
-	}
-	require.NoError(m.t, m.e.deleteDead())
+	d := &m.e.drainer
+	require.NoError(m.t, d.drainTo(m.e.journal.Head()))
+	require.NoError(m.t, d.dropLayers(1000))
+	require.NoError(m.t, d.mergeLayers(1000))
+	require.NoError(m.t, d.packZeros())
+	m.e.index.RLock()
+	victims := m.e.index.Survivors(m.e.nextID.Load(), drainPages)
+	m.e.index.RUnlock()
+	require.NoError(m.t, d.move(victims))
+	require.NoError(m.t, d.checkpoint())
 }
 
 func (m *model) check(id store.ID, when string) {

@@ -10,24 +10,25 @@ import (
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
 )
 
 // object implements store.Object.
 type object struct {
 	e      *Engine
-	v      *volume
+	v      *index.Volume
 	closed atomic.Bool
 }
 
-func (o *object) ID() store.ID { return o.v.id }
+func (o *object) ID() store.ID { return o.v.ID }
 
 func (o *object) Size() uint64 {
-	o.e.maps.RLock()
-	defer o.e.maps.RUnlock()
-	return o.v.size
+	o.e.index.RLock()
+	defer o.e.index.RUnlock()
+	return o.v.Size
 }
 
-func (o *object) ReadOnly() bool { return o.v.readOnly }
+func (o *object) ReadOnly() bool { return o.v.ReadOnly }
 
 // usable is the part of the checks that needs no lock.
 func (o *object) usable(ctx context.Context, off, n uint64, limit uint64) error {
@@ -47,22 +48,25 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 	if err := o.usable(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
+	if err := o.e.enter(); err != nil {
+		return err
+	}
+	defer o.e.use.RUnlock()
 	o.e.counts.reads.Add(1)
 	o.e.counts.readBytes.Add(uint64(len(p)))
 	for try := 0; ; try++ {
-		o.e.maps.RLock()
+		o.e.index.RLock()
 		v := o.v
-		head, size, gone := v.head, v.size, v.gone
-		o.e.maps.RUnlock()
+		head, size, gone := v.Head, v.Size, v.Gone
+		o.e.index.RUnlock()
 		switch {
 		case gone:
 			return store.ErrGone
 		case off > size || uint64(len(p)) > size-off:
 			return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, len(p), off, size)
 		}
-		err := o.e.read(head, off, p)
-		// The head may have been frozen and merged away between the two steps.
-		if err == nil || try == headTries || !errors.Is(err, bdb.ErrKeyNotFound) {
+		err := o.e.readHead(head, off, p)
+		if try == headTries || !moved(err) {
 			return err
 		}
 	}
@@ -71,8 +75,20 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 // headTries is how often a read starts again because its head was merged away.
 const headTries = 3
 
+// readHead fills p from a chain whose first layer was a head. While it read, that may
+// have been frozen and its blocks moved up into its child: errMerged.
+func (e *Engine) readHead(l *index.Layer, off uint64, p []byte) error {
+	err := e.read(l, off, p)
+	e.index.RLock()
+	defer e.index.RUnlock()
+	if l.Merging {
+		return errMerged
+	}
+	return err
+}
+
 // read fills p from a chain, block by block at unaligned ends.
-func (e *Engine) read(l *layer, off uint64, p []byte) error {
+func (e *Engine) read(l *index.Layer, off uint64, p []byte) error {
 	if in := off % blockSize; in != 0 {
 		var whole [blockSize]byte
 		if err := e.readBlocks(l, off/blockSize, whole[:]); err != nil {
@@ -99,22 +115,22 @@ func (e *Engine) read(l *layer, off uint64, p []byte) error {
 
 // readBlocks fills p, whole blocks, from block first on. A record that the
 // collector moved between look-up and read is looked up again.
-func (e *Engine) readBlocks(l *layer, first uint64, p []byte) error {
-	var few [recordBlocks]location
+func (e *Engine) readBlocks(l *index.Layer, first uint64, p []byte) error {
+	var few [index.RecordBlocks]index.Location
 	locs := few[:]
 	n := len(p) / blockSize
 	if n > len(locs) {
-		locs = make([]location, n)
+		locs = make([]index.Location, n)
 	}
 	locs = locs[:n]
 	var err error
 	for range readTries {
-		e.maps.RLock()
+		e.index.RLock()
 		for i := range locs {
-			locs[i] = l.find(first + uint64(i))
+			locs[i] = l.Find(first + uint64(i))
 		}
-		e.maps.RUnlock()
-		if err = e.fetch(locs, p); !errors.Is(err, bdb.ErrKeyNotFound) {
+		e.index.RUnlock()
+		if err = e.fetch(locs, p); !moved(err) {
 			break
 		}
 	}
@@ -124,8 +140,11 @@ func (e *Engine) readBlocks(l *layer, first uint64, p []byte) error {
 	return nil
 }
 
+// errOverwritten tells that a page of the journal went to another group meanwhile.
+var errOverwritten = errors.New("page was overwritten")
+
 // fetch copies located blocks; blocks of one record in a row take one look-up.
-func (e *Engine) fetch(locs []location, p []byte) error {
+func (e *Engine) fetch(locs []index.Location, p []byte) error {
 	var tx *bdb.Txn
 	defer func() {
 		if tx != nil {
@@ -134,13 +153,20 @@ func (e *Engine) fetch(locs []location, p []byte) error {
 	}()
 	for i := 0; i < len(locs); {
 		loc := locs[i]
-		if !loc.data() {
+		if loc.Journaled() {
+			if !e.journal.CopyPage(p[i*blockSize:(i+1)*blockSize], loc.Page()) {
+				return errOverwritten
+			}
+			i++
+			continue
+		}
+		if !loc.Data() {
 			clear(p[i*blockSize : (i+1)*blockSize])
 			i++
 			continue
 		}
 		j := i + 1
-		for j < len(locs) && locs[j].data() && locs[j].record() == loc.record() {
+		for j < len(locs) && locs[j].Recorded() && locs[j].Record() == loc.Record() {
 			j++
 		}
 		if tx == nil {
@@ -154,19 +180,25 @@ func (e *Engine) fetch(locs []location, p []byte) error {
 	return nil
 }
 
-var errShortRecord = errors.New("record is shorter than its entry says")
+var errMerged = errors.New("layer was merged into its child")
+
+// moved tells whether a block has to be looked up again: it went from the journal
+// into a record, from one record to another, or into another layer.
+func moved(err error) bool {
+	return errors.Is(err, bdb.ErrKeyNotFound) || errors.Is(err, errOverwritten) || errors.Is(err, errMerged)
+}
 
 // fetchRecord copies blocks of one record.
-func fetchRecord(tx *bdb.Txn, locs []location, p []byte) error {
-	item, err := tx.Get(numberKey(keyRecord, locs[0].record()))
+func fetchRecord(tx *bdb.Txn, locs []index.Location, p []byte) error {
+	item, err := tx.Get(numberKey(keyRecord, locs[0].Record()))
 	if err != nil {
 		return err
 	}
 	return item.Value(func(value []byte) error {
 		for k, loc := range locs {
-			start := loc.index() * blockSize
+			start := loc.Index() * blockSize
 			if start+blockSize > len(value) {
-				return errShortRecord
+				return index.ErrShort
 			}
 			copy(p[k*blockSize:(k+1)*blockSize], value[start:])
 		}
@@ -178,7 +210,7 @@ func fetchRecord(tx *bdb.Txn, locs []location, p []byte) error {
 func (o *object) submit(w *op, fua bool) error {
 	err := o.e.committer.do(w)
 	if err == nil && (fua || o.e.o.Sync) {
-		err = o.e.sync.sync()
+		err = o.e.journal.Flush()
 	}
 	return err
 }
@@ -222,90 +254,14 @@ func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions)
 	if err := o.usable(ctx, off, n, maxUnmap); err != nil {
 		return err
 	}
-	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, done: make(chan struct{}, 1)}, w.FUA)
+	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, turn: make(chan bool, 1)}, w.FUA)
 }
 
-// copyPiece is how much one step of CopyFrom moves.
-const copyPiece = 1 << 20
-
-// CopyFrom implements store.Object in steps of copyPiece; unallocated blocks are
-// unmapped, data goes from record to record without leaving the engine.
-func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
-	s, ok := src.(*object)
-	if !ok || s.e != o.e {
-		return fmt.Errorf("%w: source belongs to another engine", store.ErrInvalid)
-	}
-	if err := o.usable(ctx, off, n, maxSize); err != nil {
-		return err
-	}
-	if size := o.Size(); off > size || n > size-off {
-		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, off, size)
-	}
-	if size := s.Size(); srcOff > size || n > size-srcOff {
-		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, srcOff, size)
-	}
-	buf := make([]byte, min(n, copyPiece))
-	backwards := s.v == o.v && srcOff < off // overlapping within one volume
-	for done := uint64(0); done < n; {
-		k := min(n-done, copyPiece)
-		at := done
-		if backwards {
-			at = n - done - k
-		}
-		if err := o.copyPiece(ctx, off+at, s, srcOff+at, buf[:k]); err != nil {
-			return err
-		}
-		done += k
-	}
-	return nil
-}
-
-func (o *object) copyPiece(ctx context.Context, off uint64, s *object, srcOff uint64, buf []byte) error {
-	s.e.maps.RLock()
-	head := s.v.head
-	empty := true
-	for b := srcOff / blockSize; b*blockSize < srcOff+uint64(len(buf)) && empty; b++ {
-		empty = !head.find(b).data()
-	}
-	s.e.maps.RUnlock()
-	if empty {
-		return o.Unmap(ctx, off, uint64(len(buf)), store.WriteOptions{})
-	}
-	if err := s.ReadAt(ctx, buf, srcOff); err != nil {
-		return err
-	}
-	if err := o.WriteAt(ctx, buf, off, store.WriteOptions{}); err != nil {
-		return err
-	}
-	return o.unmapHoles(ctx, off, s, srcOff, uint64(len(buf)))
-}
-
-// unmapHoles deallocates what is unallocated in the source, where the two are
-// aligned to each other.
-func (o *object) unmapHoles(ctx context.Context, off uint64, s *object, srcOff, n uint64) error {
-	if off%blockSize != srcOff%blockSize || s.v == o.v {
-		return nil
-	}
-	var holes []span
-	first, last := (srcOff+blockSize-1)/blockSize, (srcOff+n)/blockSize
-	s.e.maps.RLock()
-	for b := first; b < last; b++ {
-		if s.v.head.find(b).data() {
-			continue
-		}
-		if k := len(holes); k > 0 && holes[k-1].last == b {
-			holes[k-1].last++
-		} else {
-			holes = append(holes, span{b, b + 1})
-		}
-	}
-	s.e.maps.RUnlock()
-	for _, h := range holes {
-		if err := o.Unmap(ctx, off+h.first*blockSize-srcOff, (h.last-h.first)*blockSize, store.WriteOptions{}); err != nil {
-			return err
-		}
-	}
-	return nil
+// holds tells whether a block of a chain has data.
+func (e *Engine) holds(l *index.Layer, block uint64) bool {
+	e.index.RLock()
+	defer e.index.RUnlock()
+	return l.Find(block).Data()
 }
 
 // Flush implements store.Object.
@@ -313,14 +269,14 @@ func (o *object) Flush(ctx context.Context) error {
 	if err := o.usable(ctx, 0, 0, 0); err != nil {
 		return err
 	}
-	o.e.maps.RLock()
-	gone := o.v.gone
-	o.e.maps.RUnlock()
+	o.e.index.RLock()
+	gone := o.v.Gone
+	o.e.index.RUnlock()
 	if gone {
 		return store.ErrGone
 	}
 	o.e.counts.flushes.Add(1)
-	return o.e.sync.sync()
+	return o.e.journal.Flush()
 }
 
 // Close implements store.Object.
@@ -339,7 +295,7 @@ func (o *object) Ranges(ctx context.Context, kind store.RangeKind, base store.ID
 		other, err := o.base(kind, base)
 		if err == nil {
 			more := true
-			err = o.e.walk(ctx, o.v, other, kind, from, func(r store.Range) bool {
+			err = o.e.index.Walk(ctx, o.v, other, kind, from, func(r store.Range) bool {
 				more = yield(r, nil)
 				return more
 			})
@@ -354,18 +310,18 @@ func (o *object) Ranges(ctx context.Context, kind store.RangeKind, base store.ID
 }
 
 // base finds the volume that Different compares with.
-func (o *object) base(kind store.RangeKind, id store.ID) (*volume, error) {
+func (o *object) base(kind store.RangeKind, id store.ID) (*index.Volume, error) {
 	if kind != store.Different {
 		return nil, nil
 	}
-	o.e.maps.RLock()
-	defer o.e.maps.RUnlock()
-	other, err := o.e.lookup(id)
+	o.e.index.RLock()
+	defer o.e.index.RUnlock()
+	other, err := o.e.index.Lookup(id)
 	if err != nil {
 		return nil, err
 	}
-	if other.family != o.v.family {
-		return nil, fmt.Errorf("%w: %v is no relative of %v", store.ErrInvalid, id, o.v.id)
+	if other.Family != o.v.Family {
+		return nil, fmt.Errorf("%w: %v is no relative of %v", store.ErrInvalid, id, o.v.ID)
 	}
 	return other, nil
 }

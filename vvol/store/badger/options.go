@@ -3,6 +3,9 @@ package badger
 import (
 	"fmt"
 	"time"
+
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
 )
 
 // Options of an Engine.
@@ -10,8 +13,8 @@ type Options struct {
 	Dir  string // created when missing
 	Sync bool   // every write is on stable storage before it returns
 
-	// JournalBytes bounds the memory tables and with them the logs that are replayed
-	// at open.
+	// JournalBytes is the size of the journal in front of Badger: what may be replayed
+	// at open. A directory keeps the size it has while its journal holds anything.
 	JournalBytes int64
 	// ValueLogBytes is the size of one value log file.
 	ValueLogBytes int64
@@ -23,33 +26,41 @@ type Options struct {
 
 // Defaults and limits.
 const (
-	defaultMemTable      = 32 << 20
-	defaultValueLogBytes = 256 << 20
+	defaultJournalBytes  = 256 << 20
+	minJournalBytes      = 16 << 20
+	maxJournalBytes      = 4 << 30
+	defaultValueLogBytes = 64 << 20
 	defaultCollectEvery  = 500 * time.Millisecond
 
-	blockSize     = 4096
-	blockShift    = 12
-	recordBlocks  = 64
-	maxTransfer   = 4 << 20
-	maxUnmap      = 512 << 20
-	maxSize       = 64 << 40
-	maxDepth      = 64
-	maxSnapshot   = 256
-	batchBytes    = 8 << 20   // of one transaction
-	minFree       = 256 << 20 // bytes that a file system must have left for writes
-	mergeZeros    = 64        // zero entries of a layer before they are rewritten as one
-	readTries     = 100       // a record that moves while it is read
-	deleteBatch   = 512       // records deleted in one transaction
-	garbageSlack  = 64 << 20  // dead bytes that are always tolerated
-	cleanRecords  = 256       // records moved in one step
-	valueLogSlack = 512 << 20 // of Badger's files, before they are collected
+	memTableBytes  = 16 << 20
+	valueThreshold = 4096 // bytes from which a value goes to the value log
+	blockSize      = index.BlockSize
+	maxTransfer    = 4 << 20
+	maxUnmap       = 512 << 20
+	maxSize        = index.MaxBlocks * blockSize
+	maxDepth       = 64
+	maxSnapshot    = 256
+	maxRows        = 2 << 20 // bytes of rows of one transaction
+	maxRowPages    = maxRows/journal.PageSize + 64
+	rowOverhead    = 16
+	minFree        = 256 << 20       // bytes that a file system must have left for writes
+	minFreeForRows = 64 << 20        // and for rows, so that volumes of a full array can be deleted
+	mergeZeros     = 64              // zero entries of a layer before they are put into one row
+	mergeBatch     = 1024            // records that change their layer in one transaction
+	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
+	dropsAtOnce    = 64              // layers dropped in one round of the collector
+	readTries      = 100             // a record that moves while it is read
+	deleteBatch    = 512             // records deleted in one transaction
+	cleanFrom      = 0.4             // dead blocks per live one at which records are cleaned
+	garbageSlack   = 64 << 20        // dead bytes that are always tolerated
+	valueLogSlack  = 256 << 20       // of Badger's files, before they are collected
 )
 
 func (o *Options) ensureDefaults() {
 	if o.JournalBytes == 0 {
-		o.JournalBytes = defaultMemTable
+		o.JournalBytes = defaultJournalBytes
 	}
-	o.JournalBytes = min(max(o.JournalBytes, 8<<20), 64<<20)
+	o.JournalBytes = min(max(o.JournalBytes, minJournalBytes), maxJournalBytes) / journal.PageSize * journal.PageSize
 	if o.ValueLogBytes == 0 {
 		o.ValueLogBytes = defaultValueLogBytes
 	}

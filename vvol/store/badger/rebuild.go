@@ -1,59 +1,191 @@
 package badger
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"math"
+	"math/rand/v2"
+	"slices"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
 )
 
-// rebuild fills memory from the rows: layers, volumes, then entries and zeros in
-// order of their ids.
-func (e *Engine) rebuild(ctx context.Context) error {
-	var state stateRow
-	err := e.db.View(func(tx *bdb.Txn) error {
-		if err := readState(tx, &state); err != nil {
+// recover opens checkpoint and journal, and fills memory. What Badger holds beyond
+// the checkpoint is dropped, as it may be there in part after a power cut; the
+// journal brings it again:
+//
+//  1. rows of the journal are written to Badger in order,
+//  2. layers, volumes, and records up to the checkpoint's id are loaded,
+//  3. the journal's groups are applied and wait for draining.
+//
+// The end of a process and the end of the power take the same way.
+func (e *Engine) recover(ctx context.Context) error {
+	if err := e.openFiles(); err != nil {
+		return err
+	}
+	groups := e.journal.Recover()
+	if err := e.resizeJournal(len(groups) == 0); err != nil {
+		return err
+	}
+	// What an ended process appended may be in the page cache only, and Badger holds no
+	// row that a power cut takes from the journal.
+	if err := e.journal.Flush(); err != nil {
+		return err
+	}
+	made, err := e.replayRows(groups)
+	if err != nil {
+		return err
+	}
+	e.index.Rebuilding = true
+	defer func() { e.index.Rebuilding = false }()
+	e.seen(e.checkpoints.Last().Records)
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	for id, page := range made {
+		if l := e.index.Layers[id]; l != nil {
+			l.RowPage = page
+		}
+	}
+	// Records beyond the checkpoint go before a later one counts them in.
+	if err := e.deleteDead(e.index.Counts().Dead, math.MaxUint64); err != nil {
+		return err
+	}
+	for _, found := range groups {
+		g := group{found, make([]*index.Layer, len(found.Runs))}
+		for i := range found.Runs {
+			if r := &found.Runs[i]; r.Kind == journal.Write || r.Kind == journal.Zero {
+				g.layers[i] = e.index.Layers[r.Layer] // nil: deleted since
+			}
+		}
+		e.apply(&g)
+		e.pending.push(g)
+	}
+	c := e.checkpoints.Last()
+	e.drainer.init(e, mark{c.Position, c.Sequence, c.Before})
+	e.drainer.durable.Store(c.Records)
+	c.Epoch = e.journal.Epoch()
+	return errors.Join(e.sync.Do(), e.checkpoints.Save(c))
+}
+
+// openFiles opens the checkpoint and the journal that it names. They are made on the
+// first start; a directory that has volumes and lacks them is damaged.
+func (e *Engine) openFiles() (err error) {
+	var fresh bool
+	if e.checkpoints, fresh, err = journal.OpenCheckpoints(e.o.Dir); err != nil {
+		return err
+	}
+	state, known, err := e.readState()
+	switch {
+	case err != nil:
+		return err
+	case known && state.Format != format:
+		return fmt.Errorf("format %d; this version reads %d", state.Format, format)
+	case known && fresh:
+		return fmt.Errorf("%s %w", e.checkpoints.Name(), journal.ErrNoCheckpoint)
+	}
+	if fresh {
+		err = e.newJournal(journal.Checkpoint{Sequence: 1})
+	} else {
+		e.journal, err = journal.Open(e.o.Dir, e.checkpoints.Last(), false)
+	}
+	if err != nil || known {
+		return err
+	}
+	return e.write(func(tx *bdb.Txn) error { return tx.Set([]byte{keyState}, encodeRow(stateRow{Format: format})) })
+}
+
+// newJournal makes an empty journal of the size that the options ask for, and the
+// checkpoint that names it.
+func (e *Engine) newJournal(c journal.Checkpoint) (err error) {
+	c.ID, c.Pages, c.Position = rand.Uint64(), uint64(e.o.JournalBytes/journal.PageSize), 0
+	if e.journal, err = journal.Open(e.o.Dir, c, true); err != nil {
+		return err
+	}
+	return e.checkpoints.Save(c)
+}
+
+// resizeJournal replaces an empty journal that has another size than the options
+// ask for, and removes what a crash at that left behind.
+func (e *Engine) resizeJournal(empty bool) error {
+	c := e.checkpoints.Last()
+	if empty && c.Pages != uint64(e.o.JournalBytes/journal.PageSize) {
+		old := e.journal
+		if err := errors.Join(e.newJournal(c), old.Close()); err != nil {
 			return err
 		}
-		if err := e.loadLayers(tx); err != nil {
+	}
+	return e.journal.RemoveOthers(e.o.Dir)
+}
+
+func (e *Engine) readState() (s stateRow, known bool, err error) {
+	err = e.db.View(func(tx *bdb.Txn) error {
+		item, err := tx.Get([]byte{keyState})
+		if errors.Is(err, bdb.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		known = true
+		return decodeItem(item, &s)
+	})
+	return s, known, err
+}
+
+// replayRows writes the rows of groups to Badger again. It returns the layers among
+// them, with the end of their group.
+func (e *Engine) replayRows(groups []journal.Group) (layers map[uint64]uint64, err error) {
+	layers = map[uint64]uint64{}
+	for _, g := range groups {
+		for _, r := range g.Runs {
+			if r.Kind != journal.Rows {
+				continue
+			}
+			blob := e.journal.Page(r.Page, uint64(r.Count))
+			if r.First > uint64(len(blob)) {
+				return nil, fmt.Errorf("%w: %d bytes of rows on %d pages", index.ErrCorrupt, r.First, r.Count)
+			}
+			rows, err := journal.DecodeRows(blob[:r.First])
+			if err != nil {
+				return nil, err
+			}
+			for _, row := range rows {
+				if row.Key[0] == keyLayer && len(row.Key) == 9 {
+					layers[binary.BigEndian.Uint64(row.Key[1:])] = g.End
+				}
+			}
+			if err := e.write(func(tx *bdb.Txn) error { return setRows(tx, rows) }); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return layers, nil
+}
+
+func (e *Engine) load(ctx context.Context) error {
+	return e.db.View(func(tx *bdb.Txn) error {
+		returned, err := e.loadLayers(tx)
+		if err != nil {
 			return err
 		}
 		if err := e.loadVolumes(tx); err != nil {
 			return err
 		}
-		return e.loadEntries(ctx, tx, &state)
+		if err := e.dropReturned(returned); err != nil {
+			return err
+		}
+		e.index.Classify()
+		return e.loadEntries(ctx, tx)
 	})
-	if err != nil {
-		return err
-	}
-	e.sync.written = e.nextID.Load()
-	if err := e.sync.sync(); err != nil {
-		return err
-	}
-	return e.saveState(false)
-}
-
-func readState(tx *bdb.Txn, s *stateRow) error {
-	item, err := tx.Get([]byte{keyState})
-	if errors.Is(err, bdb.ErrKeyNotFound) {
-		s.Format = format
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := decodeItem(item, s); err != nil {
-		return err
-	}
-	if s.Format != format {
-		return fmt.Errorf("format %d; this version reads %d", s.Format, format)
-	}
-	return nil
 }
 
 func decodeItem(item *bdb.Item, to any) error {
@@ -65,9 +197,9 @@ func decodeItem(item *bdb.Item, to any) error {
 }
 
 // scan calls f for every row of a kind, in order of key.
-func scan(tx *bdb.Txn, kind byte, values bool, f func(item *bdb.Item) error) error {
+func scan(tx *bdb.Txn, kind byte, f func(item *bdb.Item) error) error {
 	o := bdb.DefaultIteratorOptions
-	o.Prefix, o.PrefetchValues = []byte{kind}, values
+	o.Prefix = []byte{kind}
 	it := tx.NewIterator(o)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
@@ -81,9 +213,9 @@ func scan(tx *bdb.Txn, kind byte, values bool, f func(item *bdb.Item) error) err
 func number(item *bdb.Item) (uint64, error) {
 	k := item.Key()
 	if len(k) != 9 {
-		return 0, fmt.Errorf("%w: key %q", errCorrupt, k)
+		return 0, fmt.Errorf("%w: key %q", index.ErrCorrupt, k)
 	}
-	return be64(k[1:]), nil
+	return binary.BigEndian.Uint64(k[1:]), nil
 }
 
 // seen keeps ids from being used again.
@@ -93,9 +225,10 @@ func (e *Engine) seen(id uint64) {
 	}
 }
 
-func (e *Engine) loadLayers(tx *bdb.Txn) error {
+// loadLayers reads the layers, and tells of those that do not count.
+func (e *Engine) loadLayers(tx *bdb.Txn) (returned []uint64, err error) {
 	parents := map[uint64]uint64{}
-	err := scan(tx, keyLayer, true, func(item *bdb.Item) error {
+	err = scan(tx, keyLayer, func(item *bdb.Item) error {
 		id, err := number(item)
 		if err != nil {
 			return err
@@ -109,32 +242,58 @@ func (e *Engine) loadLayers(tx *bdb.Txn) error {
 			return err
 		}
 		e.seen(id)
-		e.layers[id] = newLayer(id, nil, store.Pool(pool))
+		e.index.Layers[id] = index.NewLayer(id, store.Pool(pool))
+		e.index.Layers[id].Merging = row.Merging
 		parents[id] = row.Parent
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	returned = e.forgetReturned(parents)
 	for id, parent := range parents {
-		if parent == 0 {
-			continue
+		if parent != 0 {
+			e.index.Layers[id].SetParent(e.index.Layers[parent])
 		}
-		p := e.layers[parent]
-		if p == nil {
-			return fmt.Errorf("%w: layer %d stands on layer %d, which is missing", errCorrupt, id, parent)
-		}
-		e.layers[id].parent = p
-		p.children++
 	}
-	return nil
+	return returned, nil
+}
+
+// forgetReturned takes out layers whose parents are missing: they were dropped before
+// these, but a row that is still in the journal brought them back, or a power cut took
+// the later part of one of Badger's logs and not the next log. None has a volume, or
+// loading that fails.
+func (e *Engine) forgetReturned(parents map[uint64]uint64) (returned []uint64) {
+	for found := true; found; {
+		found = false
+		for id, parent := range parents {
+			if parent != 0 && e.index.Layers[parent] == nil {
+				delete(e.index.Layers, id)
+				delete(parents, id)
+				returned, found = append(returned, id), true
+			}
+		}
+	}
+	return returned
+}
+
+// dropReturned deletes the rows of layers.
+func (e *Engine) dropReturned(ids []uint64) error {
+	return e.write(func(tx *bdb.Txn) error {
+		for _, id := range ids {
+			if err := tx.Delete(numberKey(keyLayer, id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (e *Engine) loadVolumes(tx *bdb.Txn) error {
-	return scan(tx, keyVolume, true, func(item *bdb.Item) error {
+	return scan(tx, keyVolume, func(item *bdb.Item) error {
 		k := item.Key()
 		if len(k) != 17 {
-			return fmt.Errorf("%w: key %q", errCorrupt, k)
+			return fmt.Errorf("%w: key %q", index.ErrCorrupt, k)
 		}
 		var row volumeRow
 		if err := decodeItem(item, &row); err != nil {
@@ -144,113 +303,98 @@ func (e *Engine) loadVolumes(tx *bdb.Txn) error {
 		if err != nil {
 			return err
 		}
-		v := &volume{id: store.ID(k[1:]), size: row.Size, head: e.layers[row.Head], pool: store.Pool(pool), readOnly: row.ReadOnly, family: row.Family}
+		v := &index.Volume{ID: store.ID(k[1:]), Size: row.Size, Head: e.index.Layers[row.Head], Pool: store.Pool(pool), ReadOnly: row.ReadOnly, Family: row.Family}
 		if row.Origin != "" {
-			if v.origin, err = store.ParseID(row.Origin); err != nil {
+			if v.Origin, err = store.ParseID(row.Origin); err != nil {
 				return err
 			}
 		}
-		if v.head == nil {
-			return fmt.Errorf("%w: volume %v has no layer %d", errCorrupt, v.id, row.Head)
+		if v.Head == nil {
+			return fmt.Errorf("%w: volume %v has no layer %d", index.ErrCorrupt, v.ID, row.Head)
 		}
-		v.head.volume = v
-		e.volumes[v.id] = v
+		v.Head.Volume = v
+		e.index.Volumes[v.ID] = v
 		return nil
 	})
 }
 
-// loadEntries merges two sequences in order of id. After a power cut, records
-// above the last known sync are verified: a pointer may have been kept and what it
-// points to lost; such a record never was. The end of the process alone loses
-// nothing of what the kernel has.
-func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn, state *stateRow) error {
-	doubtful := !state.Clean && (state.Boot == "" || state.Boot != bootID())
-	zeros := map[uint64]zeroEntry{}
-	var order []uint64
-	err := scan(tx, keyZeros, true, func(item *bdb.Item) error {
-		id, err := number(item)
-		if err != nil {
-			return err
-		}
-		var t zeroEntry
-		err = item.Value(func(b []byte) (err error) { t, err = decodeZeros(b); return err })
-		if err != nil {
-			return err
-		}
-		zeros[id] = t
-		order = append(order, id)
-		return nil
-	})
+// loadEntries applies records and zeros up to the checkpoint's id in order of their
+// ids.
+func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn) error {
+	durable := e.checkpoints.Last().Records
+	zeros, err := e.loadZeros(tx, durable)
 	if err != nil {
 		return err
 	}
 	applyZeros := func(before uint64) {
-		for len(order) > 0 && order[0] < before {
-			id := order[0]
-			order = order[1:]
-			e.seen(id)
-			l := e.layers[zeros[id].layer]
-			if l == nil {
-				continue // its layer was deleted; the collector's rows go with it
-			}
-			for _, s := range zeros[id].spans {
-				e.zero(l, s.first, s.last, true)
-			}
-			l.zeros = append(l.zeros, id)
+		for len(zeros) > 0 && zeros[0].ID < before {
+			z := zeros[0]
+			zeros = zeros[1:]
+			e.index.Zero(e.index.Layers[z.layer], z.First, z.Last)
 		}
 	}
-	err = scan(tx, keyEntry, true, func(item *bdb.Item) error {
+	err = scan(tx, keyEntry, func(item *bdb.Item) error {
 		id, err := number(item)
 		if err != nil {
 			return err
 		}
-		applyZeros(id)
 		e.seen(id)
-		var t entry
-		if err := item.Value(func(b []byte) (err error) { t, err = decodeEntry(b); return err }); err != nil {
+		if id > durable {
+			e.index.Bury(id)
+			return nil
+		}
+		applyZeros(id)
+		var t index.Entry
+		if err := item.Value(func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err }); err != nil {
 			return err
 		}
-		if doubtful && id > state.Synced {
-			if err := verify(tx, id, &t); err != nil {
-				e.o.Warn(fmt.Sprintf("record %d did not survive an unclean end: %v", id, err))
-				e.dead = append(e.dead, id)
-				return nil
-			}
-		}
-		e.loadEntry(id, &t)
+		e.index.Load(id, &t)
 		return ctx.Err()
 	})
-	applyZeros(1<<64 - 1)
+	applyZeros(math.MaxUint64)
 	return err
 }
 
-// verify reads a record and compares its checksum.
-func verify(tx *bdb.Txn, id uint64, t *entry) error {
-	item, err := tx.Get(numberKey(keyRecord, id))
+// layerSpan is a span of a layer.
+type layerSpan struct {
+	index.Span
+	layer uint64
+}
+
+// loadZeros lists the spans of all layers in order of their ids.
+func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err error) {
+	var stale []uint64
+	err = scan(tx, keyZeros, func(item *bdb.Item) error {
+		id, err := number(item)
+		if err != nil {
+			return err
+		}
+		var t index.ZeroEntry
+		if err := item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err }); err != nil {
+			return err
+		}
+		e.seen(id)
+		l := e.index.Layers[t.Layer]
+		if l == nil || id > durable && !t.Kept {
+			stale = append(stale, id)
+			return nil
+		}
+		for _, s := range t.Spans {
+			all = append(all, layerSpan{s, t.Layer})
+		}
+		l.Zeros = append(l.Zeros, id)
+		return nil
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return item.Value(func(value []byte) error {
-		if crc32.Checksum(value, castagnoli) != t.crc {
-			return fmt.Errorf("%w: checksum", errCorrupt)
+	slices.SortStableFunc(all, func(a, b layerSpan) int { return cmp.Compare(a.ID, b.ID) })
+	return all, e.write(func(tx *bdb.Txn) error {
+		for _, id := range stale {
+			if err := tx.Delete(numberKey(keyZeros, id)); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-}
-
-// loadEntry lets the maps lead to a record.
-func (e *Engine) loadEntry(id uint64, t *entry) {
-	l := e.layers[t.layer]
-	if l == nil {
-		e.dead = append(e.dead, id)
-		return
-	}
-	e.adopt(l, id, len(t.blocks))
-	for i, block := range t.blocks {
-		if block == deadIndex {
-			e.lose(id)
-			continue
-		}
-		e.point(l, block, at(id, i))
-	}
 }

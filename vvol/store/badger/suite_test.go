@@ -22,3 +22,12 @@ func TestContract(t *testing.T) {
 
 // TestDurable reopens the directory between steps.
 func TestDurable(t *testing.T) { storetest.RunDurable(t, openSmall) }
+
+// BenchmarkEngine puts the suite's loads on the engine with a journal of usual size.
+func BenchmarkEngine(b *testing.B) {
+	storetest.Bench(b, func(b *testing.B) store.Engine {
+		e, err := Open(b.Context(), Options{Dir: b.TempDir()})
+		require.NoError(b, err)
+		return e
+	})
+}

@@ -2,24 +2,78 @@ package badger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
 )
 
-// change runs f in the committer, where volumes stand still, and returns when
-// what it committed is on stable storage.
+// change runs f in the committer, where volumes stand still. What f committed is on
+// stable storage then.
 func (e *Engine) change(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.committer.call(f); err != nil {
-		return err
+	return e.committer.call(func() error {
+		if err := e.committer.awaitRoom(maxRowPages); err != nil {
+			return err
+		}
+		e.structure.Lock()
+		defer e.structure.Unlock()
+		return f()
+	})
+}
+
+// writeRows puts rows first on stable storage in the journal and then into Badger,
+// so that Badger never holds one that a power cut takes from the journal. The caller
+// has waited for room of maxRowPages. It returns the end of the group. Committer only.
+func (e *Engine) writeRows(rows []journal.Row) (page uint64, err error) {
+	if err := e.room(minFreeForRows); err != nil {
+		return 0, err
 	}
-	return e.sync.sync()
+	blob := journal.EncodeRows(rows)
+	length := uint64(len(blob))
+	if length > maxRows {
+		return 0, fmt.Errorf("%w: %d bytes of rows", store.ErrTooBig, length)
+	}
+	blob = append(blob, make([]byte, -length%journal.PageSize)...)
+	pages := uint64(len(blob)) / journal.PageSize
+	found, err := e.journal.Append([]journal.Run{{Kind: journal.Rows, First: length, Count: uint32(pages)}}, [][]byte{blob})
+	if err != nil {
+		return 0, err
+	}
+	if err := e.journal.Flush(); err != nil {
+		return 0, err
+	}
+	err = e.write(func(tx *bdb.Txn) error { return setRows(tx, rows) })
+	if err != nil {
+		return 0, e.journal.Fail(err) // the journal says otherwise: only a restart makes them agree
+	}
+	e.index.Lock()
+	e.pending.push(group{Group: found})
+	e.index.Unlock()
+	return found.End, nil
+}
+
+func setRows(tx *bdb.Txn, rows []journal.Row) error {
+	for _, r := range rows {
+		if r.Value == nil {
+			if err := tx.Delete(r.Key); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.Set(r.Key, r.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkSize(size uint64) error {
@@ -35,150 +89,112 @@ func (e *Engine) Create(ctx context.Context, id store.ID, o store.CreateOptions)
 		return err
 	}
 	return e.change(ctx, func() error {
-		if old := e.volumes[id]; old != nil {
-			if old.origin == (store.ID{}) && old.size == o.Size && old.pool == o.Pool {
+		if old := e.index.Volumes[id]; old != nil {
+			if old.Origin == (store.ID{}) && old.Size == o.Size && old.Pool == o.Pool {
 				return nil
 			}
 			return fmt.Errorf("%w: %v", store.ErrExists, id)
 		}
-		if err := e.room(); err != nil {
+		if err := e.room(minFree); err != nil {
 			return err
 		}
-		var p plan
-		v := &volume{id: id, size: o.Size, pool: o.Pool}
-		l := p.layer(e, nil, o.Pool)
-		v.family = l.id
-		p.head(v, l)
-		return p.commit(e)
+		var p index.Change
+		v := &index.Volume{ID: id, Size: o.Size, Pool: o.Pool}
+		l := p.Layer(e.newID(), nil, o.Pool)
+		v.Family = l.ID
+		p.Head(v, l)
+		return e.commit(&p)
 	})
 }
 
-// plan collects the rows of one change of volumes and layers; memory changes
-// after they are committed. Committer only.
-type plan struct {
-	layers  []*layer
-	parents []*layer // of layers, in the same order
-	heads   []newHead
-	removed *volume
-}
-
-type newHead struct {
-	v *volume
-	l *layer
-}
-
-// layer plans a new layer above parent.
-func (p *plan) layer(e *Engine, parent *layer, pool store.Pool) *layer {
-	l := newLayer(e.nextID.Add(1), nil, pool)
-	p.layers, p.parents = append(p.layers, l), append(p.parents, parent)
-	return l
-}
-
-// head plans that l becomes the head of v, whose row is written.
-func (p *plan) head(v *volume, l *layer) { p.heads = append(p.heads, newHead{v, l}) }
-
-func (v *volume) row(head *layer) []byte {
-	r := volumeRow{Head: head.id, Size: v.size, Pool: store.ID(v.pool).String(), ReadOnly: v.readOnly, Family: v.family}
-	if v.origin != (store.ID{}) {
-		r.Origin = v.origin.String()
+func volumeRowOf(v *index.Volume, head *index.Layer) []byte {
+	r := volumeRow{Head: head.ID, Size: v.Size, Pool: store.ID(v.Pool).String(), ReadOnly: v.ReadOnly, Family: v.Family}
+	if v.Origin != (store.ID{}) {
+		r.Origin = v.Origin.String()
 	}
 	return encodeRow(r)
 }
 
-func layerRowOf(parent *layer, pool store.Pool) []byte {
-	r := layerRow{Pool: store.ID(pool).String()}
+func layerRowOf(parent *index.Layer, pool store.Pool, merging bool) []byte {
+	r := layerRow{Pool: store.ID(pool).String(), Merging: merging}
 	if parent != nil {
-		r.Parent = parent.id
+		r.Parent = parent.ID
 	}
 	return encodeRow(r)
 }
 
-// commit writes the rows, then changes memory.
-func (p *plan) commit(e *Engine) error {
-	err := e.write(func(tx *bdb.Txn) error {
-		for i, l := range p.layers {
-			if err := tx.Set(numberKey(keyLayer, l.id), layerRowOf(p.parents[i], l.pool)); err != nil {
-				return err
-			}
-		}
-		for _, h := range p.heads {
-			if err := tx.Set(volumeKey(h.v.id), h.v.row(h.l)); err != nil {
-				return err
-			}
-		}
-		if p.removed != nil {
-			return tx.Delete(volumeKey(p.removed.id))
-		}
-		return nil
-	})
+// commit writes the rows of a change, then changes memory. Committer only.
+func (e *Engine) commit(p *index.Change) error {
+	var rows []journal.Row
+	for i, l := range p.Layers {
+		rows = append(rows, journal.Row{Key: numberKey(keyLayer, l.ID), Value: layerRowOf(p.Parents[i], l.Pool, false)})
+	}
+	for _, h := range p.Heads {
+		rows = append(rows, journal.Row{Key: volumeKey(h.Volume.ID), Value: volumeRowOf(h.Volume, h.Layer)})
+	}
+	if p.Removed != nil {
+		rows = append(rows, journal.Row{Key: volumeKey(p.Removed.ID)})
+	}
+	page, err := e.writeRows(rows)
 	if err != nil {
 		return err
 	}
-	e.maps.Lock()
-	defer e.maps.Unlock()
-	for i, l := range p.layers {
-		if l.parent = p.parents[i]; l.parent != nil {
-			l.parent.children++
-		}
-		e.layers[l.id] = l
-	}
-	for _, h := range p.heads {
-		if h.v.head != nil && h.v.head != h.l {
-			h.v.head.volume = nil
-		}
-		h.v.head, h.l.volume = h.l, h.v
-		e.volumes[h.v.id] = h.v
-	}
-	if v := p.removed; v != nil {
-		v.gone, v.head.volume = true, nil
-		delete(e.volumes, v.id)
-	}
+	e.index.Lock()
+	defer e.index.Unlock()
+	e.index.Install(p, page)
 	return nil
 }
 
 // Delete implements store.Engine; the collector takes the layers.
 func (e *Engine) Delete(ctx context.Context, id store.ID) error {
 	return e.change(ctx, func() error {
-		v := e.volumes[id]
+		v := e.index.Volumes[id]
 		if v == nil {
 			return nil
 		}
-		p := plan{removed: v}
-		return p.commit(e)
+		p := index.Change{Removed: v}
+		return e.commit(&p)
 	})
 }
 
 // fork checks one source and destination of Snapshot or Clone; exists tells that
 // the destination is there with this origin. Committer only.
-func (e *Engine) fork(src, dst store.ID) (v *volume, exists bool, err error) {
-	if v, err = e.lookup(src); err != nil {
+func (e *Engine) fork(src, dst store.ID) (v *index.Volume, exists bool, err error) {
+	if v, err = e.index.Lookup(src); err != nil {
 		return nil, false, err
 	}
-	if old := e.volumes[dst]; old != nil {
-		if old.origin == src {
+	if old := e.index.Volumes[dst]; old != nil {
+		if old.Origin == src {
 			return v, true, nil
 		}
 		return nil, false, fmt.Errorf("%w: %v", store.ErrExists, dst)
 	}
-	if d := v.head.depth(); d >= maxDepth {
+	if d := v.Head.Depth(); d >= maxDepth {
 		return nil, false, fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, src, d)
 	}
 	return v, false, nil
 }
 
-// freeze plans a new head for v and returns the layer that is frozen by it. An
-// empty head is passed over: it would only make chains longer.
-func (p *plan) freeze(e *Engine, v *volume) *layer {
-	for _, h := range p.heads {
-		if h.v == v {
-			return p.parents[slices.Index(p.layers, h.l)] // frozen by this plan already
+// deepened runs a change that makes chains longer. Where one is too long and has
+// layers that are about to be merged, it waits for them.
+func (e *Engine) deepened(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(maxMergeWait)
+	for {
+		err := e.change(ctx, f)
+		if !errors.Is(err, store.ErrTooDeep) || !e.shrinking() || time.Now().After(deadline) {
+			return err
+		}
+		if err := e.drainer.awaitCollection(ctx); err != nil {
+			return err
 		}
 	}
-	if len(v.head.leaves) == 0 && v.head.parent != nil {
-		return v.head.parent
-	}
-	p.head(v, p.layer(e, v.head, v.pool))
-	return v.head
+}
+
+// shrinking tells whether layers wait for the collector.
+func (e *Engine) shrinking() bool {
+	e.index.RLock()
+	defer e.index.RUnlock()
+	return e.index.Shrinking()
 }
 
 // Snapshot implements store.Engine: all in one transaction.
@@ -186,8 +202,8 @@ func (e *Engine) Snapshot(ctx context.Context, specs []store.SnapshotSpec) error
 	if len(specs) == 0 || len(specs) > maxSnapshot {
 		return fmt.Errorf("%w: %d snapshots at once", store.ErrInvalid, len(specs))
 	}
-	return e.change(ctx, func() error {
-		var p plan
+	return e.deepened(ctx, func() error {
+		var p index.Change
 		for i, s := range specs {
 			v, exists, err := e.fork(s.Source, s.Snapshot)
 			if err != nil {
@@ -199,53 +215,53 @@ func (e *Engine) Snapshot(ctx context.Context, specs []store.SnapshotSpec) error
 			if exists {
 				continue
 			}
-			frozen := p.freeze(e, v)
-			snapshot := &volume{id: s.Snapshot, size: v.size, pool: v.pool, readOnly: !s.Writable, origin: s.Source, family: v.family}
-			p.head(snapshot, p.layer(e, frozen, v.pool))
+			frozen := p.Freeze(v, e.newID)
+			snapshot := &index.Volume{ID: s.Snapshot, Size: v.Size, Pool: v.Pool, ReadOnly: !s.Writable, Origin: s.Source, Family: v.Family}
+			p.Head(snapshot, p.Layer(e.newID(), frozen, v.Pool))
 		}
-		return p.commit(e)
+		return e.commit(&p)
 	})
 }
 
 // Clone implements store.Engine.
 func (e *Engine) Clone(ctx context.Context, src, dst store.ID, pool store.Pool) error {
-	return e.change(ctx, func() error {
+	return e.deepened(ctx, func() error {
 		v, exists, err := e.fork(src, dst)
 		if err != nil || exists {
 			return err
 		}
-		var p plan
-		frozen := p.freeze(e, v)
-		p.head(&volume{id: dst, size: v.size, pool: pool, origin: src, family: v.family}, p.layer(e, frozen, pool))
-		return p.commit(e)
+		var p index.Change
+		frozen := p.Freeze(v, e.newID)
+		p.Head(&index.Volume{ID: dst, Size: v.Size, Pool: pool, Origin: src, Family: v.Family}, p.Layer(e.newID(), frozen, pool))
+		return e.commit(&p)
 	})
 }
 
 // Revert implements store.Engine.
 func (e *Engine) Revert(ctx context.Context, id, snapshot store.ID) error {
-	return e.change(ctx, func() error {
-		v, err := e.lookup(id)
+	return e.deepened(ctx, func() error {
+		v, err := e.index.Lookup(id)
 		if err != nil {
 			return err
 		}
-		s, err := e.lookup(snapshot)
+		s, err := e.index.Lookup(snapshot)
 		if err != nil {
 			return err
 		}
-		switch d := s.head.depth(); {
-		case v.family != s.family:
+		switch d := s.Head.Depth(); {
+		case v.Family != s.Family:
 			return fmt.Errorf("%w: %v is no relative of %v", store.ErrInvalid, snapshot, id)
 		case v == s:
 			return nil
 		case d >= maxDepth:
 			return fmt.Errorf("%w: %v has %d layers", store.ErrTooDeep, snapshot, d)
 		}
-		var p plan
-		frozen := p.freeze(e, s)
-		size := v.size
-		e.setSize(v, s.size)
-		p.head(v, p.layer(e, frozen, v.pool))
-		if err := p.commit(e); err != nil {
+		var p index.Change
+		frozen := p.Freeze(s, e.newID)
+		size := v.Size
+		e.setSize(v, s.Size)
+		p.Head(v, p.Layer(e.newID(), frozen, v.Pool))
+		if err := e.commit(&p); err != nil {
 			e.setSize(v, size)
 			return err
 		}
@@ -253,36 +269,43 @@ func (e *Engine) Revert(ctx context.Context, id, snapshot store.ID) error {
 	})
 }
 
-func (e *Engine) setSize(v *volume, size uint64) {
-	e.maps.Lock()
-	v.size = size
-	e.maps.Unlock()
+func (e *Engine) setSize(v *index.Volume, size uint64) {
+	e.index.Lock()
+	v.Size = size
+	e.index.Unlock()
 }
 
-// Resize implements store.Engine. What a smaller size cuts off is zeroed first, so
-// that it never comes back.
+// Resize implements store.Engine. What a smaller size cuts off never comes back.
 func (e *Engine) Resize(ctx context.Context, id store.ID, size uint64) error {
 	if err := checkSize(size); err != nil {
 		return err
 	}
 	return e.change(ctx, func() error {
-		v, err := e.lookup(id)
+		v, err := e.index.Lookup(id)
 		if err != nil {
 			return err
 		}
-		if v.readOnly && size != v.size {
+		if v.ReadOnly && size != v.Size {
 			return store.ErrReadOnly
 		}
-		old := v.size
+		old := v.Size
+		// What lies between the sizes is zeroed before it can be seen, and after it
+		// cannot be seen any more.
+		if size > old {
+			if err := e.committer.zeroNow(v.Head, old/blockSize, size/blockSize); err != nil {
+				return err
+			}
+		}
 		e.setSize(v, size)
-		var p plan
-		p.head(v, v.head)
-		if err := p.commit(e); err != nil {
+		var p index.Change
+		p.Head(v, v.Head)
+		if err := e.commit(&p); err != nil {
 			e.setSize(v, old)
 			return err
 		}
 		if size < old {
-			return e.zeroRange(v.head, size/blockSize, old/blockSize)
+			// The size has changed, come what may: growth zeros what this leaves.
+			_ = e.committer.zeroNow(v.Head, size/blockSize, old/blockSize)
 		}
 		return nil
 	})

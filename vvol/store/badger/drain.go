@@ -1,0 +1,437 @@
+package badger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bdb "github.com/dgraph-io/badger/v4"
+
+	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/journal"
+)
+
+// drainer is the goroutine that owns what Badger holds of volumes: it moves groups
+// from the journal into records, makes checkpoints, and does the collector's work.
+// As it alone numbers records, the order of their ids is that of their commits.
+type drainer struct {
+	e    *Engine
+	wake chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	changed sync.Cond // room was made, or will not be
+	stuck   error     // why nothing drains
+
+	rounds uint64 // of the collector that have ended
+
+	collectNow atomic.Bool // somebody waits for a round of the collector
+
+	urgent  atomic.Bool // writers are braked: drain now
+	drained mark        // groups before it are in Badger; drainer only
+	durable atomic.Uint64
+	last    uint64 // head at the last tick; drainer only
+	values  []byte // gathered records; drainer only
+}
+
+// mark is a place between two groups; before is the epoch of the first of them.
+type mark struct{ page, sequence, before uint64 }
+
+// group is a group of the journal with the layers of its runs: nil of rows and
+// padding, and of layers that are gone.
+type group struct {
+	journal.Group
+	layers []*index.Layer
+}
+
+// pendingGroups are the groups that are not in Badger yet. Guarded by Engine.index.
+type pendingGroups struct{ all []group }
+
+func (p *pendingGroups) push(g group) { p.all = append(p.all, g) }
+
+// end is the page behind the last group, or drained when there is none.
+func (p *pendingGroups) end(drained uint64) uint64 {
+	if len(p.all) == 0 {
+		return drained
+	}
+	return p.all[len(p.all)-1].End
+}
+
+func (p *pendingGroups) pop(n int) {
+	clear(p.all[:n])
+	if p.all = p.all[n:]; len(p.all) == 0 {
+		p.all = nil
+	}
+}
+
+func (d *drainer) init(e *Engine, at mark) {
+	d.e, d.drained = e, at
+	d.wake = make(chan struct{}, 1)
+	d.changed.L = &d.mu
+}
+
+// hurry asks for draining now.
+func (d *drainer) hurry() {
+	d.urgent.Store(true)
+	d.nudge()
+}
+
+func (d *drainer) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// awaitRoom blocks until enough says yes. It fails when nothing drains.
+func (d *drainer) awaitRoom(enough func() bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !enough() {
+		if d.stuck != nil {
+			return d.stuck
+		}
+		d.hurry()
+		d.changed.Wait()
+	}
+	return nil
+}
+
+// awaitCollection returns after a round of the collector.
+func (d *drainer) awaitCollection(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		d.changed.Broadcast()
+		d.mu.Unlock()
+	})
+	defer stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for begun := d.rounds; d.rounds == begun; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if d.e.closed.Load() {
+			return store.ErrUnavailable
+		}
+		d.collectNow.Store(true)
+		d.nudge()
+		d.changed.Wait()
+	}
+	return nil
+}
+
+// report tells waiting writers that there is room, or why there is none.
+func (d *drainer) report(err error) {
+	d.mu.Lock()
+	d.stuck = err
+	d.changed.Broadcast()
+	d.mu.Unlock()
+}
+
+// Shares of the journal that may wait.
+const (
+	backlogShare    = 8 // of groups for draining: an overwritten block is drained once
+	checkpointShare = 4 // of drained groups for a checkpoint
+)
+
+func (d *drainer) run() {
+	tick := time.NewTicker(d.e.o.CollectEvery)
+	defer tick.Stop()
+	for {
+		quiet := false
+		select {
+		case <-d.e.stop:
+			return
+		case <-d.wake:
+		case <-tick.C:
+			head := d.e.journal.Head()
+			quiet, d.last = head == d.last, head
+			d.collectNow.Store(true)
+		}
+		if d.collectNow.Swap(false) {
+			if err := d.collect(); err != nil {
+				d.e.o.Warn(fmt.Sprintf("collection: %v", err))
+			}
+			d.mu.Lock()
+			d.rounds++
+			d.changed.Broadcast()
+			d.mu.Unlock()
+		}
+		err := d.work(quiet)
+		d.report(err)
+		if err != nil {
+			d.e.o.Warn(fmt.Sprintf("the journal cannot be drained: %v", err))
+		}
+	}
+}
+
+// work drains until little enough waits; everything when nothing comes in.
+func (d *drainer) work(quiet bool) error {
+	j := d.e.journal
+	for {
+		backlog := d.backlog()
+		urgent := d.urgent.Swap(false)
+		due := backlog > j.Pages()/backlogShare || backlog > 0 && (quiet || urgent)
+		if due {
+			if err := d.drain(); err != nil {
+				return err
+			}
+			if err := d.clean(); err != nil {
+				return err
+			}
+		}
+		held := d.drained.page - j.Tail()
+		if held > j.Pages()/checkpointShare || held > 0 && (quiet && !due || urgent && j.Used() > j.Pages()/2) {
+			if err := d.checkpoint(); err != nil {
+				return err
+			}
+		}
+		if !due {
+			return nil
+		}
+		select {
+		case <-d.e.stop:
+			return nil
+		default:
+		}
+	}
+}
+
+// drainTo drains what lies before a page of the journal, and makes a checkpoint. Padding
+// whose group could not be appended is no group, and stays.
+func (d *drainer) drainTo(page uint64) error {
+	for d.drained.page < page && d.backlog() > 0 {
+		if err := d.drain(); err != nil {
+			return err
+		}
+	}
+	return d.checkpoint()
+}
+
+// backlog is the number of pages of the groups that are not in Badger yet.
+func (d *drainer) backlog() uint64 {
+	d.e.index.RLock()
+	defer d.e.index.RUnlock()
+	return d.e.pending.end(d.drained.page) - d.drained.page
+}
+
+// drainPages is how much of the journal becomes one transaction.
+const drainPages = 2048
+
+// drain moves some groups into records. Of a block that was written several times
+// only what is needed goes: the last copy, and an older one whose successor in the
+// journal is not on stable storage yet.
+func (d *drainer) drain() error {
+	e := d.e
+	if err := e.room(minFree); err != nil {
+		return err
+	}
+	groups := d.take()
+	if len(groups) == 0 {
+		return nil
+	}
+	end := groups[len(groups)-1]
+	blocks, zeros := collectRuns(groups)
+	entries := d.zeroEntries(zeros) // their ids come before those of the records
+	d.values = d.values[:0]
+	if err := d.commit(d.pack(d.wanted(blocks), d.journalValue), entries); err != nil {
+		return err
+	}
+	e.index.Lock()
+	e.pending.pop(len(groups))
+	e.index.Unlock()
+	d.drained = mark{end.End, end.Sequence + 1, end.Epoch}
+	return nil
+}
+
+func (d *drainer) take() []group {
+	d.e.index.RLock()
+	defer d.e.index.RUnlock()
+	all := d.e.pending.all
+	n := 0
+	for n < len(all) && (n == 0 || all[n].End-all[0].Position <= drainPages) {
+		n++
+	}
+	return all[:n:n]
+}
+
+// collectRuns lists the blocks of groups, each once with its last copy, sorted, less
+// those that the groups zero later; and the zeros.
+func collectRuns(groups []group) (blocks []index.Move, zeros []journal.Run) {
+	for i := range groups {
+		for k, l := range groups[i].layers {
+			if l == nil {
+				continue
+			}
+			switch r := groups[i].Runs[k]; r.Kind {
+			case journal.Write:
+				for n := range uint64(r.Count) {
+					blocks = append(blocks, index.Move{Layer: l, Block: r.First + n, From: index.Journaled(r.Page + n)})
+				}
+			case journal.Zero:
+				zeros = append(zeros, r)
+			}
+		}
+	}
+	slices.SortFunc(blocks, index.CompareMoves)
+	blocks = slices.CompactFunc(blocks, func(a, b index.Move) bool { return a.Layer == b.Layer && a.Block == b.Block })
+	if len(zeros) == 0 {
+		return blocks, nil
+	}
+	for _, z := range zeros {
+		i := sort.Search(len(blocks), func(i int) bool {
+			b := &blocks[i]
+			return b.Layer.ID > z.Layer || b.Layer.ID == z.Layer && b.Block >= z.First
+		})
+		for ; i < len(blocks) && blocks[i].Layer.ID == z.Layer && blocks[i].Block-z.First < uint64(z.Count); i++ {
+			if blocks[i].From < index.Journaled(z.Page) {
+				blocks[i].From = index.Absent
+			}
+		}
+	}
+	return slices.DeleteFunc(blocks, func(b index.Move) bool { return b.From == index.Absent }), zeros
+}
+
+// wanted leaves out what something newer behind the groups makes needless.
+func (d *drainer) wanted(blocks []index.Move) []index.Move {
+	stable := d.e.journal.Stable()
+	d.e.index.RLock()
+	defer d.e.index.RUnlock()
+	return d.e.index.Wanted(blocks, stable)
+}
+
+// packed is one record about to be written.
+type packed struct {
+	id     uint64
+	blocks []index.Move
+	entry  index.Entry
+	value  []byte
+}
+
+// commit writes records and zero entries in one transaction, and lets the maps lead
+// to the records where they are still wanted.
+func (d *drainer) commit(records []packed, entries []index.ZeroEntry) error {
+	if len(records)+len(entries) == 0 {
+		return nil
+	}
+	e := d.e
+	err := e.write(func(tx *bdb.Txn) error {
+		for i := range entries {
+			if err := tx.Set(numberKey(keyZeros, entries[i].ID), entries[i].Encode()); err != nil {
+				return err
+			}
+		}
+		for i := range records {
+			r := &records[i]
+			if err := tx.Set(numberKey(keyRecord, r.id), r.value); err != nil {
+				return err
+			}
+			if err := tx.Set(numberKey(keyEntry, r.id), r.entry.Encode()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.index.Lock()
+	defer e.index.Unlock()
+	for i := range entries {
+		if l := e.index.Layers[entries[i].Layer]; l != nil {
+			l.Zeros = append(l.Zeros, entries[i].ID)
+			l.ZeroID = entries[i].ID
+		}
+	}
+	for i := range records {
+		e.index.Settle(records[i].id, records[i].blocks)
+	}
+	return nil
+}
+
+// zeroEntries makes one entry per layer, older than the records of the transaction.
+func (d *drainer) zeroEntries(zeros []journal.Run) (all []index.ZeroEntry) {
+	for _, z := range zeros {
+		s := index.Span{First: z.First, Last: z.First + uint64(z.Count)}
+		i := slices.IndexFunc(all, func(t index.ZeroEntry) bool { return t.Layer == z.Layer })
+		if i < 0 {
+			i = len(all)
+			all = append(all, index.ZeroEntry{ID: d.e.newID(), Layer: z.Layer})
+		}
+		s.ID = all[i].ID
+		all[i].Spans = append(all[i].Spans, s)
+	}
+	return all
+}
+
+// pack makes records of one layer each out of sorted blocks; value gives their data.
+func (d *drainer) pack(blocks []index.Move, value func([]index.Move) []byte) (all []packed) {
+	for len(blocks) > 0 {
+		n := 1
+		for n < len(blocks) && n < index.RecordBlocks && blocks[n].Layer == blocks[0].Layer {
+			n++
+		}
+		r := packed{id: d.e.newID(), blocks: blocks[:n], value: value(blocks[:n])}
+		r.entry = index.NewEntry(r.blocks, r.value)
+		all = append(all, r)
+		blocks = blocks[n:]
+	}
+	return all
+}
+
+// journalValue gives blocks of the journal: where they lie, if they follow each other
+// there, else gathered in d.values.
+func (d *drainer) journalValue(blocks []index.Move) []byte {
+	j := d.e.journal
+	first := blocks[0].From.Page()
+	whole := first%j.Pages()+uint64(len(blocks)) <= j.Pages()
+	for i := range blocks {
+		whole = whole && blocks[i].From.Page() == first+uint64(i)
+	}
+	if whole {
+		return j.Page(first, uint64(len(blocks)))
+	}
+	start := len(d.values)
+	for i := range blocks {
+		d.values = append(d.values, j.Page(blocks[i].From.Page(), 1)...)
+	}
+	return d.values[start:len(d.values):len(d.values)]
+}
+
+// checkpoint puts Badger on stable storage, notes how far that reaches, and frees
+// the journal up to there. Then dead records may be deleted.
+func (d *drainer) checkpoint() error {
+	e := d.e
+	at, ids := d.drained, e.nextID.Load()
+	e.index.RLock()
+	dead := e.index.Counts().Dead
+	e.index.RUnlock()
+	if err := e.sync.Do(); err != nil {
+		return err
+	}
+	next := e.checkpoints.Last()
+	next.Position, next.Sequence, next.Before = at.page, at.sequence, at.before
+	next.Records, next.Epoch = ids, e.journal.Epoch()
+	if err := e.checkpoints.Save(next); err != nil {
+		return err
+	}
+	d.durable.Store(ids)
+	e.journal.Free(at.page)
+	d.report(nil)
+	return e.deleteDead(dead, max(at.page, e.journal.Stable()))
+}
+
+// settled tells whether all of a layer is in Badger and on stable storage. Called with
+// the index held for reading.
+func (d *drainer) settled(l *index.Layer) bool {
+	return l.LastPage <= d.e.journal.Tail() && l.LastID <= d.durable.Load() && d.zerosSettled(l)
+}
+
+func (d *drainer) zerosSettled(l *index.Layer) bool {
+	return l.ZeroPage <= d.e.journal.Tail() && l.ZeroID <= d.durable.Load()
+}

@@ -1,0 +1,28 @@
+// Package index is the engine's memory of what lies where: the layers of all volumes,
+// and for each block of a layer the record or the page of the journal that holds it.
+//
+// A Location is a record's id and an index in it, a page of the journal, "reads as
+// zeros", or nothing: look at the parent. A Layer maps blocks to locations in leaves of
+// 512. A Record counts its blocks that a layer leads to; when none is left it is buried,
+// and the engine deletes it when what took its place is on stable storage. Records with
+// consecutive ids are counted together in segments, to find what is worth cleaning.
+//
+// # States of a layer
+//
+//	head     a volume writes to it
+//	frozen   no volume, several children
+//	link     no volume, one child: may be merged into the child
+//	merging  a link whose records are becoming those of its child
+//	orphan   no volume, no child: may be dropped
+//
+// # Locking
+//
+// Index is one RWMutex and what it guards: the index itself, and every Layer, Volume
+// and Record in it. The package takes the lock in Walk alone. Every other method says
+// "R" when its caller holds the lock for reading at least, and "W" when it holds it for
+// writing; while the engine opens, nobody else is there and no lock is needed. Fields
+// are read under R and changed under W, but for what is said of them.
+//
+// The package does no I/O and starts no goroutine. It knows neither the database nor
+// the journal's file: pages of the journal are numbers that grow forever.
+package index

@@ -1,0 +1,149 @@
+package index
+
+import (
+	"fmt"
+	"sync"
+
+	"vvsim/vvol/store"
+)
+
+// Index is the memory of one engine; see the package comment for its lock.
+type Index struct {
+	sync.RWMutex
+
+	Volumes map[store.ID]*Volume
+	Layers  map[uint64]*Layer
+	Limits  map[store.Pool]uint64 // bytes that the layers of a pool may hold; 0 is no limit
+
+	// Rebuilding tells that layers may still be incomplete, while the engine opens.
+	Rebuilding bool
+
+	head     func() uint64       // of the journal
+	orphans  map[*Layer]struct{} // layers without volume and children
+	links    map[*Layer]struct{} // layers without volume and with one child
+	records  map[uint64]*Record
+	segments map[uint64]*segment
+	pools    map[store.Pool]uint64 // bytes held by layers
+	dead     []Burial              // in order of their death
+	held     uint64                // blocks in all records
+	live     uint64                // of these, blocks that a layer leads to
+	dirty    uint64                // blocks that are in the journal only
+}
+
+// New returns an empty index. head tells the page behind the journal's last group, and
+// is called with the lock held.
+func New(head func() uint64) *Index {
+	return &Index{head: head, Volumes: map[store.ID]*Volume{}, Layers: map[uint64]*Layer{}, Limits: map[store.Pool]uint64{},
+		orphans: map[*Layer]struct{}{}, links: map[*Layer]struct{}{}, records: map[uint64]*Record{},
+		segments: map[uint64]*segment{}, pools: map[store.Pool]uint64{}}
+}
+
+// Volume is one volume and the layer that it writes to.
+type Volume struct {
+	ID       store.ID
+	Size     uint64 // bytes
+	Head     *Layer
+	Pool     store.Pool
+	ReadOnly bool
+	Origin   store.ID // of a snapshot or clone
+	Family   uint64   // id of the first layer of the family
+	Gone     bool
+}
+
+// Lookup finds a volume, or fails with store.ErrNotFound. R.
+func (x *Index) Lookup(id store.ID) (*Volume, error) {
+	v := x.Volumes[id]
+	if v == nil {
+		return nil, fmt.Errorf("%w: %v", store.ErrNotFound, id)
+	}
+	return v, nil
+}
+
+// PoolUsage is the bytes that the layers of a pool hold. R.
+func (x *Index) PoolUsage(pool store.Pool) uint64 { return x.pools[pool] }
+
+// Counts are the gauges of an index.
+type Counts struct {
+	Held    uint64 // blocks in all records
+	Live    uint64 // of these, blocks that a layer leads to
+	Dirty   uint64 // blocks that are in the journal only
+	Records int    // that have live blocks
+	Dead    int    // records that wait for their deletion
+}
+
+// Counts returns the gauges. R.
+func (x *Index) Counts() Counts {
+	return Counts{Held: x.held, Live: x.live, Dirty: x.dirty, Records: len(x.records), Dead: len(x.dead)}
+}
+
+// OrphanBlocks is the number of blocks of layers that will be dropped. R.
+func (x *Index) OrphanBlocks() (n uint64) {
+	for l := range x.orphans {
+		n += l.mapped
+	}
+	return n
+}
+
+// point makes a block of a layer lead to a location, with all counts.
+func (x *Index) point(l *Layer, block uint64, to Location) {
+	old := l.set(block, to)
+	switch {
+	case old.Journaled():
+		x.dirty--
+		l.dirty--
+	case old.Data():
+		x.lose(old.Record())
+	}
+	if to.Journaled() {
+		x.dirty++
+		l.dirty++
+	}
+	switch {
+	case to.Data() && !old.Data():
+		l.mapped++
+		x.pools[l.Pool] += BlockSize
+	case old.Data() && !to.Data():
+		l.mapped--
+		x.pools[l.Pool] -= BlockSize
+	}
+}
+
+// Write lets count blocks from first on lead to the pages of the journal from page on;
+// end is the page behind their group. W.
+func (x *Index) Write(l *Layer, first, count, page, end uint64) {
+	l.LastPage = end
+	for k := range count {
+		x.point(l, first+k, Journaled(page+k))
+	}
+}
+
+// ZeroGroup makes blocks [first, last) read as zeros by a group of the journal; end is
+// the page behind it. W.
+func (x *Index) ZeroGroup(l *Layer, first, last, end uint64) {
+	l.LastPage, l.ZeroPage = end, end
+	x.Zero(l, first, last)
+}
+
+// Zero makes blocks [first, last) of a layer read as zeros. What neither the layer nor
+// one below knows needs no mark; while the index is rebuilt, layers below may still be
+// incomplete, and all above a parent is marked. W.
+func (x *Index) Zero(l *Layer, first, last uint64) {
+	for first < last {
+		number := first / LeafBlocks
+		end := min(last, (number+1)*LeafBlocks)
+		f := l.leaves[number]
+		switch {
+		case f == zeroLeaf, f == nil && !l.below(number) && !(x.Rebuilding && l.Parent != nil):
+		case f == nil && end-first == LeafBlocks:
+			l.leaves[number] = zeroLeaf
+		default:
+			for b := first; b < end; b++ {
+				x.point(l, b, Zeroed)
+			}
+			if end-first == LeafBlocks {
+				l.leaves[number] = zeroLeaf
+			}
+		}
+		first = end
+	}
+}

@@ -1,0 +1,364 @@
+package index
+
+import (
+	"context"
+	"encoding/hex"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+)
+
+func TestLocation(t *testing.T) {
+	for _, c := range []struct {
+		name                      string
+		loc                       Location
+		data, journaled, recorded bool
+	}{
+		{"absent", Absent, false, false, false},
+		{"zeroed", Zeroed, false, false, false},
+		{"first record", At(1, 0), true, false, true},
+		{"last index", At(1<<57-1, 63), true, false, true},
+		{"first page", Journaled(0), true, true, false},
+		{"last page", Journaled(1<<63 - 1), true, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, []bool{c.data, c.journaled, c.recorded}, []bool{c.loc.Data(), c.loc.Journaled(), c.loc.Recorded()})
+		})
+	}
+	require.EqualValues(t, 77, At(77, 5).Record())
+	require.Equal(t, 5, At(77, 5).Index())
+	require.EqualValues(t, 77, Journaled(77).Page())
+	require.Less(t, At(1<<57-1, 63), Journaled(0), "the journal is newer than any record")
+}
+
+// TestRows compares rows with their bytes on disk.
+func TestRows(t *testing.T) {
+	e := Entry{Layer: 3, CRC: 0x01020304, Blocks: []uint64{9, DeadIndex}}
+	require.Equal(t, "0000000000000003"+"01020304"+"0000000000000009"+"ffffffffffffffff", hex.EncodeToString(e.Encode()))
+	e2, err := DecodeEntry(e.Encode())
+	require.NoError(t, err)
+	require.Equal(t, e, e2)
+	z := ZeroEntry{ID: 8, Layer: 3, Kept: true, Spans: []Span{{7, 0, 512}, {8, 600, 601}}}
+	require.Equal(t, "0000000000000003"+"01"+"0000000000000007"+"0000000000000000"+"0000000000000200"+
+		"0000000000000008"+"0000000000000258"+"0000000000000259", hex.EncodeToString(z.Encode()))
+	z2, err := DecodeZeros(8, z.Encode())
+	require.NoError(t, err)
+	require.Equal(t, z, z2)
+}
+
+func TestBadRows(t *testing.T) {
+	entry := func(n int) []byte { return (&Entry{Blocks: make([]uint64, n)}).Encode() }
+	zeros := func(s ...Span) []byte { return (&ZeroEntry{Spans: s}).Encode() }
+	for name, b := range map[string][]byte{"empty": nil, "no block": entry(0), "too many": entry(RecordBlocks + 1), "cut": entry(2)[:27]} {
+		_, err := DecodeEntry(b)
+		require.ErrorIs(t, err, ErrCorrupt, name)
+	}
+	kept := zeros()
+	kept[8] = 2
+	for name, b := range map[string][]byte{"empty": nil, "cut": zeros(Span{1, 0, 1})[:32], "flag": kept, "no block": zeros(Span{1, 5, 5}),
+		"beyond any volume": zeros(Span{1, 5, MaxBlocks + 1}), "newer than its row": zeros(Span{2, 0, 1})} {
+		_, err := DecodeZeros(1, b)
+		require.ErrorIs(t, err, ErrCorrupt, name)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	value := make([]byte, 2*BlockSize)
+	e := NewEntry([]Move{{Layer: NewLayer(1, store.Pool{}), Block: 1}, {Block: 2}}, value)
+	require.NoError(t, e.Verify(value))
+	require.ErrorIs(t, e.Verify(value[:BlockSize]), ErrShort)
+	value[0]++
+	require.ErrorIs(t, e.Verify(value), ErrCorrupt)
+}
+
+// chain returns an index with a volume of so many layers, the head first.
+func chain(t *testing.T, depth int) (x *Index, layers []*Layer) {
+	x = New(func() uint64 { return 100 })
+	v := &Volume{ID: store.ID{1}, Size: 64 * LeafBlocks * BlockSize, Family: 1}
+	var below *Layer
+	for id := range uint64(depth) {
+		var c Change
+		l := c.Layer(id+1, below, store.Pool{})
+		c.Head(v, l)
+		x.Install(&c, 0)
+		layers = append([]*Layer{l}, layers...)
+		below = l
+	}
+	require.Equal(t, depth, v.Head.Depth())
+	return x, layers
+}
+
+func TestZero(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		below       bool // the layer below knows the leaf
+		rebuilding  bool
+		first, last uint64
+		want        Location // of the first block, in the head
+		shared      bool     // the leaf is the shared one
+	}{
+		{"unknown", false, false, 0, 512, Absent, false},
+		{"unknown, in part", false, false, 3, 5, Absent, false},
+		{"hides the layer below", true, false, 0, 512, Zeroed, true},
+		{"hides the layer below, in part", true, false, 3, 5, Zeroed, false},
+		{"the layer below may be incomplete", false, true, 3, 5, Zeroed, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, l := chain(t, 2)
+			if c.below {
+				x.Write(l[1], 3, 1, 10, 11)
+			}
+			x.Rebuilding = c.rebuilding
+			x.Zero(l[0], c.first, c.last)
+			require.Equal(t, c.want, l[0].Get(c.first))
+			require.Equal(t, c.shared, l[0].leaves[0] == zeroLeaf)
+			x.Write(l[0], 7, 1, 20, 21)
+			require.Equal(t, Zeroed, zeroLeaf[7], "the shared leaf changed")
+		})
+	}
+}
+
+func TestNeeded(t *testing.T) {
+	x, l := chain(t, 1)
+	head := l[0]
+	for b := range uint64(10) {
+		head.set(b, Zeroed)
+	}
+	head.set(2, At(5, 0))      // newer than the span, on stable storage
+	head.set(3, At(9, 0))      // newer, not on stable storage yet
+	head.set(4, At(2, 0))      // older: a crash made it come back
+	head.set(5, Journaled(50)) // not in the database
+	head.set(6, Absent)
+	require.Equal(t, []Span{{4, 7, 8}, {3, 0, 2}, {3, 3, 6}, {3, 8, 9}},
+		head.Needed([]Span{{3, 0, 9}, {4, 7, 8}}, 6))
+	require.Zero(t, x.Counts().Live)
+}
+
+func TestZeroSpans(t *testing.T) {
+	_, l := chain(t, 1)
+	l[0].fillZeros(500, 1500)
+	l[0].set(1400, At(1, 0))
+	require.Equal(t, []Span{{7, 500, 1000}, {7, 1001, 1400}, {7, 1401, 1500}},
+		l[0].ZeroSpans(7, func(b uint64) bool { return b != 1000 }))
+	require.Equal(t, zeroLeaf, l[0].leaves[1])
+	l[0].fillZeros(1400, 1401)
+	require.Equal(t, At(1, 0), l[0].Get(1400))
+}
+
+func TestKnown(t *testing.T) {
+	x, l := chain(t, 2)
+	x.Write(l[1], 5*LeafBlocks, 1, 10, 11)
+	for _, c := range []struct {
+		first, last uint64
+		want        bool
+	}{{0, 1, false}, {5 * LeafBlocks, 5*LeafBlocks + 1, true}, {4 * LeafBlocks, 5 * LeafBlocks, false}, {0, 64 * LeafBlocks, true}, {6 * LeafBlocks, 64 * LeafBlocks, false}} {
+		require.Equal(t, c.want, l[0].Known(c.first, c.last), "%d to %d", c.first, c.last)
+	}
+	require.EqualValues(t, 3, l[1].Fresh(5*LeafBlocks-1, 5*LeafBlocks+3))
+}
+
+// TestBurial buries a record with its last block, behind what replaced it.
+func TestBurial(t *testing.T) {
+	x, l := chain(t, 1)
+	x.Write(l[0], 0, 2, 10, 12)
+	x.Settle(7, []Move{{l[0], 0, Journaled(10)}, {l[0], 1, Journaled(11)}})
+	require.Equal(t, Counts{Held: 2, Live: 2, Records: 1}, x.Counts())
+	x.Write(l[0], 0, 1, 20, 21)
+	require.Equal(t, Counts{Held: 2, Live: 1, Dirty: 1, Records: 1}, x.Counts())
+	x.ZeroGroup(l[0], 0, 5, 22)
+	require.Equal(t, Counts{Dead: 1}, x.Counts())
+	require.Empty(t, x.Buried(1, 99))
+	require.Equal(t, []Burial{{7, 100}}, x.Buried(1, 100))
+	x.Delete(1)
+	require.Zero(t, x.Counts().Dead)
+	require.Zero(t, x.PoolUsage(store.Pool{}))
+}
+
+// TestSettleLate makes records of copies that were written anew or dropped meanwhile.
+func TestSettleLate(t *testing.T) {
+	x, l := chain(t, 1)
+	x.Write(l[0], 0, 2, 10, 12)
+	x.Write(l[0], 1, 1, 20, 21)
+	x.Settle(7, []Move{{l[0], 0, Journaled(10)}, {l[0], 1, Journaled(11)}})
+	require.Equal(t, Journaled(20), l[0].Get(1))
+	require.Equal(t, Counts{Held: 2, Live: 1, Dirty: 1, Records: 1}, x.Counts())
+	x.Install(&Change{Removed: x.Volumes[store.ID{1}]}, 0)
+	x.Drop(x.Orphan())
+	x.Settle(8, []Move{{l[0], 1, Journaled(20)}})
+	require.Equal(t, Counts{Dead: 2}, x.Counts())
+}
+
+func TestWanted(t *testing.T) {
+	x, l := chain(t, 1)
+	x.Write(l[0], 0, 4, 10, 14)
+	var moves []Move
+	for b := range uint64(4) {
+		moves = append(moves, Move{l[0], b, Journaled(10 + b)})
+	}
+	x.Write(l[0], 1, 1, 20, 21)
+	x.Write(l[0], 2, 1, 30, 31)
+	x.ZeroGroup(l[0], 3, 4, 40)
+	blocks := func(stable uint64) (all []uint64) {
+		for _, m := range x.Wanted(append([]Move(nil), moves...), stable) {
+			all = append(all, m.Block)
+		}
+		return all
+	}
+	require.Equal(t, []uint64{0, 1, 2, 3}, blocks(15))
+	require.Equal(t, []uint64{0, 2, 3}, blocks(25))
+	require.Equal(t, []uint64{0}, blocks(40))
+}
+
+func TestSurvivors(t *testing.T) {
+	x, l := chain(t, 1)
+	page := uint64(10)
+	for id := range uint64(3) {
+		x.Write(l[0], id*4, 4, page, page+4)
+		var moves []Move
+		for b := range uint64(4) {
+			moves = append(moves, Move{l[0], id*4 + b, Journaled(page + b)})
+		}
+		x.Settle(id*segmentRecords+1, moves)
+		page += 4
+	}
+	require.Empty(t, x.Survivors(5*segmentRecords, 100), "nothing is dead")
+	x.Zero(l[0], 0, 1)
+	x.Zero(l[0], 4, 6)
+	x.Zero(l[0], 8, 11)
+	ids := func(newest uint64) (all []uint64) {
+		for _, r := range x.Survivors(newest, 100) {
+			all = append(all, r.ID)
+		}
+		return all
+	}
+	require.Equal(t, []uint64{2*segmentRecords + 1}, ids(5*segmentRecords))
+	require.Equal(t, []uint64{segmentRecords + 1}, ids(2*segmentRecords), "the newest still grows")
+	x.records[segmentRecords+1].Damaged = true
+	require.Equal(t, []uint64{1}, ids(2*segmentRecords), "a damaged record holds nothing up")
+}
+
+func TestClassify(t *testing.T) {
+	x, l := chain(t, 3)
+	require.Nil(t, x.Orphan())
+	link, child := x.Mergeable(0)
+	require.Contains(t, []*Layer{l[1], l[2]}, link)
+	require.Same(t, link, child.Parent)
+	x.Install(&Change{Removed: x.Volumes[store.ID{1}]}, 0)
+	for _, want := range l {
+		require.Same(t, want, x.Orphan(), "from the head on")
+		x.Drop(want)
+	}
+	require.False(t, x.Shrinking())
+	require.Empty(t, x.Layers)
+}
+
+// TestMergeable passes over a layer whose row is in the journal.
+func TestMergeable(t *testing.T) {
+	x, l := chain(t, 2)
+	l[1].RowPage = 50
+	link, _ := x.Mergeable(49)
+	require.Nil(t, link)
+	link, child := x.Mergeable(50)
+	require.Same(t, l[1], link)
+	x.BeginMerge(link, child)
+	link, child = x.Mergeable(0)
+	require.Same(t, l[1], link)
+	require.Same(t, l[0], child)
+}
+
+func TestDismiss(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		below, above Location
+		stays        bool
+	}{
+		{"only copy", At(5, 0), Absent, true},
+		{"superseded in the layer", At(6, 0), Absent, false},
+		{"older record above", At(5, 0), At(4, 0), false},
+		{"newer record above", At(5, 0), At(6, 0), true},
+		{"zeros above", At(5, 0), Zeroed, false},
+		{"journal above", At(5, 0), Journaled(1), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, l := chain(t, 2)
+			x.BeginMerge(l[1], l[0])
+			l[1].set(9, c.below)
+			if c.above != Absent {
+				l[0].set(9, c.above)
+			}
+			e := Entry{Layer: 1, Blocks: []uint64{9}}
+			l[1].Dismiss(5, &e)
+			require.Equal(t, c.stays, e.Blocks[0] == 9)
+		})
+	}
+}
+
+func TestWalk(t *testing.T) {
+	x, l := chain(t, 1)
+	a := x.Volumes[store.ID{1}]
+	x.Write(l[0], 510, 4, 10, 14)
+	var c Change
+	b := &Volume{ID: store.ID{2}, Size: 513 * BlockSize, Family: 1}
+	c.Head(b, c.Layer(3, c.Freeze(a, func() uint64 { return 2 }), store.Pool{}))
+	x.Install(&c, 0)
+	x.Write(a.Head, 0, 1, 20, 21)
+	x.Zero(a.Head, 511, 512)
+	for _, tc := range []struct {
+		name string
+		kind store.RangeKind
+		from uint64
+		want []store.Range
+	}{
+		{"allocated", store.Allocated, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 510, Length: 1}, {Offset: 512, Length: 2}}},
+		{"from within", store.Allocated, 513, []store.Range{{Offset: 513, Length: 1}}},
+		{"unshared: beyond the other's size", store.Unshared, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 513, Length: 1}}},
+		{"different", store.Different, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 511, Length: 1}, {Offset: 513, Length: 1}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []store.Range
+			require.NoError(t, x.Walk(t.Context(), a, b, tc.kind, tc.from*BlockSize, func(r store.Range) bool {
+				got = append(got, store.Range{Offset: r.Offset / BlockSize, Length: r.Length / BlockSize})
+				return true
+			}))
+			require.Equal(t, tc.want, got)
+		})
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, x.Walk(ended, a, nil, store.Allocated, 0, func(store.Range) bool { return true }), context.Canceled)
+	a.Gone = true
+	require.ErrorIs(t, x.Walk(t.Context(), a, nil, store.Allocated, 0, func(store.Range) bool { return true }), store.ErrGone)
+}
+
+func TestPieces(t *testing.T) {
+	const leaf = LeafBlocks * BlockSize
+	x, l := chain(t, 1)
+	src := NewLayer(9, store.Pool{})
+	x.Write(l[0], 2*LeafBlocks, 1, 10, 11) // bytes 1 to 2 leaves from off
+	x.Write(src, 5*LeafBlocks, 1, 20, 21)  // bytes from 1.5 leaves on, from srcOff
+	require.Equal(t, []Span{{0, leaf, 2 * leaf}, {0, 2 * leaf, 2*leaf + leaf/2}},
+		Pieces(l[0], leaf, src, 3*leaf+leaf/2, 4*leaf, leaf))
+	require.Equal(t, []Span{{0, leaf, leaf + leaf*3/4}, {0, leaf + leaf*3/4, 2 * leaf}},
+		Pieces(l[0], leaf, src, 100*leaf, 4*leaf, leaf*3/4))
+	require.Empty(t, Pieces(l[0], leaf, src, 0, leaf, leaf))
+}
+
+// BenchmarkFind looks a block up through four layers.
+func BenchmarkFind(b *testing.B) {
+	x := New(func() uint64 { return 0 })
+	var l *Layer
+	for id := range uint64(4) {
+		next := NewLayer(id+1, store.Pool{})
+		if l != nil {
+			next.SetParent(l)
+		}
+		l = next
+		x.Write(l, id*LeafBlocks, 64, 10+id*64, 0)
+	}
+	b.ReportAllocs()
+	for i := uint64(0); b.Loop(); i++ {
+		l.Find(i % (4 * LeafBlocks))
+	}
+}

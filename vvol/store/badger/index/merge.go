@@ -1,0 +1,100 @@
+package index
+
+// Mergeable returns the link that is being merged, or else one whose row lies before
+// page tail of the journal, and its child; nil when there is none. A row that is still
+// in the journal would come back without the mark of a merge. R.
+func (x *Index) Mergeable(tail uint64) (l, child *Layer) {
+	for c := range x.links {
+		if c.Merging || l == nil && c.RowPage <= tail {
+			l = c
+		}
+	}
+	switch {
+	case l == nil:
+		return nil, nil
+	case l.Child != nil:
+		return l, l.Child
+	}
+	for _, c := range x.Layers {
+		if c.Parent == l {
+			child = c
+		}
+	}
+	return l, child
+}
+
+// BeginMerge marks a link, so that it gets no other child. W.
+func (x *Index) BeginMerge(l, child *Layer) { l.Merging, l.Child = true, child }
+
+// Records lists the ids of at most n records of a layer, in no order. R.
+func (l *Layer) Records(n int) (ids []uint64) {
+	for id := range l.records {
+		if len(ids) == n {
+			break
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Dismiss takes out of the entry of a record of a merging layer what the layer itself
+// superseded, and what the child overrides by a record that is older by its id, or by
+// zeros: as part of the child it would hide them. What the child holds in newer records
+// or in the journal hides it, and until those are on stable storage it is still needed. R.
+func (l *Layer) Dismiss(id uint64, t *Entry) {
+	for j, block := range t.Blocks {
+		if block == DeadIndex {
+			continue
+		}
+		over := l.Child.Get(block)
+		if l.Get(block) != At(id, j) || over == Zeroed || over.Recorded() && over.Record() < id {
+			t.Blocks[j] = DeadIndex
+		}
+	}
+}
+
+// MoveUp moves a record of a merging layer, with its blocks as its entry lists them,
+// and what the layer says of these, up into the child. The record loses the blocks that
+// the child overrides. W.
+func (x *Index) MoveUp(l *Layer, id uint64, blocks []uint64) {
+	child, r := l.Child, l.records[id]
+	if r == nil {
+		return // died meanwhile
+	}
+	delete(l.records, id)
+	child.records[id] = r
+	r.Layer = child
+	child.LastID = max(child.LastID, id)
+	for j, block := range blocks {
+		if block == DeadIndex || l.Get(block) != At(id, j) {
+			continue
+		}
+		l.set(block, Absent)
+		l.mapped--
+		x.pools[l.Pool] -= BlockSize
+		if child.Get(block) == Absent {
+			child.set(block, At(id, j))
+			child.mapped++
+			x.pools[child.Pool] += BlockSize
+		} else {
+			x.lose(id)
+		}
+	}
+}
+
+// FinishMerge gives the child the place of a merging layer without records, and the
+// zeros of entry t, which may have no spans. W.
+func (x *Index) FinishMerge(l *Layer, t *ZeroEntry) {
+	child := l.Child
+	x.pools[l.Pool] -= l.mapped * BlockSize
+	child.Parent = l.Parent // which keeps its number of children
+	if len(t.Spans) > 0 {
+		child.Zeros = append(child.Zeros, t.ID)
+		child.ZeroID = t.ID
+		for _, s := range t.Spans {
+			child.fillZeros(s.First, s.Last)
+		}
+	}
+	delete(x.Layers, l.ID)
+	delete(x.links, l)
+}

@@ -1,0 +1,282 @@
+package index
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+)
+
+const modelBlocks = 3 * LeafBlocks
+
+// model holds what an index has to answer: for each volume the number of the write
+// that each block shows, 0 where it reads as zeros; and where each write's data lies.
+type model struct {
+	t       *testing.T
+	random  *rand.Rand
+	x       *Index
+	page    uint64 // behind the last group
+	lastID  uint64
+	writes  uint64
+	volumes map[*Volume]map[uint64]uint64
+	places  map[Location]uint64 // number of the write whose data lies there
+	rows    map[uint64]*Entry   // of records
+}
+
+// TestModel does random changes to an index and to plain maps, and compares.
+func TestModel(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	m := &model{t: t, random: rand.New(rand.NewPCG(seed, 0)), volumes: map[*Volume]map[uint64]uint64{},
+		places: map[Location]uint64{}, rows: map[uint64]*Entry{}}
+	m.x = New(func() uint64 { return m.page })
+	m.create()
+	for range 600 {
+		switch k := m.random.IntN(20); {
+		case k < 8:
+			m.write()
+		case k < 11:
+			m.zero()
+		case k < 14:
+			m.settle()
+		case k < 16 && len(m.volumes) < 6:
+			m.snapshot()
+		case k < 17 && len(m.volumes) > 1:
+			m.remove()
+		case k < 18:
+			m.collect()
+		case k < 19:
+			m.clean()
+		}
+		m.check()
+	}
+}
+
+func (m *model) newID() uint64 { m.lastID++; return m.lastID }
+
+func (m *model) create() {
+	var c Change
+	v := &Volume{ID: store.ID{1}, Size: modelBlocks * BlockSize}
+	l := c.Layer(m.newID(), nil, v.Pool)
+	v.Family = l.ID
+	c.Head(v, l)
+	m.x.Install(&c, m.page)
+	m.volumes[v] = map[uint64]uint64{}
+}
+
+func (m *model) any() *Volume {
+	all := slices.SortedFunc(maps.Keys(m.volumes), func(a, b *Volume) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return all[m.random.IntN(len(all))]
+}
+
+func (m *model) extent() (first, count uint64) {
+	first = m.random.Uint64N(modelBlocks)
+	return first, 1 + m.random.Uint64N(min(modelBlocks-first, 700))
+}
+
+func (m *model) write() {
+	v := m.any()
+	first, count := m.extent()
+	count = min(count, 90)
+	page := m.page + 1 // behind the header
+	m.page = page + count
+	m.x.Write(v.Head, first, count, page, m.page)
+	for i := range count {
+		m.writes++
+		m.places[Journaled(page+i)] = m.writes
+		m.volumes[v][first+i] = m.writes
+	}
+}
+
+func (m *model) zero() {
+	v := m.any()
+	first, count := m.extent()
+	m.page++
+	m.x.ZeroGroup(v.Head, first, first+count, m.page)
+	for b := first; b < first+count; b++ {
+		delete(m.volumes[v], b)
+	}
+}
+
+// settle moves blocks of one layer from the journal into records.
+func (m *model) settle() {
+	for _, l := range m.layers() {
+		var moves []Move
+		for _, number := range Leaves(l) {
+			for b := number * LeafBlocks; b < (number+1)*LeafBlocks; b++ {
+				if loc := l.Get(b); loc.Journaled() {
+					moves = append(moves, Move{l, b, loc})
+				}
+			}
+		}
+		m.record(m.x.Wanted(moves, m.page))
+	}
+}
+
+func (m *model) layers() []*Layer {
+	return slices.SortedFunc(maps.Values(m.x.Layers), func(a, b *Layer) int { return int(a.ID) - int(b.ID) })
+}
+
+func (m *model) record(moves []Move) {
+	for part := range slices.Chunk(moves, RecordBlocks) {
+		id := m.newID()
+		t := NewEntry(part, nil)
+		m.rows[id] = &t
+		for i, mv := range part {
+			m.places[At(id, i)] = m.places[mv.From]
+		}
+		m.x.Settle(id, part)
+	}
+}
+
+// snapshot clones a volume, writable.
+func (m *model) snapshot() {
+	src := m.any()
+	var c Change
+	frozen := c.Freeze(src, m.newID)
+	v := &Volume{Size: src.Size, Family: src.Family, Origin: src.ID}
+	l := c.Layer(m.newID(), frozen, v.Pool)
+	v.ID = store.ID{2, byte(l.ID >> 16), byte(l.ID >> 8), byte(l.ID)}
+	c.Head(v, l)
+	m.x.Install(&c, m.page)
+	m.volumes[v] = maps.Clone(m.volumes[src])
+}
+
+func (m *model) remove() {
+	v := m.any()
+	m.x.Install(&Change{Removed: v}, m.page)
+	delete(m.volumes, v)
+}
+
+// collect drops all orphans and merges one link, as the drainer does.
+func (m *model) collect() {
+	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
+		m.x.Drop(l)
+	}
+	l, child := m.x.Mergeable(m.page)
+	if l == nil {
+		return
+	}
+	m.settle() // nothing of a layer that is merged is in the journal
+	m.x.BeginMerge(l, child)
+	for ids := l.Records(5); len(ids) > 0; ids = l.Records(5) {
+		for _, id := range ids {
+			blocks := slices.Clone(m.rows[id].Blocks)
+			l.Dismiss(id, m.rows[id])
+			m.x.MoveUp(l, id, blocks)
+		}
+	}
+	t := ZeroEntry{ID: m.newID(), Layer: child.ID, Kept: true}
+	if l.Parent != nil {
+		t.Spans = l.ZeroSpans(t.ID, func(b uint64) bool { return !child.Get(b).Recorded() })
+	}
+	m.x.FinishMerge(l, &t)
+}
+
+// clean moves the blocks of sparse records, and forgets the dead.
+func (m *model) clean() {
+	var moves []Move
+	for _, r := range m.x.Survivors(m.lastID+segmentRecords, 200) {
+		for i, b := range m.rows[r.ID].Blocks {
+			if at := At(r.ID, i); b != DeadIndex && r.Layer.Get(b) == at {
+				moves = append(moves, Move{r.Layer, b, at})
+			}
+		}
+	}
+	slices.SortFunc(moves, CompareMoves)
+	for len(moves) > 0 {
+		n := slices.IndexFunc(moves, func(mv Move) bool { return mv.Layer != moves[0].Layer })
+		if n < 0 {
+			n = len(moves)
+		}
+		m.record(moves[:n])
+		moves = moves[n:]
+	}
+	for _, b := range m.x.Buried(m.x.Counts().Dead, m.page) {
+		delete(m.rows, b.ID)
+		for i := range RecordBlocks {
+			delete(m.places, At(b.ID, i))
+		}
+	}
+	m.x.Delete(m.x.Counts().Dead)
+}
+
+// check compares blocks, ranges and counts.
+func (m *model) check() {
+	for v, want := range m.volumes {
+		var allocated uint64
+		for b := range uint64(modelBlocks) {
+			loc := v.Head.Find(b)
+			if loc.Data() {
+				allocated++
+			}
+			var got uint64
+			if loc.Data() {
+				var there bool
+				got, there = m.places[loc]
+				if !there {
+					m.t.Fatalf("volume %v, block %d lies at %x, where nothing is", v.ID, b, loc)
+				}
+			}
+			if got != want[b] {
+				m.t.Fatalf("volume %v, block %d at %x is of write %d instead of %d", v.ID, b, loc, got, want[b])
+			}
+		}
+		var sum uint64
+		require.NoError(m.t, m.x.Walk(m.t.Context(), v, nil, store.Allocated, 0, func(r store.Range) bool { sum += r.Length; return true }))
+		require.Equal(m.t, allocated*BlockSize, sum)
+	}
+	m.checkCounts()
+}
+
+// checkCounts counts anew what the index keeps count of.
+func (m *model) checkCounts() {
+	var held, live, dirty, mapped uint64
+	segments := map[uint64]segment{}
+	for _, r := range m.x.records {
+		held, live = held+uint64(r.n), live+uint64(r.live)
+		s := segments[r.ID/segmentRecords]
+		segments[r.ID/segmentRecords] = segment{s.held + uint64(r.n), s.live + uint64(r.live)}
+		require.Same(m.t, r, r.Layer.records[r.ID])
+	}
+	require.Len(m.t, m.x.segments, len(segments))
+	for n, s := range segments {
+		require.Equal(m.t, s, *m.x.segments[n])
+	}
+	leads := map[uint64]uint8{}
+	children := map[*Layer]int{}
+	for _, l := range m.x.Layers {
+		if l.Parent != nil {
+			children[l.Parent]++
+		}
+		var data uint64
+		for _, number := range Leaves(&Layer{leaves: l.leaves}) {
+			for _, loc := range l.leaves[number] {
+				switch {
+				case loc.Journaled():
+					dirty++
+					data++
+				case loc.Recorded():
+					leads[loc.Record()]++
+					data++
+				}
+			}
+		}
+		require.Equal(m.t, data, l.mapped, "layer %d", l.ID)
+		mapped += data
+	}
+	for _, r := range m.x.records {
+		require.Equal(m.t, leads[r.ID], r.live, "record %d", r.ID)
+	}
+	for _, l := range m.x.Layers {
+		require.Equal(m.t, children[l], l.Children(), "layer %d", l.ID)
+	}
+	c := m.x.Counts()
+	require.Equal(m.t, Counts{held, live, dirty, len(m.x.records), len(m.x.dead)}, c)
+	require.Equal(m.t, mapped*BlockSize, m.x.PoolUsage(store.Pool{}))
+}

@@ -1,0 +1,127 @@
+package index
+
+import (
+	"slices"
+
+	"vvsim/vvol/store"
+)
+
+// Change collects one change of volumes and layers; the index changes in Install, when
+// the rows are committed. Used by the committer, as volumes and layers stand still
+// there.
+type Change struct {
+	Layers  []*Layer
+	Parents []*Layer // of Layers, in the same order; nil is none
+	Heads   []NewHead
+	Removed *Volume
+}
+
+// NewHead is a volume, new or not, and the layer that becomes its head.
+type NewHead struct {
+	Volume *Volume
+	Layer  *Layer
+}
+
+// Layer plans a new layer above parent, which may be nil.
+func (c *Change) Layer(id uint64, parent *Layer, pool store.Pool) *Layer {
+	l := NewLayer(id, pool)
+	c.Layers, c.Parents = append(c.Layers, l), append(c.Parents, parent)
+	return l
+}
+
+// Head plans that l becomes the head of v, whose row is written.
+func (c *Change) Head(v *Volume, l *Layer) { c.Heads = append(c.Heads, NewHead{v, l}) }
+
+// Freeze plans a new head for v, with the id that newID gives, and returns the layer
+// that is frozen by it. An empty head is passed over: it would only make chains longer.
+// While its parent is merging, blocks move up into it.
+func (c *Change) Freeze(v *Volume, newID func() uint64) *Layer {
+	for _, h := range c.Heads {
+		if h.Volume == v {
+			return c.Parents[slices.Index(c.Layers, h.Layer)] // frozen by this change already
+		}
+	}
+	if parent := v.Head.Parent; parent != nil && !parent.Merging && v.Head.Empty() {
+		return parent
+	}
+	c.Head(v, c.Layer(newID(), v.Head, v.Pool))
+	return v.Head
+}
+
+// Install carries a change out. page is the end of the group that holds its rows. W.
+func (x *Index) Install(c *Change, page uint64) {
+	for i, l := range c.Layers {
+		if c.Parents[i] != nil {
+			l.SetParent(c.Parents[i])
+		}
+		l.RowPage = page
+		x.Layers[l.ID] = l
+	}
+	for _, h := range c.Heads {
+		v := h.Volume
+		if v.Head != nil && v.Head != h.Layer {
+			v.Head.Volume = nil
+			x.classify(v.Head)
+		}
+		v.Head, h.Layer.Volume = h.Layer, v
+		x.Volumes[v.ID] = v
+	}
+	if v := c.Removed; v != nil {
+		v.Gone, v.Head.Volume = true, nil
+		x.classify(v.Head)
+		delete(x.Volumes, v.ID)
+	}
+	for i, l := range c.Layers {
+		if c.Parents[i] != nil {
+			x.classify(c.Parents[i])
+		}
+		x.classify(l)
+	}
+}
+
+// Classify files every layer, after all were added. W.
+func (x *Index) Classify() {
+	for _, l := range x.Layers {
+		x.classify(l)
+	}
+}
+
+// classify files a layer under what the collector may do with it, after a change of
+// its volume or children.
+func (x *Index) classify(l *Layer) {
+	delete(x.orphans, l)
+	delete(x.links, l)
+	switch {
+	case l.Volume != nil || x.Layers[l.ID] != l:
+	case l.children == 0:
+		x.orphans[l] = struct{}{}
+	case l.children == 1:
+		x.links[l] = struct{}{}
+	}
+}
+
+// Shrinking tells whether layers wait for the collector. R.
+func (x *Index) Shrinking() bool { return len(x.links)+len(x.orphans) > 0 }
+
+// Orphan returns a layer that may be dropped, or nil. R.
+func (x *Index) Orphan() *Layer {
+	for l := range x.orphans {
+		return l
+	}
+	return nil
+}
+
+// Drop forgets an orphan and buries its records. W.
+func (x *Index) Drop(l *Layer) {
+	for _, r := range l.records {
+		x.bury(r)
+	}
+	x.dirty -= l.dirty
+	x.pools[l.Pool] -= l.mapped * BlockSize
+	delete(x.Layers, l.ID)
+	delete(x.orphans, l)
+	if l.Parent != nil {
+		l.Parent.children--
+		x.classify(l.Parent)
+	}
+}

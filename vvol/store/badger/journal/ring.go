@@ -1,0 +1,265 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ring is a ring of pages in one file. A group that was appended has reached the
+// kernel; Flush puts all of them on stable storage. Pages are counted on forever;
+// page n lies at n modulo the size of the ring.
+//
+// One goroutine at a time appends, another may free, and any may read and flush.
+type Ring struct {
+	f     *os.File
+	id    uint64
+	pages uint64
+	ring  []byte // read-only mapping of the file, coherent with writes to it
+
+	sequence uint64 // of the next group; who appends
+	before   uint64 // epoch of the group before the checkpoint
+	epoch    uint64
+	header   []byte // who appends
+	vector   [][]byte
+
+	head    atomic.Uint64 // page behind the last group
+	tail    atomic.Uint64 // pages before it may be overwritten
+	stable  atomic.Uint64 // pages before it are on stable storage
+	flushes *Rounds
+	failed  atomic.Pointer[error] // a write or flush failed: nothing more is acknowledged
+}
+
+// fileName keeps an old and a new journal apart.
+func fileName(dir string, id uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("journal-%016x", id))
+}
+
+// RemoveOthers removes the files of other journals from dir.
+func (j *Ring) RemoveOthers(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "journal-*"))
+	for _, name := range names {
+		if name != j.f.Name() {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return err
+}
+
+// Open opens the ring that a checkpoint names, or creates it.
+func Open(dir string, c Checkpoint, create bool) (*Ring, error) {
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(fileName(dir, c.ID), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	j := &Ring{f: f, id: c.ID, pages: c.Pages}
+	size := int64(c.Pages) * PageSize
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case create:
+		if err = unix.Fallocate(int(f.Fd()), 0, 0, size); err == nil {
+			err = errors.Join(f.Sync(), SyncFile(dir))
+		}
+	case info.Size() != size:
+		err = fmt.Errorf("%w: %d bytes, the checkpoint tells of %d", ErrCorrupt, info.Size(), size)
+	}
+	if err == nil {
+		j.ring, err = unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal %s: %w", f.Name(), err), f.Close())
+	}
+	j.flushes = NewRounds(j.sync)
+	for _, p := range []*atomic.Uint64{&j.head, &j.tail, &j.stable} {
+		p.Store(c.Position)
+	}
+	j.sequence, j.before, j.epoch = c.Sequence, c.Before, c.Epoch
+	return j, nil
+}
+
+// Close unmaps and closes the file. Nothing may use the ring any more.
+func (j *Ring) Close() error {
+	return errors.Join(unix.Munmap(j.ring), j.f.Close())
+}
+
+// Page returns the content of pages that one group holds. It stays what it is until
+// the tail passes them.
+func (j *Ring) Page(n, count uint64) []byte {
+	i := n % j.pages * PageSize
+	return j.ring[i : i+count*PageSize : i+count*PageSize]
+}
+
+// CopyPage copies one page; false tells that it may have been overwritten meanwhile.
+func (j *Ring) CopyPage(p []byte, n uint64) bool {
+	copy(p, j.Page(n, 1))
+	return j.tail.Load() <= n
+}
+
+// ID names the ring's file.
+func (j *Ring) ID() uint64 { return j.id }
+
+// Pages is the size of the ring.
+func (j *Ring) Pages() uint64 { return j.pages }
+
+// Epoch is higher at every open.
+func (j *Ring) Epoch() uint64 { return j.epoch }
+
+// Head is the page behind the last group.
+func (j *Ring) Head() uint64 { return j.head.Load() }
+
+// Tail is the page before which all may be overwritten.
+func (j *Ring) Tail() uint64 { return j.tail.Load() }
+
+// Stable is the page before which all is on stable storage.
+func (j *Ring) Stable() uint64 { return j.stable.Load() }
+
+// Free lets what lies before a page be overwritten.
+func (j *Ring) Free(page uint64) { j.tail.Store(page) }
+
+// Used is the number of pages that may not be overwritten.
+func (j *Ring) Used() uint64 { return j.head.Load() - j.tail.Load() }
+
+// Needs is the number of pages that a group takes with the padding before it.
+func (j *Ring) Needs(pages uint64) uint64 { return pages + j.padding(pages) }
+
+func (j *Ring) padding(pages uint64) uint64 {
+	if left := j.pages - j.head.Load()%j.pages; left < pages {
+		return left
+	}
+	return 0
+}
+
+// Append writes a group of runs with their data, whole pages in order of the runs,
+// and fills in the runs' pages; the runs belong to the group from then on. There has
+// to be room for Needs pages.
+func (j *Ring) Append(runs []Run, data [][]byte) (Group, error) {
+	if err := j.Err(); err != nil {
+		return Group{}, err
+	}
+	pages := uint64(HeaderPages(len(runs)))
+	for i := range runs {
+		pages += runs[i].dataPages()
+	}
+	if n := j.padding(pages); n > 0 {
+		if _, err := j.write([]Run{{Kind: Padding}}, nil, n); err != nil {
+			return Group{}, err
+		}
+	}
+	return j.write(runs, data, pages)
+}
+
+func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
+	g := Group{Position: j.head.Load(), Sequence: j.sequence, Epoch: j.epoch, Runs: runs}
+	g.End = g.Position + pages
+	n := HeaderPages(len(runs))
+	if len(j.header) < n*PageSize {
+		j.header = make([]byte, n*PageSize)
+	}
+	next := g.Position + uint64(n)
+	for i := range runs {
+		runs[i].Page = next
+		next += runs[i].dataPages()
+	}
+	h := j.header[:n*PageSize]
+	g.encodeHeader(h, j.id)
+	binary.BigEndian.PutUint32(h[4:], seal(h, len(runs), data))
+	j.vector = append(append(j.vector[:0], h), data...)
+	err := j.writev(j.vector, int64(g.Position%j.pages)*PageSize)
+	clear(j.vector)
+	if err != nil {
+		return Group{}, j.Fail(err)
+	}
+	j.sequence++
+	j.head.Store(g.End)
+	return g, nil
+}
+
+// writev writes all of v, however often the kernel stops short.
+func (j *Ring) writev(v [][]byte, off int64) error {
+	for len(v) > 0 {
+		n, err := unix.Pwritev(int(j.f.Fd()), v, off)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &fs.PathError{Op: "pwritev", Path: j.f.Name(), Err: err}
+		}
+		off += int64(n)
+		for len(v) > 0 && n >= len(v[0]) {
+			n -= len(v[0])
+			v = v[1:]
+		}
+		if n > 0 {
+			v[0] = v[0][n:]
+		}
+	}
+	return nil
+}
+
+// Flush returns when all groups appended before the call are on stable storage.
+func (j *Ring) Flush() error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	if j.stable.Load() == j.head.Load() {
+		return nil
+	}
+	return j.flushes.Do()
+}
+
+// sync is one round of Flush. A failure is final: the kernel forgets which pages
+// it could not write, so that a later success would tell nothing.
+func (j *Ring) sync() error {
+	head := j.head.Load()
+	if err := Datasync(j.f); err != nil {
+		return j.Fail(err)
+	}
+	j.stable.Store(head)
+	return nil
+}
+
+// Fail makes a failure final: nothing more is appended or flushed. It returns err.
+func (j *Ring) Fail(err error) error {
+	j.failed.CompareAndSwap(nil, &err)
+	return err
+}
+
+// Err is the failure that ended the ring's use, or nil.
+func (j *Ring) Err() error {
+	if p := j.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Recover finds the groups behind the checkpoint and sets the head behind the last
+// one that is whole. A group of an earlier epoch behind one of a later is what was
+// there before an unclean end that lost it.
+func (j *Ring) Recover() (all []Group) {
+	position, epoch := j.head.Load(), j.before
+	for position-j.tail.Load() < j.pages {
+		i := position % j.pages * PageSize
+		g, err := decodeGroup(j.ring[i:], j.id, position, j.sequence)
+		if err != nil || g.Epoch < epoch || g.End-j.tail.Load() > j.pages {
+			break
+		}
+		position, epoch = g.End, g.Epoch
+		j.sequence++
+		all = append(all, g)
+	}
+	j.head.Store(position)
+	j.stable.Store(j.tail.Load())
+	j.epoch = max(j.epoch, epoch) + 1
+	return all
+}

@@ -1,0 +1,250 @@
+package badger
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	bdb "github.com/dgraph-io/badger/v4"
+
+	"vvsim/vvol/store/badger/index"
+)
+
+// mergeLayers goes on with the merge that runs, or begins one, and changes the layer
+// of at most n records. Drainer only.
+//
+// A frozen layer with one child and no volume is merged into the child: its records
+// change their layer, in several transactions. Its row says so first, so that it
+// gets no other child, also after a crash. It and the child's zeros are on stable
+// storage before, so that no block of it is given up for one that a power cut takes.
+func (d *drainer) mergeLayers(n int) error {
+	for n > 0 {
+		l, err := d.mergeable()
+		if l == nil || err != nil {
+			return err
+		}
+		if ready, page := d.ready(l); !ready {
+			if err := d.drainTo(page); err != nil {
+				return err
+			}
+		}
+		done, err := d.retag(l, min(n, mergeBatch))
+		if errors.Is(err, errUnsettled) {
+			return nil // another time
+		}
+		if err != nil {
+			return err
+		}
+		if n -= max(done, 1); done > 0 {
+			continue
+		}
+		if finished, err := d.finishMerge(l); err != nil || !finished {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeable returns the layer that is being merged, or one whose row now says so.
+func (d *drainer) mergeable() (*index.Layer, error) {
+	e := d.e
+	e.structure.Lock()
+	defer e.structure.Unlock()
+	e.index.RLock()
+	victim, child := e.index.Mergeable(e.journal.Tail())
+	e.index.RUnlock()
+	if victim == nil || victim.Child != nil {
+		return victim, nil
+	}
+	if !victim.Merging {
+		err := e.write(func(tx *bdb.Txn) error {
+			return tx.Set(numberKey(keyLayer, victim.ID), layerRowOf(victim.Parent, victim.Pool, true))
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	e.index.Lock()
+	e.index.BeginMerge(victim, child)
+	e.index.Unlock()
+	return victim, nil
+}
+
+// errUnsettled is a child that was zeroed while its parent was merged into it.
+var errUnsettled = errors.New("zeros are not on stable storage yet")
+
+// ready tells whether a layer and its child's zeros are on stable storage, and the page
+// of the journal before which they lie.
+func (d *drainer) ready(l *index.Layer) (ready bool, page uint64) {
+	d.e.index.RLock()
+	defer d.e.index.RUnlock()
+	return d.settled(l) && d.zerosSettled(l.Child), max(l.LastPage, l.Child.ZeroPage)
+}
+
+// retag makes some records of a layer records of its child, on disk and in memory. It
+// fails with errUnsettled, and changes nothing, when the layer is not ready.
+func (d *drainer) retag(l *index.Layer, n int) (int, error) {
+	e := d.e
+	if ready, _ := d.ready(l); !ready {
+		return 0, errUnsettled
+	}
+	e.index.RLock()
+	ids := l.Records(n)
+	e.index.RUnlock()
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	slices.SortFunc(ids, cmp.Compare)
+	blocks := make([][]uint64, len(ids))
+	err := e.write(func(tx *bdb.Txn) error {
+		for i, id := range ids {
+			var t index.Entry
+			if err := readEntry(tx, id, &t); err != nil {
+				return err
+			}
+			blocks[i] = slices.Clone(t.Blocks)
+			e.index.RLock()
+			settled := d.zerosSettled(l.Child) // what Dismiss relies on
+			l.Dismiss(id, &t)
+			e.index.RUnlock()
+			if !settled {
+				return errUnsettled
+			}
+			t.Layer = l.Child.ID
+			if err := tx.Set(numberKey(keyEntry, id), t.Encode()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	e.index.Lock()
+	defer e.index.Unlock()
+	for i, id := range ids {
+		e.index.MoveUp(l, id, blocks[i])
+	}
+	return len(ids), nil
+}
+
+// finishMerge takes over the zeros of the layer that no record of the child
+// overrides, hands the child the layer's parent, and drops the layer. All records of
+// the child are on stable storage then.
+func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
+	e := d.e
+	child := l.Child
+	// The sync of drainTo also keeps the layer's row until its records' new entries are on
+	// stable storage: Badger's logs may lose an older transaction and keep a newer one.
+	if err := d.drainTo(child.RowPage); err != nil {
+		return false, err
+	}
+	e.structure.Lock()
+	defer e.structure.Unlock()
+	if child.RowPage > e.journal.Tail() || l.Children() != 1 {
+		return false, nil // its row is in the journal, and would come back
+	}
+	t := index.ZeroEntry{ID: e.newID(), Layer: child.ID, Kept: true}
+	if l.Parent != nil {
+		e.index.RLock()
+		// Older than the records of the child, one of which may be what a block falls back
+		// to when a power cut takes its newer copy from the journal.
+		t.Spans = l.ZeroSpans(l.ID, func(b uint64) bool { return !child.Get(b).Recorded() })
+		e.index.RUnlock()
+	}
+	err = e.write(func(tx *bdb.Txn) error {
+		if len(t.Spans) > 0 {
+			if err := tx.Set(numberKey(keyZeros, t.ID), t.Encode()); err != nil {
+				return err
+			}
+		}
+		for _, z := range l.Zeros {
+			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
+				return err
+			}
+		}
+		if err := tx.Set(numberKey(keyLayer, child.ID), layerRowOf(l.Parent, child.Pool, child.Merging)); err != nil {
+			return err
+		}
+		return tx.Delete(numberKey(keyLayer, l.ID))
+	})
+	if err != nil {
+		return false, err
+	}
+	e.index.Lock()
+	defer e.index.Unlock()
+	e.index.FinishMerge(l, &t)
+	return true, nil
+}
+
+// packZeros puts the zero entries of a layer that has many into one row, less the
+// spans that newer records hide. Only what is on stable storage is touched.
+func (d *drainer) packZeros() error {
+	e := d.e
+	var crowded *index.Layer
+	e.index.RLock()
+	for _, l := range e.index.Layers {
+		if len(l.Zeros) > mergeZeros && d.zerosSettled(l) && !l.Merging {
+			crowded = l
+			break
+		}
+	}
+	e.index.RUnlock()
+	if crowded == nil {
+		return nil
+	}
+	var packed index.ZeroEntry
+	err := e.write(func(tx *bdb.Txn) error {
+		packed = index.ZeroEntry{Layer: crowded.ID, Kept: true}
+		for _, z := range crowded.Zeros {
+			t, err := readZeros(tx, z)
+			if err != nil {
+				return err
+			}
+			packed.Spans = append(packed.Spans, t.Spans...)
+		}
+		e.index.RLock()
+		packed.Spans = crowded.Needed(packed.Spans, d.durable.Load())
+		e.index.RUnlock()
+		for _, z := range crowded.Zeros {
+			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
+				return err
+			}
+		}
+		if len(packed.Spans) == 0 {
+			return nil
+		}
+		packed.ID = crowded.Zeros[len(crowded.Zeros)-1]
+		return tx.Set(numberKey(keyZeros, packed.ID), packed.Encode())
+	})
+	if err != nil {
+		return err
+	}
+	e.index.Lock()
+	defer e.index.Unlock()
+	crowded.Zeros = crowded.Zeros[:0]
+	if len(packed.Spans) > 0 {
+		crowded.Zeros = append(crowded.Zeros, packed.ID)
+	}
+	return nil
+}
+
+func readEntry(tx *bdb.Txn, id uint64, t *index.Entry) error {
+	item, err := tx.Get(numberKey(keyEntry, id))
+	if err != nil {
+		return err
+	}
+	return item.Value(func(b []byte) (err error) { *t, err = index.DecodeEntry(b); return err })
+}
+
+func readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {
+	item, err := tx.Get(numberKey(keyZeros, id))
+	if errors.Is(err, bdb.ErrKeyNotFound) {
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err })
+	return t, err
+}
