@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // lab is an array with what a story does to it.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	c    array.Config
 	a    *array.Array
 	ctx  context.Context
@@ -37,7 +37,7 @@ type lab struct {
 }
 
 // newLab starts an array on free ports; data is a directory or ":memory:".
-func newLab(t *testing.T, data string, edit func(*array.Config)) *lab {
+func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
 	c := array.DefaultConfig()
 	c.Data, c.API.Addr = data, "127.0.0.1:0"
 	c.ISCSI.Portals = []string{"127.0.0.1:0", "127.0.0.1:0"}
