@@ -84,6 +84,8 @@ func (d *disk) Execute(t *scsi.Task) scsi.Response {
 	case 0x00:
 		return scsi.Good()
 	case 0x28:
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		return scsi.Response{DataIn: scsi.BufferOf(d.memory[offset : offset+min(length, int(t.ExpectedIn))]), TransferLength: uint64(length)}
 	case 0x2a:
 		d.mu.Lock()
