@@ -87,6 +87,7 @@ type Session struct {
 	ConnectedSince time.Time `json:"connectedSince"`
 	InFlight       int       `json:"inFlight"`
 	Commands       uint64    `json:"commands"`
+	Errors         uint64    `json:"errors" doc:"commands answered with another status than GOOD"`
 	BytesIn        uint64    `json:"bytesIn" doc:"to the initiator"`
 	BytesOut       uint64    `json:"bytesOut" doc:"from the initiator"`
 }

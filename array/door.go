@@ -65,7 +65,7 @@ func (s sessions) Sessions() []api.Session {
 	for _, i := range s.s.Sessions() {
 		all = append(all, api.Session{ID: fmt.Sprint(i.ID), Initiator: i.Initiator, ISID: hex.EncodeToString(i.ISID[:]), TSIH: i.TSIH,
 			Portal: i.Portal, PortalGroup: i.Group, Remote: i.Remote, Discovery: i.Discovery, ConnectedSince: i.Since,
-			InFlight: i.InFlight, Commands: i.Commands, BytesIn: i.BytesIn, BytesOut: i.BytesOut})
+			InFlight: i.InFlight, Commands: i.Commands, Errors: i.Errors, BytesIn: i.BytesIn, BytesOut: i.BytesOut})
 	}
 	return all
 }

@@ -11,11 +11,12 @@ import (
 
 	"vvsim/pe"
 	"vvsim/scsi/iscsi"
+	"vvsim/scsi/latency"
 	"vvsim/vvol/store"
 )
 
 // Limits of what /metrics shows one by one. A volume is a few series for each
-// operation code that it saw, a session is four. Both go with what they are of;
+// operation code that it saw, a session is five and a histogram. Both go with what they are of;
 // beyond the limit the first by id stay, so that a series does not come and go.
 const (
 	maxVolumesShown  = 1000
@@ -43,6 +44,8 @@ var (
 
 	sessionCommands = desc("session_commands_total", "SCSI commands received.", "session", "initiator", "portal")
 	sessionBytes    = desc("session_bytes_total", "Payload bytes; direction in is to the initiator.", "session", "initiator", "portal", "direction")
+	sessionErrors   = desc("session_errors_total", "SCSI commands answered with another status than GOOD.", "session", "initiator", "portal")
+	sessionLatency  = desc("session_latency_seconds", "Time from the turn of a SCSI command to its answer, data from the initiator included.", "session", "initiator", "portal")
 	sessionInFlight = desc("session_in_flight", "SCSI commands being executed.", "session", "initiator", "portal")
 	sessionsOpen    = desc("sessions_open", fmt.Sprintf("Sessions in full feature phase; the figures by session are of the first %d.", maxSessionsShown))
 )
@@ -99,6 +102,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range sessions[:min(len(sessions), maxSessionsShown)] {
 		labels := []string{fmt.Sprint(s.ID), s.Initiator, s.Portal}
 		emit(out, sessionCommands, prometheus.CounterValue, s.Commands, labels...)
+		emit(out, sessionErrors, prometheus.CounterValue, s.Errors, labels...)
+		emitHistogram(out, sessionLatency, &s.Latency, labels...)
 		emit(out, sessionBytes, prometheus.CounterValue, s.BytesIn, append(labels, "in")...)
 		emit(out, sessionBytes, prometheus.CounterValue, s.BytesOut, append(labels, "out")...)
 		emit(out, sessionInFlight, prometheus.GaugeValue, uint64(s.InFlight), labels...)
@@ -113,15 +118,19 @@ func collectOp(out chan<- prometheus.Metric, o pe.OpStats, labels ...string) {
 	counter(luErrors, o.Errors)
 	counter(luBytes, o.BytesIn, "in")
 	counter(luBytes, o.BytesOut, "out")
-	buckets := map[float64]uint64{}
+	emitHistogram(out, luLatency, &o.Latency, labels...)
+}
+
+func emitHistogram(out chan<- prometheus.Metric, d *prometheus.Desc, c *latency.Counts, labels ...string) {
+	buckets := make(map[float64]uint64, latency.Buckets)
 	var sum uint64
-	for i, n := range o.Latency {
+	for i, n := range c.Buckets {
 		sum += n
-		if bound, ok := pe.LatencyBound(i); ok {
+		if bound, ok := latency.Bound(i); ok {
 			buckets[bound.Seconds()] = sum
 		}
 	}
-	out <- figure(prometheus.NewConstHistogram(luLatency, sum, o.Total.Seconds(), buckets, clean(labels)...))
+	out <- figure(prometheus.NewConstHistogram(d, sum, c.Total.Seconds(), buckets, clean(labels)...))
 }
 
 func emit(out chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, v uint64, labels ...string) {

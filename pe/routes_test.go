@@ -88,14 +88,3 @@ func TestRouteTable(t *testing.T) {
 	}
 	require.Equal(t, len(known)+1, n)
 }
-
-// TestBuckets sorts latencies into powers of two.
-func TestBuckets(t *testing.T) {
-	for nanos, want := range map[uint64]int{0: 0, 8191: 0, 8192: 1, 16384: 2, 1 << 62: latencyBuckets - 1} {
-		got := bucketOf(nanos)
-		require.Equal(t, want, got, nanos)
-		if bound, ok := LatencyBound(got); ok {
-			require.Less(t, nanos, uint64(bound))
-		}
-	}
-}

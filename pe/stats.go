@@ -2,27 +2,20 @@ package pe
 
 import (
 	"maps"
-	"math/bits"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/latency"
 	"vvsim/vvol"
-)
-
-// latencyBuckets is the number of power-of-two latency buckets; the first ends
-// at 2^latencyFirst ns (8 µs), the last takes everything above 2^(first+n-2) ns (8.6 s).
-const (
-	latencyBuckets = 22
-	latencyFirst   = 13
 )
 
 // opStats counts one operation code of one volume. All fields are updated with
 // atomics and may be read at any time.
 type opStats struct {
-	count, errors, bytesIn, bytesOut, nanos atomic.Uint64
-	buckets                                 [latencyBuckets]atomic.Uint64
+	errors, bytesIn, bytesOut atomic.Uint64
+	latency                   latency.Histogram
 }
 
 // volumeStats counts the commands of one volume by operation code.
@@ -44,9 +37,7 @@ func (v *volumeStats) measure(t *scsi.Task, lu scsi.LogicalUnit) scsi.Response {
 	out := uint64(len(t.DataOut))
 	start := time.Now()
 	r := lu.Execute(t)
-	took := uint64(time.Since(start))
-	s.count.Add(1)
-	s.nanos.Add(took)
+	s.latency.Observe(time.Since(start))
 	if out > 0 {
 		s.bytesOut.Add(out)
 	}
@@ -56,28 +47,16 @@ func (v *volumeStats) measure(t *scsi.Task, lu scsi.LogicalUnit) scsi.Response {
 	if r.Status != scsi.StatusGood && r.Status != scsi.StatusConditionMet {
 		s.errors.Add(1)
 	}
-	s.buckets[bucketOf(took)].Add(1)
 	return r
 }
 
-func bucketOf(nanos uint64) int {
-	return min(max(bits.Len64(nanos)-latencyFirst, 0), latencyBuckets-1)
-}
-
 // OpStats is what one operation code of one volume has done since the volume was
-// attached. Latency counts commands by bucket i, which holds those shorter than
-// LatencyBound(i) and not shorter than LatencyBound(i-1).
+// attached.
 type OpStats struct {
 	OpCode            scsi.OpCode
 	Count, Errors     uint64
 	BytesIn, BytesOut uint64 // Data-In and Data-Out
-	Total             time.Duration
-	Latency           [latencyBuckets]uint64
-}
-
-// LatencyBound is the upper bound of latency bucket i; the last bucket has none.
-func LatencyBound(i int) (d time.Duration, bounded bool) {
-	return 1 << (latencyFirst + i), i < latencyBuckets-1
+	Latency           latency.Counts
 }
 
 func (v *volumeStats) snapshot() []OpStats {
@@ -87,11 +66,9 @@ func (v *volumeStats) snapshot() []OpStats {
 		if s == nil {
 			continue
 		}
-		o := OpStats{OpCode: scsi.OpCode(op), Count: s.count.Load(), Errors: s.errors.Load(),
-			BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(), Total: time.Duration(s.nanos.Load())}
-		for i := range s.buckets {
-			o.Latency[i] = s.buckets[i].Load()
-		}
+		o := OpStats{OpCode: scsi.OpCode(op), Errors: s.errors.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
+			Latency: s.latency.Counts()}
+		o.Count = o.Latency.Count()
 		all = append(all, o)
 	}
 	return all

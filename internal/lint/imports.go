@@ -18,8 +18,9 @@ func importTable() map[string]row {
 	return map[string]row{
 		"scsi":                 {},
 		"scsi/cdb":             {imports: []string{"scsi"}},
+		"scsi/latency":         {},
 		"scsi/device":          {imports: []string{"scsi", "scsi/cdb"}},
-		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/negotiate", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
+		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/negotiate", "scsi/iscsi/pdu", "scsi/latency"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
 		"scsi/iscsi/negotiate": {imports: []string{"scsi/iscsi/pdu"}},
 		"scsi/iscsi/pdu":       {imports: []string{"scsi"}},
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
@@ -33,7 +34,7 @@ func importTable() map[string]row {
 		"vvol/store/storetest":      {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
 		"vvol":                      {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
 
-		"pe": {imports: []string{"scsi", "scsi/device", "vvol", "vvol/store"},
+		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
 		"vasa":          {imports: []string{"vvol", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
 		"vasa/wire":     {},

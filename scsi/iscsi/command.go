@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"time"
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/pdu"
@@ -30,6 +31,7 @@ type command struct {
 	transfer  transfer
 	serial    uint64 // tells uses of this struct apart; unique in the connection
 	reserved  int64  // bytes taken from connection.reads
+	began     time.Time
 }
 
 var commandPool = sync.Pool{New: func() any { return new(command) }}
@@ -112,7 +114,7 @@ func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte) {
 
 // begin routes the command and takes its data phase as far as the PDU goes.
 func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) error {
-	cmd.serial = c.commands.Add(1)
+	cmd.serial, cmd.began = c.commands.Add(1), time.Now()
 	want := c.server.o.Target.Prepare(&cmd.Task)
 	if cmd.read && cmd.write {
 		s := scsi.InvalidFieldInCDB(0)
@@ -204,6 +206,7 @@ func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
 	}
 	switch {
 	case answer:
+		c.count(cmd, r.Status)
 		c.respond(cmd, r)
 	case full:
 		c.nopIn(pdu.ReservedTag) // the initiator waits for the window to open
@@ -219,6 +222,14 @@ func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
 		c.reads.give(cmd.reserved)
 	}
 	cmd.recycle()
+}
+
+// count adds a command that is being answered to the session's figures.
+func (c *connection) count(cmd *command, s scsi.Status) {
+	c.latency.Observe(time.Since(cmd.began))
+	if s != scsi.StatusGood && s != scsi.StatusConditionMet {
+		c.errors.Add(1)
+	}
 }
 
 // call runs the device server; a panic in it becomes INTERNAL TARGET FAILURE.

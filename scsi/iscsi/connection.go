@@ -16,6 +16,7 @@ import (
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/latency"
 )
 
 // connection is one TCP connection and, after login, its session.
@@ -49,6 +50,8 @@ type connection struct {
 	logout   atomic.Bool
 	full     atomic.Bool // in full feature phase: the last login response is out
 	commands atomic.Uint64
+	errors   atomic.Uint64
+	latency  latency.Histogram
 	bytesIn  atomic.Uint64
 	bytesOut atomic.Uint64
 
@@ -452,5 +455,5 @@ func (c *connection) info() SessionInfo {
 	return SessionInfo{ID: c.id, Initiator: c.port.name, ISID: c.port.isid, TSIH: c.tsih, Portal: c.nc.LocalAddr().String(),
 		Remote: c.nc.RemoteAddr().String(), Group: c.group, Discovery: c.discovery, Since: c.since,
 		HeaderDigest: c.p.HeaderDigest, DataDigest: c.p.DataDigest, InFlight: int(max(c.window.inFlight.Load(), 0)),
-		Commands: c.commands.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
+		Commands: c.commands.Load(), Errors: c.errors.Load(), Latency: c.latency.Counts(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
 }

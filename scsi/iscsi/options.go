@@ -25,7 +25,8 @@ type Options struct {
 	NOPInterval    time.Duration // silence after which the target pings
 	NOPTimeout     time.Duration // silence after a ping that ends the connection
 	WriteTimeout   time.Duration // a socket that takes next to nothing for so long ends the connection
-	LogoutTimeout  time.Duration // given to initiators at Shutdown
+	LogoutTimeout  time.Duration // for running commands at Shutdown
+	LogoutGrace    time.Duration // for initiators to log out or hear of the end, where nothing runs
 	ManagementWait time.Duration // for aborted tasks before a task management response
 	// UnavailableLogin is the answer to a login to another target's name (scsi.md
 	// 2.7); it may change while running. nil: target not found.
@@ -44,6 +45,7 @@ const (
 	DefaultNOPTimeout     = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
 	DefaultLogoutTimeout  = 3 * time.Second
+	DefaultLogoutGrace    = time.Second
 	DefaultManagementWait = 30 * time.Second
 
 	minCommandWindow = 16
@@ -102,6 +104,7 @@ func (o *Options) ensureDefaults() {
 	def(&o.NOPTimeout, DefaultNOPTimeout)
 	def(&o.WriteTimeout, DefaultWriteTimeout)
 	def(&o.LogoutTimeout, DefaultLogoutTimeout)
+	def(&o.LogoutGrace, DefaultLogoutGrace)
 	def(&o.ManagementWait, DefaultManagementWait)
 	if o.MaxSessions == 0 {
 		o.MaxSessions = DefaultMaxSessions

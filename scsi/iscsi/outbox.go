@@ -203,6 +203,13 @@ func (o *outbox) busy() bool {
 	return o.carrying
 }
 
+// empty tells whether everything put so far is with the socket.
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.carrying && len(o.filling.parts) == 0
+}
+
 // interrupt ends the waits of a connection that is being closed.
 func (o *outbox) interrupt() {
 	o.mu.Lock()

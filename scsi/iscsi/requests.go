@@ -77,12 +77,35 @@ func (c *connection) requestLogout(d time.Duration) {
 		c.close(ErrClosed)
 		return
 	}
-	// A worker does it: an initiator that receives nothing keeps nobody else.
-	ask := func() {
-		a := &pdu.AsyncMessage{Event: pdu.AsyncLogout, Parameter3: uint16(min(d/time.Second, math.MaxUint16))}
+	seconds := (d + time.Second - 1) / time.Second
+	c.later(func() {
+		a := &pdu.AsyncMessage{Event: pdu.AsyncLogout, Parameter3: uint16(min(seconds, math.MaxUint16))}
 		c.send(&a.Window, a, nil)
-	}
-	if c.queue.push(job{call: ask}) {
+	})
+}
+
+// drop tells the initiator that its session ends (RFC 7143 11.9.1, event 3: it may log
+// in again at once, and there is nothing to take over), and closes the connection.
+func (c *connection) drop() {
+	c.later(func() {
+		a := &pdu.AsyncMessage{Event: pdu.AsyncDropSession}
+		c.send(&a.Window, a, nil)
+		c.out.drain()
+		c.close(errDropped)
+	})
+}
+
+// later has a worker send: an initiator that receives nothing keeps nobody else.
+func (c *connection) later(send func()) {
+	if c.queue.push(job{call: send}) {
 		c.queue.kick()
 	}
+}
+
+// quiet tells that nothing runs for the initiator and no answer waits to be carried.
+func (c *connection) quiet() bool {
+	c.mu.Lock()
+	busy := len(c.tasks) > 0 || c.tmf > 0
+	c.mu.Unlock()
+	return !busy && c.out.empty()
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/latency"
 )
 
 // Server accepts connections on any number of portals. Safe for concurrent use.
@@ -233,8 +235,10 @@ type SessionInfo struct {
 	HeaderDigest      bool
 	DataDigest        bool
 	InFlight          int
-	Commands          uint64
-	BytesIn, BytesOut uint64 // Data-In to, and Data-Out from the initiator
+	Commands          uint64         // received
+	Errors            uint64         // answered with another status than GOOD or CONDITION MET
+	BytesIn, BytesOut uint64         // Data-In to, and Data-Out from the initiator
+	Latency           latency.Counts // of answered commands, from their turn to the answer
 }
 
 // Sessions lists the sessions in full feature phase, in no order.
@@ -248,8 +252,8 @@ func (s *Server) Sessions() []SessionInfo {
 	return all
 }
 
-// Drop ends a session at once; the initiator sees its connection close. False
-// when there is none.
+// Drop ends a session: its initiator is told, within LogoutGrace, and its connection
+// closed. False when there is none.
 func (s *Server) Drop(id uint64) bool {
 	s.mu.Lock()
 	var found *connection
@@ -262,16 +266,21 @@ func (s *Server) Drop(id uint64) bool {
 	if found == nil {
 		return false
 	}
-	found.close(errDropped)
-	<-found.done
+	found.drop()
+	select {
+	case <-found.done:
+	case <-time.After(s.o.LogoutGrace):
+		found.close(errDropped)
+		<-found.done
+	}
 	return true
 }
 
 var errDropped = errors.New("session was dropped")
 
-// Shutdown stops accepting, asks initiators to log out, waits for their commands
-// and log-outs until LogoutTimeout or ctx ends, and closes what is left. It
-// returns when every goroutine has ended. Idempotent.
+// Shutdown stops accepting and asks initiators to log out. It closes sessions in which
+// nothing runs after LogoutGrace, and the others as soon as nothing does, at
+// LogoutTimeout or when ctx ends. It returns when every goroutine has ended. Idempotent.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -283,18 +292,35 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		open = append(open, c)
 	}
 	s.mu.Unlock()
+	grace := min(s.o.LogoutGrace, s.o.LogoutTimeout)
 	for _, c := range open {
-		c.requestLogout(s.o.LogoutTimeout)
+		c.requestLogout(grace)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.LogoutTimeout)
+	defer cancel()
+	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	for _, c := range open {
 		select {
 		case <-c.done:
-		case <-ctx.Done():
+		case <-graceful.Done():
+		}
+	}
+	for len(open) > 0 {
+		open = slices.DeleteFunc(open, func(c *connection) bool {
+			if !c.quiet() && ctx.Err() == nil {
+				return false
+			}
 			c.close(ErrClosed)
+			return true
+		})
+		if len(open) > 0 {
+			pause(ctx, drainTick)
 		}
 	}
 	s.wait.Wait()
 	return nil
 }
+
+// drainTick is how often Shutdown looks which sessions have nothing to do any more.
+const drainTick = 10 * time.Millisecond

@@ -377,7 +377,7 @@ func TestShutdown(t *testing.T) {
 	var p pdu.AsyncMessage
 	p.Parse(c.expect(pdu.OpAsyncMessage).header)
 	require.Equal(t, pdu.AsyncLogout, p.Event)
-	require.Equal(t, uint16(10), p.Parameter3)
+	require.Equal(t, uint16(DefaultLogoutGrace/time.Second), p.Parameter3)
 	silent.closed()
 	c.testUnitReady()
 	c.send(&pdu.LogoutRequest{Immediate: true, TaskTag: 9, CmdSN: c.cmdSN}, nil)
@@ -386,12 +386,38 @@ func TestShutdown(t *testing.T) {
 	require.NoError(t, f.server.Shutdown(context.Background()))
 }
 
+// Who does not log out when asked keeps the target for LogoutGrace at most when nothing
+// runs, and until its commands are answered when some do; the drain time-out is for
+// commands that do not end.
+func TestShutdownUnheeded(t *testing.T) {
+	f := serve(t, func(o *Options) { o.LogoutTimeout, o.LogoutGrace = time.Hour, time.Millisecond })
+	idle, busy := f.session(t), f.dial(t)
+	busy.isid[5] = 2
+	busy.login()
+	busy.send(busy.command([16]byte{opHang}), nil)
+	f.disk.waitRunning(1)
+	ended := make(chan error, 1)
+	go func() { ended <- f.server.Shutdown(context.Background()) }()
+	idle.expect(pdu.OpAsyncMessage)
+	busy.expect(pdu.OpAsyncMessage)
+	idle.closed()
+	require.Empty(t, ended)
+	f.disk.release()
+	r, _ := busy.response()
+	require.Equal(t, scsi.StatusGood, r.Status)
+	busy.closed()
+	require.NoError(t, <-ended)
+}
+
 func TestDropAndSessions(t *testing.T) {
 	closed := make(chan error, 1)
 	f := serve(t, func(o *Options) { o.Events.SessionClosed = func(_ SessionInfo, err error) { closed <- err } })
 	c := f.session(t, "DataDigest", "CRC32C")
 	c.read(0, 8, 4096)
 	c.write(0, make([]byte, 1024), 1024)
+	c.send(c.command([16]byte{0xff}), nil)
+	r, _ := c.response()
+	require.Equal(t, scsi.StatusCheckCondition, r.Status)
 	c.send(c.command([16]byte{opHang}), nil)
 	f.disk.waitRunning(1)
 	s := f.server.Sessions()[0]
@@ -400,13 +426,32 @@ func TestDropAndSessions(t *testing.T) {
 	require.True(t, s.DataDigest)
 	require.False(t, s.HeaderDigest)
 	require.Equal(t, 1, s.InFlight)
-	require.Equal(t, uint64(3), s.Commands)
+	require.Equal(t, uint64(4), s.Commands)
+	require.Equal(t, uint64(1), s.Errors)
+	require.EqualValues(t, 3, s.Latency.Count(), "answered commands")
+	require.Positive(t, s.Latency.Total)
 	require.Equal(t, uint64(4096), s.BytesIn)
 	require.Equal(t, uint64(1024), s.BytesOut)
 	require.Equal(t, f.addr, s.Portal)
 	require.False(t, f.server.Drop(s.ID+1000))
 	require.True(t, f.server.Drop(s.ID))
+	var p pdu.AsyncMessage
+	p.Parse(c.expect(pdu.OpAsyncMessage).header)
+	require.Equal(t, pdu.AsyncDropSession, p.Event)
 	c.closed()
 	require.ErrorIs(t, <-closed, errDropped)
+	require.Empty(t, f.server.Sessions())
+}
+
+// An initiator that takes nothing is dropped all the same.
+func TestDropWithoutReceiving(t *testing.T) {
+	f := serve(t, func(o *Options) { o.LogoutGrace = time.Millisecond })
+	c := f.session(t)
+	for range 64 { // more than the sockets hold
+		p := c.command(rw10(0x28, 0, 8192))
+		p.Read, p.ExpectedDataLength = true, 8192*testBlock
+		c.send(p, nil)
+	}
+	require.True(t, f.server.Drop(f.server.Sessions()[0].ID))
 	require.Empty(t, f.server.Sessions())
 }

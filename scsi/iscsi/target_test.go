@@ -117,6 +117,14 @@ func (d *disk) hang(t *scsi.Task) {
 	}
 }
 
+// release lets the commands that hang end well.
+func (d *disk) release() {
+	d.mu.Lock()
+	d.letGo = true
+	d.changed.Broadcast()
+	d.mu.Unlock()
+}
+
 func (d *disk) Manage(_ context.Context, m scsi.TaskManagement) scsi.ManagementResponse {
 	all := m.Function >= scsi.TargetWarmReset && m.Function != scsi.QueryTask
 	if !all && !d.luns[m.LUN] {
