@@ -171,6 +171,9 @@ func TestMetrics(t *testing.T) {
 	require.EqualValues(t, 1, figureOf(t, m, "vvsim_sessions_open", ""))
 	require.GreaterOrEqual(t, figureOf(t, m, "vvsim_session_commands_total", host)-sessionBefore, 81.0)
 	require.GreaterOrEqual(t, figureOf(t, m, "vvsim_session_bytes_total", `direction="out",initiator="`+host), 50.0*8192)
+	require.GreaterOrEqual(t, figureOf(t, m, "vvsim_session_errors_total", host), 1.0)
+	require.GreaterOrEqual(t, figureOf(t, m, "vvsim_session_latency_seconds_count", host), 81.0)
+	require.Positive(t, figureOf(t, m, "vvsim_session_latency_seconds_sum", host))
 	require.Positive(t, figureOf(t, m, "vvsim_engine_live_bytes", ""))
 	require.EqualValues(t, 1, figureOf(t, m, "vvsim_engine_volumes", ""))
 	for _, name := range []string{"disk", "garbage", "reclaimed", "pending"} {
@@ -188,11 +191,13 @@ func TestMetrics(t *testing.T) {
 	}, waitLimit, tick)
 }
 
-// TestNameOfAnyBytes lets an initiator log in whose name is not UTF-8: metrics and
-// lists live on.
-func TestNameOfAnyBytes(t *testing.T) {
+// TestNames lets an initiator log in whose name is not all ASCII, and refuses one whose
+// name is no text: metrics and lists live on.
+func TestNames(t *testing.T) {
 	a := start(t)
-	login(t, a, "iqn.2026-01.test:\xff\xfe\"\n")
+	login(t, a, "iqn.2026-01.test:b\u00fccher")
+	_, err := initiator.Dial(t.Context(), initiator.Options{Address: a.Ready().ISCSI[0], TargetName: a.Ready().IQN, InitiatorName: "iqn.2026-01.test:\xff\xfe\"\n"})
+	require.ErrorContains(t, err, "0200")
 	for _, path := range []string{"/metrics", "/api/v1/sessions", "/api/v1/hosts", "/healthz"} {
 		status, body := get(t, a, path)
 		require.Equal(t, http.StatusOK, status, "%s: %s", path, body)

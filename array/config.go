@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"vvsim/scsi/iscsi"
+	"vvsim/scsi/iscsi/negotiate"
 )
 
 // ErrConfig marks every fault of the configuration; its text says what and where.
@@ -158,8 +159,11 @@ func (c *Config) validateBasics() error {
 		return fmt.Errorf("log.level: %q is none of %s", c.Log.Level, strings.Join(logLevels, ", "))
 	case !slices.Contains(logFormats, c.Log.Format):
 		return fmt.Errorf("log.format: %q is none of %s", c.Log.Format, strings.Join(logFormats, ", "))
-	case c.ISCSI.TargetName != "" && !validISCSIName(c.ISCSI.TargetName):
-		return fmt.Errorf("iscsi.target_name: %q is no iSCSI name (iqn., eui. or naa.)", c.ISCSI.TargetName)
+	}
+	if n := c.ISCSI.TargetName; n != "" {
+		if err := negotiate.CheckName(n); err != nil {
+			return fmt.Errorf("iscsi.target_name: %w", err)
+		}
 	}
 	for i, p := range c.ISCSI.Portals {
 		if err := validateAddress(p); err != nil {
@@ -242,11 +246,6 @@ func validateAddress(a string) error {
 	return nil
 }
 
-func validISCSIName(n string) bool {
-	return len(n) <= 223 && (strings.HasPrefix(n, "iqn.") || strings.HasPrefix(n, "eui.") || strings.HasPrefix(n, "naa.")) &&
-		!strings.ContainsAny(n, " ,\t\n\x00=")
-}
-
 func (c *Config) validateEndpoints() error {
 	names, luns := map[string]bool{}, map[uint16]bool{}
 	for i, p := range c.PEs {
@@ -271,8 +270,11 @@ func (c *Config) validateAccess() error {
 	for i := range c.ISCSI.Initiators {
 		in := &c.ISCSI.Initiators[i]
 		at := fmt.Sprintf("iscsi.initiators[%d]", i)
-		if !validISCSIName(in.IQN) || seen[in.IQN] {
-			return fmt.Errorf("%s.iqn: %q is no iSCSI name or stands twice", at, in.IQN)
+		if err := negotiate.CheckName(in.IQN); err != nil {
+			return fmt.Errorf("%s.iqn: %w", at, err)
+		}
+		if seen[in.IQN] {
+			return fmt.Errorf("%s.iqn: %q stands twice", at, in.IQN)
 		}
 		seen[in.IQN] = true
 		if err := c.validateSecrets(in); err != nil {

@@ -134,18 +134,18 @@ func TestWrongConfiguration(t *testing.T) {
 		{file: "iscsi: {chap: {user: u, secret: 123456789012, secret_file: x}}", want: "iscsi.chap: secret and secret_file exclude each other"},
 		{file: "iscsi: {chap: {user: u, secret_file: /nowhere/secret}}", want: "iscsi.chap: secret_file: open /nowhere/secret: no such file"},
 		{file: "iscsi: {discovery_chap: {user: u}}", want: "iscsi.discovery_chap: the secret has 0 bytes"},
-		{file: "iscsi: {initiators: [{iqn: host}]}", want: `iscsi.initiators[0].iqn: "host" is no iSCSI name or stands twice`},
-		{file: "iscsi: {initiators: [{iqn: iqn.a}, {iqn: iqn.a}]}", want: `iscsi.initiators[1].iqn: "iqn.a" is no iSCSI name or stands twice`},
-		{file: "iscsi: {initiators: [{iqn: iqn.a, mutual: {user: m, secret: 123456789012}}]}", want: "iscsi.initiators[0].mutual: mutual CHAP needs chap"},
-		{file: "iscsi: {initiators: [{iqn: iqn.a, chap: {user: u, secret: 123456789012}, mutual: {user: m, secret: 123456789012}}]}",
+		{file: "iscsi: {initiators: [{iqn: host}]}", want: `iscsi.initiators[0].iqn: "host" is no iSCSI name`},
+		{file: "iscsi: {initiators: [{iqn: iqn.2026-01.test:a}, {iqn: iqn.2026-01.test:a}]}", want: `iscsi.initiators[1].iqn: "iqn.2026-01.test:a" stands twice`},
+		{file: "iscsi: {initiators: [{iqn: iqn.2026-01.test:a, mutual: {user: m, secret: 123456789012}}]}", want: "iscsi.initiators[0].mutual: mutual CHAP needs chap"},
+		{file: "iscsi: {initiators: [{iqn: iqn.2026-01.test:a, chap: {user: u, secret: 123456789012}, mutual: {user: m, secret: 123456789012}}]}",
 			want: "iscsi.initiators[0].mutual: the two directions need different secrets"},
-		{file: "iscsi: {initiators: [{iqn: iqn.a, mutual: {user: m, secret: 123456789012}}], chap: {user: u, secret: 123456789012}}",
+		{file: "iscsi: {initiators: [{iqn: iqn.2026-01.test:a, mutual: {user: m, secret: 123456789012}}], chap: {user: u, secret: 123456789012}}",
 			want: "iscsi.initiators[0].mutual: the two directions need different secrets"},
 		// contract.md 2: doors to the network have a lock
 		{flag: "api.addr=0.0.0.0:8474", want: "api.addr: 0.0.0.0:8474 is not a loopback address; set api.token (VVSIM_TOKEN)"},
 		{flag: "api.addr=:8474", want: "api.addr: :8474 is not a loopback address"},
 		{flag: "iscsi.portals=127.0.0.1:3260,192.0.2.1:3260", want: "iscsi.portals: 192.0.2.1:3260 is not a loopback address; set iscsi.chap, or iscsi.allow_anonymous: true"},
-		{file: "iscsi: {portals: ['[::]:3260'], initiators: [{iqn: iqn.a}]}", want: "iscsi.portals: [::]:3260 is not a loopback address"},
+		{file: "iscsi: {portals: ['[::]:3260'], initiators: [{iqn: iqn.2026-01.test:a}]}", want: "iscsi.portals: [::]:3260 is not a loopback address"},
 	} {
 		flags := map[string]string{}
 		if key, value, ok := strings.Cut(x.flag, "="); ok {
@@ -172,7 +172,7 @@ func TestWrongConfiguration(t *testing.T) {
 // TestSecrets reads secrets from all their places.
 func TestSecrets(t *testing.T) {
 	file := write(t, "from-a-file-1\r\n")
-	same := write(t, "iscsi: {chap: {user: u, secret_file: "+file+"}, initiators: [{iqn: iqn.a, mutual: {user: m, secret: from-a-file-1}}]}")
+	same := write(t, "iscsi: {chap: {user: u, secret_file: "+file+"}, initiators: [{iqn: iqn.2026-01.test:a, mutual: {user: m, secret: from-a-file-1}}]}")
 	_, err := LoadConfig(same, nil, nil)
 	require.ErrorContains(t, err, "iscsi.initiators[0].mutual: the two directions need different secrets")
 
@@ -194,7 +194,7 @@ func TestOpenDoors(t *testing.T) {
 		"api: {addr: '0.0.0.0:0', token: secret}",
 		"iscsi: {portals: ['0.0.0.0:0'], allow_anonymous: true}",
 		"iscsi: {portals: ['0.0.0.0:0'], chap: {user: u, secret: 123456789012}}",
-		"iscsi: {portals: ['0.0.0.0:0'], initiators: [{iqn: iqn.a, chap: {user: u, secret: 123456789012}}]}",
+		"iscsi: {portals: ['0.0.0.0:0'], initiators: [{iqn: iqn.2026-01.test:a, chap: {user: u, secret: 123456789012}}]}",
 		"iscsi: {portals: ['[::1]:0', 'localhost:0', '127.1.2.3:0']}",
 	} {
 		_, err := LoadConfig(write(t, x), nil, nil)
@@ -206,7 +206,7 @@ func TestOpenDoors(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{"", "data: x", "iscsi: {portals: [a, b], chap: {user: u, secret: 123456789012}}", "a: &a [*a]",
 		"protocol_endpoints: [{name: pe0, lun: 256}]", "esxi: {login_unavailable: 0203}", "<<: {data: x}", "drain_timeout: 1e9h", "\x00", "? [a]\n: b",
-		"iscsi: {initiators: [{iqn: iqn.a, mutual: {secret: x}}]}"} {
+		"iscsi: {initiators: [{iqn: iqn.2026-01.test:a, mutual: {secret: x}}]}"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -189,8 +189,11 @@ func (l *login) admissible() error {
 func (l *login) identify() error {
 	c, o := l.c, &l.c.server.o
 	name, ok := l.keys.Get("InitiatorName")
-	if !ok || name == "" || len(name) > 223 {
+	if !ok {
 		return refuse(pdu.LoginMissingParameter, "no InitiatorName")
+	}
+	if err := negotiate.CheckName(name); err != nil {
+		return refuse(pdu.LoginInitiatorError, "%w", err)
 	}
 	kind, ok := l.keys.Get("SessionType")
 	c.discovery = kind == "Discovery"

@@ -39,17 +39,19 @@ func TestLoginStatus(t *testing.T) {
 		want pdu.LoginStatus
 		try  func(c *client) pdu.LoginStatus
 	}{
-		"no initiator name":  {pdu.LoginMissingParameter, op(keysOf("TargetName", testTarget))},
-		"no target name":     {pdu.LoginMissingParameter, op(keysOf("InitiatorName", testInitiator))},
-		"other target":       {pdu.LoginTargetNotFound, op(keysOf("InitiatorName", testInitiator, "TargetName", "iqn.x"))},
-		"session type":       {pdu.LoginSessionTypeRefused, op(usual("SessionType", "Strange"))},
-		"stranger":           {pdu.LoginAuthorizationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:stranger", "TargetName", testTarget))},
-		"CHAP passed over":   {pdu.LoginAuthenticationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget))},
-		"target's own key":   {pdu.LoginInitiatorError, op(usual("TargetAddress", "1.2.3.4"))},
-		"key twice":          {pdu.LoginInitiatorError, op(append(usual(), usual()...))},
-		"CHAP only":          {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, usual("AuthMethod", "CHAP"))},
-		"None where CHAP is": {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget, "AuthMethod", "None"))},
-		"transit, no method": {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget))},
+		"no initiator name":       {pdu.LoginMissingParameter, op(keysOf("TargetName", testTarget))},
+		"empty initiator name":    {pdu.LoginInitiatorError, op(keysOf("InitiatorName", "", "TargetName", testTarget))},
+		"initiator name of bytes": {pdu.LoginInitiatorError, op(keysOf("InitiatorName", "iqn.2026-01.test:\xff", "TargetName", testTarget))},
+		"no target name":          {pdu.LoginMissingParameter, op(keysOf("InitiatorName", testInitiator))},
+		"other target":            {pdu.LoginTargetNotFound, op(keysOf("InitiatorName", testInitiator, "TargetName", "iqn.x"))},
+		"session type":            {pdu.LoginSessionTypeRefused, op(usual("SessionType", "Strange"))},
+		"stranger":                {pdu.LoginAuthorizationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:stranger", "TargetName", testTarget))},
+		"CHAP passed over":        {pdu.LoginAuthenticationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget))},
+		"target's own key":        {pdu.LoginInitiatorError, op(usual("TargetAddress", "1.2.3.4"))},
+		"key twice":               {pdu.LoginInitiatorError, op(append(usual(), usual()...))},
+		"CHAP only":               {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, usual("AuthMethod", "CHAP"))},
+		"None where CHAP is":      {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget, "AuthMethod", "None"))},
+		"transit, no method":      {pdu.LoginAuthenticationFailed, at(pdu.SecurityNegotiation, keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget))},
 		"unknown TSIH": {pdu.LoginSessionDoesNotExist, func(c *client) pdu.LoginStatus {
 			c.tsih = 0x4242
 			return op(usual())(c)
