@@ -87,7 +87,7 @@ unit: deps ## all Go tests with the race detector (PKG=./vvol/...)
 conformance: build deps ## libiscsi's tests against bin/vvsim, compared with test/conformance/expectations.txt
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 20m -v -run '^TestConformance$$' ./test/conformance
 
-e2e: build deps ## the README's quick start; a file system through qemu-img, snapshot, clone, kill -9
+e2e: build deps ## a file system through qemu-img, snapshot, clone, kill -9
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout $(TESTTIME) -v ./test/e2e
 
 # A module of its own, so that gotgt stays out of go.mod; "make tidy" after a change there.

@@ -1,18 +1,12 @@
 package conformance
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vvsim/test/process"
 )
 
 var (
@@ -31,8 +27,7 @@ var (
 const (
 	expectationFile = "expectations.txt"
 	testLimit       = 20 * time.Second // for one test
-	startLimit      = 30 * time.Second // for the array to be ready
-	volumeSize      = 64 << 20         // bytes: SANITIZE OVERWRITE writes all of it, several times
+	volumeSize      = "64MiB"          // SANITIZE OVERWRITE writes all of it, several times
 )
 
 // expectation is one line: outcome, test, reason. The outcome is fail, skip, or
@@ -47,10 +42,11 @@ func (e expectation) allows(outcome string) bool {
 // TestConformance needs the built program (VVSIM_BIN) and iscsi-test-cu, Debian's
 // libiscsi-bin; `make conformance` sees to both.
 func TestConformance(t *testing.T) {
-	tool, err := exec.LookPath("iscsi-test-cu")
-	if err != nil || os.Getenv("VVSIM_BIN") == "" {
-		t.Skip("needs iscsi-test-cu (Debian: libiscsi-bin) and the program at VVSIM_BIN: run make conformance")
+	if process.Program() == "" {
+		t.Skip("needs the program at VVSIM_BIN: run make conformance")
 	}
+	tool, err := exec.LookPath("iscsi-test-cu")
+	require.NoError(t, err, "iscsi-test-cu is of Debian's libiscsi-bin: run make conformance")
 	expected := readExpectations(t)
 	volume, snapshot := startArray(t)
 	var got []expectation
@@ -128,53 +124,18 @@ type paths []string
 // startArray runs the program with two portals, a volume at LUN 0 and a read-only
 // snapshot of it at LUN 1, and returns the paths to both.
 func startArray(t *testing.T) (volume, snapshot paths) {
-	dir := t.TempDir()
-	env := filepath.Join(dir, "env")
-	cmd := exec.Command(os.Getenv("VVSIM_BIN"), "serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0",
-		"--iscsi", "127.0.0.1:0", "--vasa", "127.0.0.1:0", "--api", "127.0.0.1:0", "-E", env, "--log-level", "error")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-		require.NoError(t, cmd.Wait(), "the array ended badly")
-	})
-	watchdog := time.AfterFunc(startLimit, func() { _ = cmd.Process.Kill() })
-	lines := bufio.NewScanner(out)
-	require.True(t, lines.Scan(), "the array did not start")
-	watchdog.Stop()
-	require.Contains(t, lines.Text(), "vvsim ready")
-	vars := map[string]string{}
-	b, err := os.ReadFile(env)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(b)) {
-		k, v, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		vars[k] = v
-	}
-	api := vars["VVSIM_API"] + "/api/v1"
-	disk := post(t, api+"/vvols", map[string]any{"container": "default", "sizeBytes": volumeSize, "name": "conformance"})
-	frozen := post(t, fmt.Sprintf("%s/vvols/%v/snapshot", api, disk["id"]), map[string]any{"name": "frozen"})
-	post(t, api+"/luns", map[string]any{"vvol": disk["id"], "lun": 0})
-	post(t, api+"/luns", map[string]any{"vvol": frozen["id"], "lun": 1})
-	for _, portal := range strings.Split(vars["VVSIM_ISCSI"], ",") {
-		target := "iscsi://" + portal + "/" + vars["VVSIM_IQN"]
+	a := process.Start(t, t.TempDir(), "--iscsi", "127.0.0.1:0")
+	t.Cleanup(func() { require.NoError(t, a.End(syscall.SIGTERM), "the array ended badly") })
+	a.Run("vvol", "create", "--container", "default", "--size", volumeSize, "--name", "conformance")
+	a.Run("vvol", "snapshot", "conformance", "--name", "frozen")
+	a.Run("lun", "map", "conformance", "--lun", "0")
+	a.Run("lun", "map", "frozen", "--lun", "1")
+	for _, portal := range strings.Split(a.Variable("VVSIM_ISCSI"), ",") {
+		target := "iscsi://" + portal + "/" + a.Variable("VVSIM_IQN")
 		volume, snapshot = append(volume, target+"/0"), append(snapshot, target+"/1")
 	}
+	require.Len(t, volume, 2)
 	return volume, snapshot
-}
-
-func post(t *testing.T, url string, body any) (v map[string]any) {
-	b, err := json.Marshal(body)
-	require.NoError(t, err)
-	resp, err := http.Post(url, "application/json", bytes.NewReader(b))
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Less(t, resp.StatusCode, 300, "%s", answer)
-	require.NoError(t, json.Unmarshal(answer, &v))
-	return v
 }
 
 // listTests asks the tool; a test has three parts, of the family ALL.

@@ -1,3 +1,3 @@
-// Package e2e is vvsim as a user has it, the built program: a newcomer follows the
-// README, and a real file system goes through a real client and back.
+// Package e2e is vvsim as a user has it, the built program: a real file system goes
+// through a real client and back.
 package e2e

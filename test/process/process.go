@@ -117,14 +117,6 @@ func (a *Array) Run(args ...string) string {
 	return output(a.t, a.variables, Program(), args...)
 }
 
-// Shell runs a script in sh that knows where the array listens and nothing else of
-// the env file, and returns what it printed; it must end with exit 0.
-func (a *Array) Shell(script string) string {
-	a.t.Helper()
-	addresses := []string{"VVSIM_API=" + a.Variable("VVSIM_API"), "VVSIM_ISCSI=" + a.Variable("VVSIM_ISCSI")}
-	return output(a.t, addresses, "sh", "-c", script)
-}
-
 // Command is a command line of vvsim against the array, not started yet.
 func (a *Array) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := Child(ctx, Program(), args...)
