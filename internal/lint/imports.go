@@ -26,8 +26,9 @@ func importTable() map[string]row {
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 
 		"vvol/store": {},
-		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/journal"},
+		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
+		"vvol/store/badger/files":   {imports: []string{"vvol/store/badger/journal"}},
 		"vvol/store/badger/index":   {imports: []string{"vvol/store"}},
 		"vvol/store/badger/journal": {},
 		"vvol/store/mem":            {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
@@ -73,7 +74,7 @@ func outsideTable() map[string][]string {
 		"go.yaml.in/yaml":                     {"array"},
 		"github.com/google/uuid":              {"vvol", "vasa", "api"},
 		"golang.org/x/sync":                   {"array", "api", "cmd/vvsim", "vasa", "vvol/store/badger", "test/"},
-		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/journal", "cmd/vvsim"},
+		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "cmd/vvsim"},
 		"golang.org/x/term":                   {"cmd/vvsim"},
 	}
 }

@@ -17,6 +17,7 @@
 //	v<uuid>    volume, JSON: head, size, pool, readOnly, origin, family
 //	s          state, JSON: format
 //	m<key>     Meta
+//	f<number>  filling that makes Badger write out its memory table
 //
 // Records, zeros and layers take their ids from one counter. Of two records of a layer
 // that list a block the one with the higher id holds, and a span hides what records of

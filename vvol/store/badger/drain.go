@@ -23,6 +23,8 @@ type drainer struct {
 	e    *Engine
 	wake chan struct{} // capacity 1
 
+	wrote chan struct{} // records were committed; capacity 1
+
 	mu      sync.Mutex
 	changed sync.Cond // room was made, or will not be
 	stuck   error     // why nothing drains
@@ -36,6 +38,9 @@ type drainer struct {
 	durable atomic.Uint64
 	last    uint64 // head at the last tick; drainer only
 	values  []byte // gathered records; drainer only
+
+	checkpointing bool       // a checkpoint is being made; drainer only
+	made          chan error // its outcome, capacity 1
 }
 
 // mark is a place between two groups; before is the epoch of the first of them.
@@ -70,7 +75,7 @@ func (p *pendingGroups) pop(n int) {
 
 func (d *drainer) init(e *Engine, at mark) {
 	d.e, d.drained = e, at
-	d.wake = make(chan struct{}, 1)
+	d.wake, d.wrote, d.made = make(chan struct{}, 1), make(chan struct{}, 1), make(chan error, 1)
 	d.changed.L = &d.mu
 }
 
@@ -144,9 +149,12 @@ func (d *drainer) run() {
 	defer tick.Stop()
 	for {
 		quiet := false
+		var err error
 		select {
 		case <-d.e.stop:
 			return
+		case err = <-d.made:
+			d.checkpointing = false
 		case <-d.wake:
 		case <-tick.C:
 			head := d.e.journal.Head()
@@ -162,7 +170,9 @@ func (d *drainer) run() {
 			d.changed.Broadcast()
 			d.mu.Unlock()
 		}
-		err := d.work(quiet)
+		if err == nil {
+			err = d.work(quiet)
+		}
 		d.report(err)
 		if err != nil {
 			d.e.o.Warn(fmt.Sprintf("the journal cannot be drained: %v", err))
@@ -187,9 +197,7 @@ func (d *drainer) work(quiet bool) error {
 		}
 		held := d.drained.page - j.Tail()
 		if held > j.Pages()/checkpointShare || held > 0 && (quiet && !due || urgent && j.Used() > j.Pages()/2) {
-			if err := d.checkpoint(); err != nil {
-				return err
-			}
+			d.beginCheckpoint()
 		}
 		if !due {
 			return nil
@@ -313,25 +321,31 @@ type packed struct {
 	value  []byte
 }
 
-// commit writes records and zero entries in one transaction, and lets the maps lead
-// to the records where they are still wanted.
+// commit writes zero entries and records, and lets the maps lead to the records where
+// they are still wanted. Several transactions do no harm: what a crash leaves half
+// done lies behind the checkpoint.
 func (d *drainer) commit(records []packed, entries []index.ZeroEntry) error {
-	if len(records)+len(entries) == 0 {
+	if err := d.commitZeros(entries); err != nil {
+		return err
+	}
+	for len(records) > 0 {
+		part := records[:min(len(records), commitRecords)]
+		if err := d.commitRecords(part); err != nil {
+			return err
+		}
+		records = records[len(part):]
+	}
+	return nil
+}
+
+func (d *drainer) commitZeros(entries []index.ZeroEntry) error {
+	if len(entries) == 0 {
 		return nil
 	}
 	e := d.e
 	err := e.write(func(tx *bdb.Txn) error {
 		for i := range entries {
 			if err := tx.Set(numberKey(keyZeros, entries[i].ID), entries[i].Encode()); err != nil {
-				return err
-			}
-		}
-		for i := range records {
-			r := &records[i]
-			if err := tx.Set(numberKey(keyRecord, r.id), r.value); err != nil {
-				return err
-			}
-			if err := tx.Set(numberKey(keyEntry, r.id), r.entry.Encode()); err != nil {
 				return err
 			}
 		}
@@ -348,6 +362,32 @@ func (d *drainer) commit(records []packed, entries []index.ZeroEntry) error {
 			l.ZeroID = entries[i].ID
 		}
 	}
+	return nil
+}
+
+func (d *drainer) commitRecords(records []packed) error {
+	e := d.e
+	err := e.write(func(tx *bdb.Txn) error {
+		for i := range records {
+			r := &records[i]
+			if err := tx.Set(numberKey(keyRecord, r.id), r.value); err != nil {
+				return err
+			}
+			if err := tx.Set(numberKey(keyEntry, r.id), r.entry.Encode()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case d.wrote <- struct{}{}:
+	default:
+	}
+	e.index.Lock()
+	defer e.index.Unlock()
 	for i := range records {
 		e.index.Settle(records[i].id, records[i].blocks)
 	}
@@ -401,29 +441,6 @@ func (d *drainer) journalValue(blocks []index.Move) []byte {
 		d.values = append(d.values, j.Page(blocks[i].From.Page(), 1)...)
 	}
 	return d.values[start:len(d.values):len(d.values)]
-}
-
-// checkpoint puts Badger on stable storage, notes how far that reaches, and frees
-// the journal up to there. Then dead records may be deleted.
-func (d *drainer) checkpoint() error {
-	e := d.e
-	at, ids := d.drained, e.nextID.Load()
-	e.index.RLock()
-	dead := e.index.Counts().Dead
-	e.index.RUnlock()
-	if err := e.sync.Do(); err != nil {
-		return err
-	}
-	next := e.checkpoints.Last()
-	next.Position, next.Sequence, next.Before = at.page, at.sequence, at.before
-	next.Records, next.Epoch = ids, e.journal.Epoch()
-	if err := e.checkpoints.Save(next); err != nil {
-		return err
-	}
-	d.durable.Store(ids)
-	e.journal.Free(at.page)
-	d.report(nil)
-	return e.deleteDead(dead, max(at.page, e.journal.Stable()))
 }
 
 // settled tells whether all of a layer is in Badger and on stable storage. Called with

@@ -15,6 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/files"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
 )
@@ -25,7 +26,7 @@ type Engine struct {
 	db          *bdb.DB
 	dir         string // Badger's directory
 	lock        *os.File
-	sync        *syncer
+	files       *files.Directory
 	checkpoints *journal.Checkpoints // drainer only
 	journal     *journal.Ring
 	meta        *meta
@@ -77,6 +78,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 			err = errors.Join(err, e.releaseAll())
 		}
 	}()
+	e.files = files.New(e.dir)
 	if err := e.inspectFiles(); err != nil {
 		return nil, err
 	}
@@ -85,7 +87,6 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("badger: %s: %w", e.dir, err) // what Badger returns besides cannot be closed
 	}
 	e.db = db
-	e.sync = newSyncer(e.dir)
 	e.meta = &meta{e: e}
 	if err := e.recover(ctx); err != nil {
 		return nil, fmt.Errorf("badger: %s: %w", o.Dir, err)
@@ -93,6 +94,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	e.committer.init(e)
 	e.wait.Go(e.drainer.run)
 	e.wait.Go(e.collectValueLog)
+	e.wait.Go(func() { e.files.WriteOut(e.drainer.wrote, e.stop) })
 	return e, nil
 }
 
@@ -106,31 +108,7 @@ func (e *Engine) inspectFiles() error {
 			return fmt.Errorf("badger: %s is missing in a directory that has been in use", manifest)
 		}
 	}
-	return removeUnborn(e.dir)
-}
-
-// removeUnborn removes logs of Badger that a crash left between their creation and
-// their first byte: they hold nothing, and Badger refuses to open beside one.
-func removeUnborn(dir string) error {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if ext := filepath.Ext(f.Name()); ext != ".vlog" && ext != ".mem" {
-			continue
-		}
-		info, err := f.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() == 0 {
-			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return e.files.RemoveUnborn()
 }
 
 // enter begins a read, which Close waits for; e.use.RUnlock ends it.
@@ -256,7 +234,7 @@ func (e *Engine) Metrics() store.Metrics {
 	c := &e.counts
 	m := store.Metrics{Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(), Writes: c.writes.Load(), WrittenBytes: c.writtenBytes.Load(),
 		Flushes: c.flushes.Load(), Compactions: c.collected.Load(), Reclaimed: c.reclaimed.Load()}
-	tree, values := e.files()
+	tree, values := e.files.Sizes()
 	m.Disk = tree + values
 	e.index.RLock()
 	defer e.index.RUnlock()

@@ -32,8 +32,9 @@ const (
 	defaultValueLogBytes = 64 << 20
 	defaultCollectEvery  = 500 * time.Millisecond
 
-	memTableBytes  = 16 << 20
-	valueThreshold = 4096 // bytes from which a value goes to the value log
+	memTableBytes  = 4 << 20 // small: a deletion counts as discarded when its table has been compacted
+	commitRecords  = 512     // of one transaction of Badger, which holds 15 % of a memory table
+	valueThreshold = 4096    // bytes from which a value goes to the value log
 	blockSize      = index.BlockSize
 	maxTransfer    = 4 << 20
 	maxUnmap       = 512 << 20
@@ -46,7 +47,7 @@ const (
 	minFree        = 256 << 20       // bytes that a file system must have left for writes
 	minFreeForRows = 64 << 20        // and for rows, so that volumes of a full array can be deleted
 	mergeZeros     = 64              // zero entries of a layer before they are put into one row
-	mergeBatch     = 1024            // records that change their layer in one transaction
+	mergeBatch     = 512             // records that change their layer in one transaction
 	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
 	dropsAtOnce    = 64              // layers dropped in one round of the collector
 	readTries      = 100             // a record that moves while it is read

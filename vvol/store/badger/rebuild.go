@@ -73,7 +73,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	e.drainer.init(e, mark{c.Position, c.Sequence, c.Before})
 	e.drainer.durable.Store(c.Records)
 	c.Epoch = e.journal.Epoch()
-	return errors.Join(e.sync.Do(), e.checkpoints.Save(c))
+	return errors.Join(e.files.Sync(), e.checkpoints.Save(c))
 }
 
 // openFiles opens the checkpoint and the journal that it names. They are made on the

@@ -16,6 +16,7 @@ const (
 	keyVolume = 'v'
 	keyState  = 's'
 	keyMeta   = 'm'
+	keyFill   = 'f' // see Engine.fillTable
 )
 
 func numberKey(kind byte, n uint64) []byte {

@@ -3,9 +3,6 @@ package badger
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -31,12 +28,15 @@ func (e *Engine) collectValueLog() {
 // rewriteValueLog runs Badger's collection while its files hold too much. Discard
 // statistics follow compaction, not deletion, so that the tree is compacted first.
 func (e *Engine) rewriteValueLog() error {
-	_, before := e.files()
+	_, before := e.files.Sizes()
 	e.index.RLock()
 	live := e.index.Counts().Live * blockSize
 	e.index.RUnlock()
 	if before < live+live/2+valueLogSlack {
 		return nil
+	}
+	if err := e.fillTable(); err != nil {
+		return err
 	}
 	if err := e.db.Flatten(1); err != nil {
 		return err
@@ -51,11 +51,37 @@ func (e *Engine) rewriteValueLog() error {
 		}
 		e.counts.collected.Add(1)
 	}
-	if _, after := e.files(); after < before {
+	if _, after := e.files.Sizes(); after < before {
 		e.counts.reclaimed.Add(before - after)
 	}
 	return nil
 }
+
+// fillTable makes Badger write its memory table out, which it does when that is full
+// and at no other call: with one key that is set again and again, and of which the
+// table on disk keeps one version.
+func (e *Engine) fillTable() error {
+	value := make([]byte, valueThreshold-1) // stays out of the value log
+	for filled := 0; filled < memTableBytes; {
+		err := e.write(func(tx *bdb.Txn) error {
+			for i := range fillRows {
+				key := append([]byte{keyFill}, byte(i>>8), byte(i))
+				if err := tx.Set(key, value); err != nil {
+					return err
+				}
+				filled += len(value)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillRows is how many rows of filling one transaction takes.
+const fillRows = 100
 
 // rewriteFile lets Badger move the live values of one file and delete it. Badger
 // deletes no file while an iterator is open, which keeps the old values until the
@@ -69,29 +95,9 @@ func (e *Engine) rewriteFile() error {
 		if err := e.db.RunValueLogGC(rewriteFrom); err != nil {
 			return err
 		}
-		return e.sync.Do()
+		return e.files.Sync()
 	})
 }
 
 // rewriteFrom is the dead share of a value log file from which it is rewritten.
 const rewriteFrom = 0.5
-
-// files tells the bytes on disk of Badger's tree and of its value logs.
-func (e *Engine) files() (tree, values uint64) {
-	entries, err := os.ReadDir(e.dir)
-	if err != nil {
-		return 0, 0 // a gauge; whoever needs the directory meets the error
-	}
-	for _, f := range entries {
-		info, err := f.Info()
-		if errors.Is(err, fs.ErrNotExist) || err != nil {
-			continue
-		}
-		if strings.HasSuffix(f.Name(), ".vlog") {
-			values += occupied(info)
-		} else {
-			tree += occupied(info)
-		}
-	}
-	return tree, values
-}

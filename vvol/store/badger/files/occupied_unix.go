@@ -1,4 +1,4 @@
-package badger
+package files
 
 import (
 	"io/fs"

@@ -1,0 +1,107 @@
+package files
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vvsim/vvol/store/badger/journal"
+)
+
+// Directory is Badger's directory. Safe for concurrent use.
+type Directory struct {
+	path  string
+	syncs *journal.Rounds
+
+	oldest string // newest value log of the last sync: older ones need no other; runner only
+	known  string // names of the last sync, to see new directory entries; runner only
+}
+
+// New returns the Directory at path.
+func New(path string) *Directory {
+	d := &Directory{path: path}
+	d.syncs = journal.NewRounds(d.sync)
+	return d
+}
+
+// Sync returns when everything that was committed to Badger before the call is on
+// stable storage. Badger's own Sync leaves out a memory table's log that was rotated
+// and not yet flushed, and value logs rotated since; so the files are synced through
+// descriptors of our own: value logs first, as the other logs point into them, then
+// memory table logs. A file that vanished meanwhile became a table, which Badger syncs
+// itself. One round serves all who asked before it began.
+func (d *Directory) Sync() error { return d.syncs.Do() }
+
+// WriteOut begins to write what the newest value log holds, and does not wait for it,
+// each time it is asked. Badger syncs a full file before it goes on to the next: what
+// is on its way already does not hold it up. It returns when stop is closed.
+func (d *Directory) WriteOut(ask, stop <-chan struct{}) {
+	var f *os.File
+	defer func() { closeFile(f) }()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ask:
+		}
+		names, err := filepath.Glob(filepath.Join(d.path, "*.vlog"))
+		if err != nil || len(names) == 0 {
+			continue
+		}
+		newest := slices.Max(names)
+		if f == nil || f.Name() != newest {
+			closeFile(f)
+			if f, err = os.Open(newest); err != nil {
+				f = nil // collected meanwhile
+				continue
+			}
+		}
+		// An error is met again by who syncs the file.
+		_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	}
+}
+
+func closeFile(f *os.File) {
+	if f != nil {
+		_ = f.Close() // it was read only
+	}
+}
+
+// sync syncs the logs once.
+func (d *Directory) sync() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	var values, tables []string
+	for _, f := range entries {
+		switch name := f.Name(); {
+		case strings.HasSuffix(name, ".vlog") && name >= d.oldest:
+			values = append(values, name)
+		case strings.HasSuffix(name, ".mem"):
+			tables = append(tables, name)
+		}
+	}
+	sort.Strings(values)
+	for _, name := range append(values, tables...) {
+		if err := journal.SyncFile(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if names := strings.Join(append(values, tables...), " "); names != d.known {
+		if err := journal.SyncFile(d.path); err != nil {
+			return err
+		}
+		d.known = names
+	}
+	if len(values) > 0 {
+		d.oldest = values[len(values)-1]
+	}
+	return nil
+}
