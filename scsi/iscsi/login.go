@@ -207,11 +207,10 @@ func (l *login) identify() error {
 		return refuse(pdu.LoginMissingParameter, "no TargetName")
 	case !c.discovery && target != o.TargetName:
 		return refuse(o.UnavailableLogin(), "target %q", target)
-	case l.request.TSIH != 0 && !c.server.known(l.request.TSIH, c.port):
-		return refuse(pdu.LoginSessionDoesNotExist, "TSIH %d", l.request.TSIH)
 	case l.request.TSIH != 0:
-		// A second connection of a session: MaxConnections is 1.
-		return refuse(pdu.LoginTooManyConnections, "TSIH %d has its connection", l.request.TSIH)
+		if err := l.rejoin(); err != nil {
+			return err
+		}
 	}
 	credentials, err := o.Access.Login(name, c.discovery)
 	if err != nil {
@@ -222,6 +221,22 @@ func (l *login) identify() error {
 		return nil
 	}
 	l.chap = &chapExchange{credentials: credentials}
+	return nil
+}
+
+// rejoin judges a login to a session that exists. With the CID of its connection it
+// takes that one's place once it has authenticated (RFC 7143 6.3.4): at
+// ErrorRecoveryLevel 0 the old connection's tasks end with it, and the nexus begins
+// anew, which its first unit attention tells. As MaxConnections is 1 no other joins.
+func (l *login) rejoin() error {
+	old := l.c.server.session(l.request.TSIH, l.c.port)
+	switch {
+	case old == nil || old.discovery || l.c.discovery:
+		return refuse(pdu.LoginSessionDoesNotExist, "TSIH %d", l.request.TSIH)
+	case old.cid != l.request.CID:
+		return refuse(pdu.LoginTooManyConnections, "TSIH %d has its connection", l.request.TSIH)
+	}
+	l.c.tsih = l.request.TSIH
 	return nil
 }
 

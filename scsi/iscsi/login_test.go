@@ -57,8 +57,13 @@ func TestLoginStatus(t *testing.T) {
 			return op(usual())(c)
 		}},
 		"second connection": {pdu.LoginTooManyConnections, func(c *client) pdu.LoginStatus {
+			text := usual().AppendTo(nil)
+			return rawLogin(c, pdu.LoginRequest{Transit: true, Current: pdu.OperationalNegotiation, Next: pdu.FullFeaturePhase, DataLength: len(text),
+				TSIH: f.server.Sessions()[0].TSIH, CID: 7}, text...)
+		}},
+		"discovery joins a session": {pdu.LoginSessionDoesNotExist, func(c *client) pdu.LoginStatus {
 			c.tsih = f.server.Sessions()[0].TSIH
-			return op(usual())(c)
+			return op(usual("SessionType", "Discovery"))(c)
 		}},
 		"TSIH of another port": {pdu.LoginSessionDoesNotExist, func(c *client) pdu.LoginStatus {
 			c.tsih = f.server.Sessions()[0].TSIH
@@ -356,6 +361,30 @@ func TestReinstatement(t *testing.T) {
 	other.login()
 	require.Len(t, f.server.Sessions(), 2)
 	c.testUnitReady()
+}
+
+// RFC 7143 6.3.4: a login with ISID, TSIH and CID of a connection takes its place;
+// the session keeps its handle, and its CmdSN goes on.
+func TestConnectionReinstatement(t *testing.T) {
+	f := serve(t, nil)
+	old := f.session(t)
+	old.testUnitReady()
+	tsih := f.server.Sessions()[0].TSIH
+	old.send(old.command([16]byte{opHang}), nil)
+	f.disk.waitRunning(1)
+	c := f.dial(t)
+	c.tsih, c.cmdSN = tsih, old.cmdSN
+	p, _ := c.loginRequest(pdu.OperationalNegotiation, pdu.FullFeaturePhase, true, usual())
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	require.Equal(t, tsih, p.TSIH)
+	c.testUnitReady()
+	old.closed()
+	require.Len(t, f.server.Sessions(), 1)
+	require.Len(t, f.disk.lost, 1)
+	require.Zero(t, f.disk.taskCount())
+	c.nc.Close()
+	require.Eventually(t, func() bool { return len(f.server.Sessions()) == 0 }, testPatience, time.Millisecond)
+	f.session(t).testUnitReady()
 }
 
 func TestRefusedNexus(t *testing.T) {

@@ -167,8 +167,8 @@ func (s *Server) ended(c *connection) {
 }
 
 // establish gives a finished login its TSIH and, for a normal session, its place
-// as the session of its initiator port; an older session of the same port is
-// ended first (RFC 7143 6.3.5).
+// as the session of its initiator port; an older session of the same port, or the
+// connection that it takes the place of, is ended first (RFC 7143 6.3.4, 6.3.5).
 func (s *Server) establish(c *connection) (pdu.LoginStatus, error) {
 	for {
 		s.mu.Lock()
@@ -199,10 +199,15 @@ func (s *Server) register(c *connection) (pdu.LoginStatus, error) {
 	if len(s.byTSIH) >= s.o.MaxSessions {
 		return pdu.LoginOutOfResources, fmt.Errorf("%d sessions are open", len(s.byTSIH))
 	}
-	for s.lastTSIH++; s.lastTSIH == 0 || s.byTSIH[s.lastTSIH] != nil; {
-		s.lastTSIH++
+	switch {
+	case c.tsih == 0:
+		for s.lastTSIH++; s.lastTSIH == 0 || s.byTSIH[s.lastTSIH] != nil; {
+			s.lastTSIH++
+		}
+		c.tsih = s.lastTSIH
+	case s.byTSIH[c.tsih] != nil: // the session to rejoin ended meanwhile, and another has its handle
+		return pdu.LoginSessionDoesNotExist, fmt.Errorf("TSIH %d is another session's", c.tsih)
 	}
-	c.tsih = s.lastTSIH
 	s.byTSIH[c.tsih] = c
 	if !c.discovery {
 		s.byPort[c.port] = c
@@ -213,12 +218,14 @@ func (s *Server) register(c *connection) (pdu.LoginStatus, error) {
 	return pdu.LoginSuccess, nil
 }
 
-// known tells whether this initiator port has a session with this TSIH.
-func (s *Server) known(tsih uint16, port initiatorPort) bool {
+// session returns the connection of this initiator port's session with this TSIH, or nil.
+func (s *Server) session(tsih uint16, port initiatorPort) *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.byTSIH[tsih]
-	return c != nil && c.port == port
+	if c := s.byTSIH[tsih]; c != nil && c.port == port {
+		return c
+	}
+	return nil
 }
 
 // SessionInfo describes one session.
@@ -300,15 +307,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer cancel()
 	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	for _, c := range open {
-		select {
-		case <-c.done:
-		case <-graceful.Done():
-		}
-	}
 	for len(open) > 0 {
 		open = slices.DeleteFunc(open, func(c *connection) bool {
-			if !c.quiet() && ctx.Err() == nil {
+			if !c.closed.Load() && ctx.Err() == nil && (graceful.Err() == nil || !c.quiet()) {
 				return false
 			}
 			c.close(ErrClosed)
@@ -322,5 +323,5 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// drainTick is how often Shutdown looks which sessions have nothing to do any more.
+// drainTick is how often Shutdown looks which sessions have ended or have nothing to do any more.
 const drainTick = 10 * time.Millisecond
