@@ -160,6 +160,7 @@ func (d *drainer) run() {
 			head := d.e.journal.Head()
 			quiet, d.last = head == d.last, head
 			d.collectNow.Store(true)
+			d.e.views.renew(d.e.db) // an old one keeps old versions of rows
 		}
 		if d.collectNow.Swap(false) {
 			if err := d.collect(); err != nil {
@@ -386,6 +387,7 @@ func (d *drainer) commitRecords(records []packed) error {
 	case d.wrote <- struct{}{}:
 	default:
 	}
+	e.views.renew(e.db)
 	e.index.Lock()
 	defer e.index.Unlock()
 	for i := range records {

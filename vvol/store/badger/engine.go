@@ -30,6 +30,7 @@ type Engine struct {
 	checkpoints *journal.Checkpoints // drainer only
 	journal     *journal.Ring
 	meta        *meta
+	views       views
 
 	committer committer
 	drainer   drainer
@@ -88,6 +89,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	}
 	e.db = db
 	e.meta = &meta{e: e}
+	e.views.renew(db)
 	if err := e.recover(ctx); err != nil {
 		return nil, fmt.Errorf("badger: %s: %w", o.Dir, err)
 	}
@@ -271,6 +273,7 @@ func (e *Engine) Close() error {
 // releaseAll closes what is open.
 func (e *Engine) releaseAll() error {
 	var errs []error
+	e.views.close()
 	if e.db != nil {
 		errs = append(errs, e.db.Close())
 	}

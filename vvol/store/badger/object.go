@@ -145,10 +145,10 @@ var errOverwritten = errors.New("page was overwritten")
 
 // fetch copies located blocks; blocks of one record in a row take one look-up.
 func (e *Engine) fetch(locs []index.Location, p []byte) error {
-	var tx *bdb.Txn
+	var v *view
 	defer func() {
-		if tx != nil {
-			tx.Discard()
+		if v != nil {
+			v.release()
 		}
 	}()
 	for i := 0; i < len(locs); {
@@ -169,10 +169,10 @@ func (e *Engine) fetch(locs []index.Location, p []byte) error {
 		for j < len(locs) && locs[j].Recorded() && locs[j].Record() == loc.Record() {
 			j++
 		}
-		if tx == nil {
-			tx = e.db.NewTransaction(false)
+		if v == nil {
+			v = e.views.acquire()
 		}
-		if err := fetchRecord(tx, locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
+		if err := fetchRecord(v.tx, locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
 			return err
 		}
 		i = j

@@ -1,0 +1,52 @@
+package badger
+
+import (
+	"sync/atomic"
+
+	bdb "github.com/dgraph-io/badger/v4"
+)
+
+// view is a read-only transaction that reads share, as beginning one for each costs
+// as much as the look-up. Records never change, so that an old view is as good as a
+// new one for those that it has; the drainer renews it before the index leads to
+// others. A read-only transaction may be used by many at once as long as nobody
+// iterates in it.
+type view struct {
+	tx    *bdb.Txn
+	users atomic.Int64 // and one for being the newest
+}
+
+// views holds the newest view.
+type views struct{ newest atomic.Pointer[view] }
+
+// renew replaces the view by one of what is committed now.
+func (p *views) renew(db *bdb.DB) {
+	v := &view{tx: db.NewTransaction(false)}
+	v.users.Store(1)
+	if old := p.newest.Swap(v); old != nil {
+		old.release()
+	}
+}
+
+// acquire returns the newest view, to be released.
+func (p *views) acquire() *view {
+	for {
+		v := p.newest.Load()
+		if n := v.users.Load(); n > 0 && v.users.CompareAndSwap(n, n+1) {
+			return v
+		}
+	}
+}
+
+func (v *view) release() {
+	if v.users.Add(-1) == 0 {
+		v.tx.Discard()
+	}
+}
+
+// close lets go of the newest view. Nobody may acquire one any more.
+func (p *views) close() {
+	if v := p.newest.Swap(nil); v != nil {
+		v.release()
+	}
+}
