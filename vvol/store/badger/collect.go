@@ -64,21 +64,21 @@ func (e *Engine) dropLayer(l *index.Layer) error {
 
 // clean moves the live blocks out of the emptiest segment while too much of what
 // records hold is dead; its records then die as a whole, and with them the part of
-// the value log that holds them. One step for each transaction of the drainer.
-func (d *drainer) clean() error {
+// the value log that holds them. One step for each transaction of the drainer, and as
+// many as it takes when nothing comes in.
+func (d *drainer) clean(from float64) (moved bool, err error) {
 	e := d.e
 	e.index.RLock()
 	n := e.index.Counts()
-	excess := (n.Held-n.Live)*blockSize > uint64(float64(n.Live*blockSize)*cleanFrom)+garbageSlack
 	var victims []*index.Record
-	if excess {
+	if (n.Held-n.Live)*blockSize > uint64(float64(n.Live*blockSize)*from)+garbageSlack {
 		victims = e.index.Survivors(e.nextID.Load(), drainPages)
 	}
 	e.index.RUnlock()
 	if len(victims) == 0 {
-		return nil
+		return false, nil
 	}
-	return d.move(victims)
+	return true, d.move(victims)
 }
 
 // move rewrites the live blocks of records. One that cannot be read stays where it

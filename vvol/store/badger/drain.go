@@ -192,15 +192,22 @@ func (d *drainer) work(quiet bool) error {
 			if err := d.drain(); err != nil {
 				return err
 			}
-			if err := d.clean(); err != nil {
-				return err
-			}
+		}
+		cleaned, err := false, error(nil)
+		if due {
+			cleaned, err = d.clean(cleanBusy)
+		} else if quiet {
+			cleaned, err = d.clean(cleanCalm)
+		}
+		if err != nil {
+			return err
 		}
 		held := d.drained.page - j.Tail()
-		if held > j.Pages()/checkpointShare || held > 0 && (quiet && !due || urgent && j.Used() > j.Pages()/2) {
+		if held > j.Pages()/checkpointShare || held > 0 && urgent && j.Used() > j.Pages()/2 ||
+			quiet && !due && !cleaned && (held > 0 || d.next().dead > 0) {
 			d.beginCheckpoint()
 		}
-		if !due {
+		if !due && !cleaned {
 			return nil
 		}
 		select {
@@ -208,6 +215,7 @@ func (d *drainer) work(quiet bool) error {
 			return nil
 		default:
 		}
+		quiet = quiet && d.e.journal.Head() == d.last
 	}
 }
 

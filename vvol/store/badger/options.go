@@ -52,7 +52,8 @@ const (
 	dropsAtOnce    = 64              // layers dropped in one round of the collector
 	readTries      = 100             // a record that moves while it is read
 	deleteBatch    = 512             // records deleted in one transaction
-	cleanFrom      = 0.4             // dead blocks per live one at which records are cleaned
+	cleanBusy      = 0.9             // dead blocks per live one at which records are cleaned under load
+	cleanCalm      = 0.25            // and when nothing comes in: emptier segments cost less to clean
 	garbageSlack   = 64 << 20        // dead bytes that are always tolerated
 	valueLogSlack  = 256 << 20       // of Badger's files, before they are collected
 )
