@@ -171,6 +171,9 @@ func (e *Engine) deleteDead(n int, page uint64) error {
 }
 
 func (e *Engine) deleteRecords(dead []index.Burial) error {
+	for _, b := range dead {
+		e.places.forget(b.ID)
+	}
 	return e.write(func(tx *bdb.Txn) error {
 		for _, b := range dead {
 			if err := errors.Join(tx.Delete(numberKey(keyEntry, b.ID)), tx.Delete(numberKey(keyRecord, b.ID))); err != nil {

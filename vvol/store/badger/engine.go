@@ -31,6 +31,7 @@ type Engine struct {
 	journal     *journal.Ring
 	meta        *meta
 	views       views
+	places      places
 
 	committer committer
 	drainer   drainer
@@ -71,7 +72,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := e.acquire(); err != nil {
+	if e.lock, err = files.Lock(o.Dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -120,21 +121,6 @@ func (e *Engine) enter() error {
 		e.use.RUnlock()
 		return store.ErrUnavailable
 	}
-	return nil
-}
-
-// acquire takes the directory's lock, which the kernel gives back when the
-// process ends in any way.
-func (e *Engine) acquire() error {
-	name := filepath.Join(e.o.Dir, "lock")
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("data directory %s is in use by another process", e.o.Dir), f.Close())
-	}
-	e.lock = f
 	return nil
 }
 

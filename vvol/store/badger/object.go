@@ -145,12 +145,6 @@ var errOverwritten = errors.New("page was overwritten")
 
 // fetch copies located blocks; blocks of one record in a row take one look-up.
 func (e *Engine) fetch(locs []index.Location, p []byte) error {
-	var v *view
-	defer func() {
-		if v != nil {
-			v.release()
-		}
-	}()
 	for i := 0; i < len(locs); {
 		loc := locs[i]
 		if loc.Journaled() {
@@ -169,10 +163,7 @@ func (e *Engine) fetch(locs []index.Location, p []byte) error {
 		for j < len(locs) && locs[j].Recorded() && locs[j].Record() == loc.Record() {
 			j++
 		}
-		if v == nil {
-			v = e.views.acquire()
-		}
-		if err := fetchRecord(v.tx, locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
+		if err := e.fetchRecord(locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
 			return err
 		}
 		i = j
@@ -189,11 +180,28 @@ func moved(err error) bool {
 }
 
 // fetchRecord copies blocks of one record.
-func fetchRecord(tx *bdb.Txn, locs []index.Location, p []byte) error {
-	item, err := tx.Get(numberKey(keyRecord, locs[0].Record()))
+func (e *Engine) fetchRecord(locs []index.Location, p []byte) error {
+	id := locs[0].Record()
+	if item := e.places.get(id); item != nil {
+		if copyBlocks(item, locs, p) == nil {
+			return nil
+		}
+		e.places.forget(id)
+	}
+	v := e.views.acquire()
+	defer v.release()
+	item, err := v.tx.Get(numberKey(keyRecord, id))
 	if err != nil {
 		return err
 	}
+	if err := copyBlocks(item, locs, p); err != nil {
+		return err
+	}
+	e.places.put(id, item)
+	return nil
+}
+
+func copyBlocks(item *bdb.Item, locs []index.Location, p []byte) error {
 	return item.Value(func(value []byte) error {
 		for k, loc := range locs {
 			start := loc.Index() * blockSize
