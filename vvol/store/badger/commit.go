@@ -521,25 +521,28 @@ func (e *Engine) apply(g *group) {
 	}
 }
 
-// The brake: from a half-full journal on each group waits in proportion to the
-// square of the excess, so that writers slow down before they stop.
+// The brake: when so much of the journal waits for the drainer, or for a checkpoint, each
+// group waits in proportion to the square of the excess, so that writers slow down
+// before they stop.
 const (
-	brakeFrom = 0.5
-	brakeMost = 20 * time.Millisecond // at a full journal
+	brakeBacklog = 0.4
+	brakeUsed    = 0.8
+	brakeMost    = 20 * time.Millisecond // at a full journal
+	brakeLeast   = 50 * time.Microsecond // shorter pauses are not worth a timer
 )
 
 // awaitRoom waits until the journal has room for a group and what keeps it from
 // filling up. It gives up when the file system is full, as nothing drains then.
 func (c *committer) awaitRoom(pages uint64) error {
 	j, d := c.e.journal, &c.e.drainer
-	fill := float64(j.Used()) / float64(j.Pages())
-	if fill > brakeFrom {
-		d.hurry()
-		excess := (fill - brakeFrom) / (1 - brakeFrom)
-		pause := time.Duration(excess * excess * float64(brakeMost))
-		if pause > 50*time.Microsecond {
-			time.Sleep(pause)
-		}
+	size := float64(j.Pages())
+	backlog := float64(j.Head()-d.reached.Load()) / size
+	if backlog > 1.0/backlogShare {
+		d.nudge()
+	}
+	excess := max((backlog-brakeBacklog)/(1-brakeBacklog), (float64(j.Used())/size-brakeUsed)/(1-brakeUsed))
+	if pause := time.Duration(excess * excess * float64(brakeMost)); excess > 0 && pause > brakeLeast {
+		time.Sleep(pause)
 	}
 	enough := func() bool { return j.Used()+j.Needs(pages) <= j.Pages() }
 	if enough() {

@@ -23,8 +23,6 @@ type drainer struct {
 	e    *Engine
 	wake chan struct{} // capacity 1
 
-	wrote chan struct{} // records were committed; capacity 1
-
 	mu      sync.Mutex
 	changed sync.Cond // room was made, or will not be
 	stuck   error     // why nothing drains
@@ -33,8 +31,9 @@ type drainer struct {
 
 	collectNow atomic.Bool // somebody waits for a round of the collector
 
-	urgent  atomic.Bool // writers are braked: drain now
-	drained mark        // groups before it are in Badger; drainer only
+	urgent  atomic.Bool   // writers are braked: drain now
+	drained mark          // groups before it are in Badger; drainer only
+	reached atomic.Uint64 // drained.page, for others
 	durable atomic.Uint64
 	last    uint64 // head at the last tick; drainer only
 	values  []byte // gathered records; drainer only
@@ -75,7 +74,8 @@ func (p *pendingGroups) pop(n int) {
 
 func (d *drainer) init(e *Engine, at mark) {
 	d.e, d.drained = e, at
-	d.wake, d.wrote, d.made = make(chan struct{}, 1), make(chan struct{}, 1), make(chan error, 1)
+	d.reached.Store(at.page)
+	d.wake, d.made = make(chan struct{}, 1), make(chan error, 1)
 	d.changed.L = &d.mu
 }
 
@@ -141,7 +141,7 @@ func (d *drainer) report(err error) {
 // Shares of the journal that may wait.
 const (
 	backlogShare    = 8 // of groups for draining: an overwritten block is drained once
-	checkpointShare = 4 // of drained groups for a checkpoint
+	checkpointShare = 8 // of drained groups for a checkpoint
 )
 
 func (d *drainer) run() {
@@ -263,6 +263,7 @@ func (d *drainer) drain() error {
 	e.pending.pop(len(groups))
 	e.index.Unlock()
 	d.drained = mark{end.End, end.Sequence + 1, end.Epoch}
+	d.reached.Store(end.End)
 	return nil
 }
 
@@ -390,10 +391,6 @@ func (d *drainer) commitRecords(records []packed) error {
 	})
 	if err != nil {
 		return err
-	}
-	select {
-	case d.wrote <- struct{}{}:
-	default:
 	}
 	e.views.renew(e.db)
 	e.index.Lock()

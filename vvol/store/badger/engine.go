@@ -97,7 +97,6 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	e.committer.init(e)
 	e.wait.Go(e.drainer.run)
 	e.wait.Go(e.collectValueLog)
-	e.wait.Go(func() { e.files.WriteOut(e.drainer.wrote, e.stop) })
 	return e, nil
 }
 

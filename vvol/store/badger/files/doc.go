@@ -3,5 +3,5 @@
 // stable storage, tells their sizes and removes what a crash left unborn. It reads and
 // changes nothing inside of them.
 //
-// It starts no goroutine; WriteOut runs in one of its caller's.
+// It starts no goroutine.
 package files

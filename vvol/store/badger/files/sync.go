@@ -5,11 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"vvsim/vvol/store/badger/journal"
 )
@@ -37,41 +34,6 @@ func New(path string) *Directory {
 // memory table logs. A file that vanished meanwhile became a table, which Badger syncs
 // itself. One round serves all who asked before it began.
 func (d *Directory) Sync() error { return d.syncs.Do() }
-
-// WriteOut begins to write what the newest value log holds, and does not wait for it,
-// each time it is asked. Badger syncs a full file before it goes on to the next: what
-// is on its way already does not hold it up. It returns when stop is closed.
-func (d *Directory) WriteOut(ask, stop <-chan struct{}) {
-	var f *os.File
-	defer func() { closeFile(f) }()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-ask:
-		}
-		names, err := filepath.Glob(filepath.Join(d.path, "*.vlog"))
-		if err != nil || len(names) == 0 {
-			continue
-		}
-		newest := slices.Max(names)
-		if f == nil || f.Name() != newest {
-			closeFile(f)
-			if f, err = os.Open(newest); err != nil {
-				f = nil // collected meanwhile
-				continue
-			}
-		}
-		// An error is met again by who syncs the file.
-		_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
-	}
-}
-
-func closeFile(f *os.File) {
-	if f != nil {
-		_ = f.Close() // it was read only
-	}
-}
 
 // sync syncs the logs once.
 func (d *Directory) sync() error {
