@@ -47,9 +47,11 @@
 // # Goroutines
 //
 //	callers    lead the committer in turn; only the leader appends and changes volumes
-//	drainer    alone numbers and writes records and z rows: drains groups, makes
-//	           checkpoints, deletes dead records, drops and merges layers, packs zeros,
-//	           cleans records that are mostly dead
+//	drainer    alone numbers and writes records and z rows: drains groups, decides on
+//	           checkpoints, drops and merges layers, packs zeros, cleans records that are
+//	           mostly dead; late under load, thoroughly in calm
+//	checkpoint one at a time, beside the drainer: waits for the disk, then deletes dead
+//	           records (checkpoint.go)
 //	value log  runs Badger's collection (valuelog.go)
 //
 // A full journal brakes writers and then holds them until the drainer has made room.
@@ -58,7 +60,9 @@
 // neither for room in the journal nor for the drainer; a change has its room before it
 // takes structure. Reads take the index alone, for the look-up only: a page of the
 // journal that was overwritten, or a record that is gone when it is fetched, is looked up
-// again. The mutexes of committer and drainer guard their queues and are held for moments.
+// again. They share one view of Badger, which the drainer renews before the index leads
+// to new records (view.go), and remember where records lie (places.go). The mutexes of
+// committer and drainer guard their queues and are held for moments.
 //
 // # Durability
 //
@@ -67,7 +71,7 @@
 // journal is final until the engine is opened anew.
 //
 // A checkpoint is made in this order, so that at any moment what the journal lost is on
-// stable storage in Badger: Badger's files are synced (sync.go; its own Sync leaves out
+// stable storage in Badger: Badger's files are synced (package files; its own Sync leaves out
 // rotated logs), then the checkpoint is saved, which says where the journal begins and up
 // to which id Badger is whole, then the journal's tail moves, then dead records go.
 //
