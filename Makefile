@@ -13,6 +13,9 @@ RUNFLAGS  ?=
 PKG       ?= ./...
 TESTTIME  ?= 10m
 FUZZTIME  ?= 30s
+# Rounds of the engine's crash tests in make fuzz; make test does 10 and 4.
+KILLS     ?= 200
+CUTS      ?= 50
 BENCH     ?= .
 BENCHTIME ?= 1s
 
@@ -98,13 +101,14 @@ peer: build ## what gotgt does with our LUNs, and how fast, beside vvsim on one 
 bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) $(PKG)
 
-fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...)
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine
 	@set -eu; for p in $$($(GO) list $(PKG)); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; \
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
 	done
+	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut)$$' ./vvol/store/badger
 
 profile: ## CPU and memory profile of benchmarks (PKG=./scsi/iscsi BENCH=Read4K), in bin/profile
 	@test "$(PKG)" != ./... || { echo 'make profile: name one package, e.g. PKG=./scsi/iscsi'; exit 2; }

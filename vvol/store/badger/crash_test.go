@@ -128,7 +128,7 @@ func small(dir string) Options {
 // TestKill was seen to fail with the answer of an op moved before the commit in
 // committer.flush.
 func TestKill(t *testing.T) {
-	kills := 5
+	kills := 10
 	if n, err := strconv.Atoi(os.Getenv(killsVariable)); err == nil {
 		kills = n
 	}
