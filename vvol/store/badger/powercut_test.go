@@ -85,8 +85,9 @@ func (c *child) stop() {
 
 // TestPowerCut loses the page cache under a child that writes, flushes, snapshots and
 // deletes: what a flush covered is there, every write is whole, the engine opens. It
-// was seen to fail with fdatasync taken out of journal.Ring.sync, out of syncer.files,
-// and with Free moved before the checkpoint in drainer.checkpoint.
+// was seen to fail with fdatasync taken out of journal.Ring.sync, and with the syncs taken
+// out of files.Directory.sync. It does not see the order of checkpoint and tail, as the
+// journal does not come round in its short lives: TestTailWaitsForSync does.
 func TestPowerCut(t *testing.T) {
 	cuts := 4
 	if n, err := strconv.Atoi(os.Getenv(cutsVariable)); err == nil {
