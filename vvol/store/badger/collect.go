@@ -124,31 +124,43 @@ func (d *drainer) move(records []*index.Record) error {
 	}), nil)
 }
 
-// loadSurvivors appends the live blocks of a record to d.values and verifies it.
+// loadSurvivors appends the live blocks of a record to d.values and verifies them: all or
+// none.
 func (d *drainer) loadSurvivors(tx *bdb.Txn, r *index.Record) (live []index.Move, err error) {
 	var t index.Entry
 	if err := readEntry(tx, r.ID, &t); err != nil {
 		return nil, err
 	}
+	start := len(d.values)
 	item, err := tx.Get(numberKey(keyRecord, r.ID))
 	if err != nil {
 		return nil, err
 	}
-	err = item.Value(func(value []byte) error {
-		if err := t.Verify(value); err != nil {
-			return err
+	d.e.index.RLock()
+	for j, block := range t.Blocks {
+		if block != index.DeadIndex && r.Layer.Get(block) == index.At(r.ID, j) {
+			live = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)})
 		}
-		d.e.index.RLock()
-		defer d.e.index.RUnlock()
-		for j, block := range t.Blocks {
-			if block != index.DeadIndex && r.Layer.Get(block) == index.At(r.ID, j) {
-				live = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)})
-				d.values = append(d.values, value[j*blockSize:(j+1)*blockSize]...)
+	}
+	d.e.index.RUnlock()
+	err = item.Value(func(value []byte) error {
+		for _, m := range live {
+			d.values = slices.Grow(d.values, blockSize)[:len(d.values)+blockSize]
+			p, at := d.values[len(d.values)-blockSize:], m.From.Index()
+			if err := index.CopyBlock(p, value, at); err != nil {
+				return err
+			}
+			if err := index.VerifyBlock(p, m.Block, t.Sums, at); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	return live, err
+	if err != nil {
+		d.values = d.values[:start]
+		return nil, err
+	}
+	return live, nil
 }
 
 // deleteDead deletes the first n buried records as far as what took their place is

@@ -35,7 +35,13 @@ var crashVolume = store.ID{1}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childVariable); dir != "" {
-		if err := crashChild(dir, os.Getenv(flushVariable) != ""); err != nil {
+		var err error
+		if role := os.Getenv(roleVariable); role != "" {
+			err = playRole(dir, role)
+		} else {
+			err = crashChild(dir, os.Getenv(flushVariable) != "")
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

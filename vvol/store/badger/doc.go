@@ -11,7 +11,7 @@
 // at open. Keys of Badger, numbers big-endian:
 //
 //	r<id>      record: the blocks, one after the other
-//	e<id>      its entry: layer, CRC32C, block numbers; all ones is "no more of mine"
+//	e<id>      its entry: layer, CRC32C; by block its number (all ones: no more of mine) and CRC32C
 //	z<id>      zeros of a layer: layer, kept, and spans (id, first block, last block)
 //	l<id>      layer, JSON: parent, pool, merging
 //	v<uuid>    volume, JSON: head, size, pool, readOnly, origin, family
@@ -61,7 +61,7 @@
 // takes structure. Reads take the index alone, for the look-up only: a page of the
 // journal that was overwritten, or a record that is gone when it is fetched, is looked up
 // again. They share one view of Badger, which the drainer renews before the index leads
-// to new records (view.go), and remember where records lie (places.go). The mutexes of
+// to new records (view.go), and remember where records lie and the checksums of their blocks (places.go). The mutexes of
 // committer and drainer guard their queues and are held for moments.
 //
 // # Durability
@@ -100,5 +100,6 @@
 // before it is what an earlier power cut left there, and ends the journal. The journal is
 // flushed before rows are set, as Badger holds no row that a power cut takes from it.
 // Badger is synced and a checkpoint with a new epoch saved before anything is appended.
-// Records are not read at open: their CRC32C is verified when they are moved.
+// Records are not read at open: every block of one is verified when it is read for the
+// first time in a minute, and when it is moved.
 package badger

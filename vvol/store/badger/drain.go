@@ -2,6 +2,7 @@ package badger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -156,7 +157,8 @@ func (d *drainer) run() {
 		case err = <-d.made:
 			d.checkpointing = false
 		case <-d.wake:
-		case <-tick.C:
+		case now := <-tick.C:
+			d.e.places.expire(now)
 			head := d.e.journal.Head()
 			quiet, d.last = head == d.last, head
 			d.collectNow.Store(true)
@@ -245,7 +247,9 @@ const drainPages = 2048
 // journal is not on stable storage yet.
 func (d *drainer) drain() error {
 	e := d.e
-	if err := e.room(minFree); err != nil {
+	// After a failed sync the kernel may have read a page anew, as it was before: it must
+	// not become a record whose checksum holds.
+	if err := errors.Join(e.journal.Err(), e.room(minFree)); err != nil {
 		return err
 	}
 	groups := d.take()

@@ -24,6 +24,7 @@ import (
 type Engine struct {
 	o           Options
 	db          *bdb.DB
+	log         *badgerLog
 	dir         string // Badger's directory
 	lock        *os.File
 	files       *files.Directory
@@ -67,7 +68,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{})}
+	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), log: newBadgerLog(o.Warn)}
 	e.index = index.New(func() uint64 { return e.journal.Head() })
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
@@ -125,8 +126,9 @@ func (e *Engine) enter() error {
 
 func (e *Engine) badgerOptions() bdb.Options {
 	return bdb.DefaultOptions(e.dir).
-		WithLogger(nil).
-		WithDetectConflicts(false). // Meta serialises its updates, volumes have the committer
+		WithLogger(e.log).
+		WithChecksumVerificationMode(options.OnTableRead). // at open, and of what it wrote; iterators keep errors of blocks to themselves
+		WithDetectConflicts(false).                        // Meta serialises its updates, volumes have the committer
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(3).
@@ -260,7 +262,11 @@ func (e *Engine) releaseAll() error {
 	var errs []error
 	e.views.close()
 	if e.db != nil {
-		errs = append(errs, e.db.Close())
+		err := e.log.closeDatabase(e.db)
+		if errors.Is(err, errAbandoned) {
+			return err // which may still write: journal and lock stay until the process ends
+		}
+		errs = append(errs, err)
 	}
 	if e.journal != nil {
 		errs = append(errs, e.journal.Close())

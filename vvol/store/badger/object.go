@@ -130,26 +130,30 @@ func (e *Engine) readBlocks(l *index.Layer, first uint64, p []byte) error {
 			locs[i] = l.Find(first + uint64(i))
 		}
 		e.index.RUnlock()
-		if err = e.fetch(locs, p); !moved(err) {
+		if err = e.fetch(first, locs, p); !moved(err) {
 			break
 		}
 	}
-	if err != nil {
-		return &store.MediumError{Offset: first * blockSize, Err: err}
+	if err == nil || errors.Is(err, store.ErrMedium) {
+		return err
 	}
-	return nil
+	return &store.MediumError{Offset: first * blockSize, Err: err}
 }
 
 // errOverwritten tells that a page of the journal went to another group meanwhile.
 var errOverwritten = errors.New("page was overwritten")
 
-// fetch copies located blocks; blocks of one record in a row take one look-up.
-func (e *Engine) fetch(locs []index.Location, p []byte) error {
+// fetch copies located blocks, from first on; blocks of one record in a row take one
+// look-up.
+func (e *Engine) fetch(first uint64, locs []index.Location, p []byte) error {
 	for i := 0; i < len(locs); {
 		loc := locs[i]
 		if loc.Journaled() {
 			if !e.journal.CopyPage(p[i*blockSize:(i+1)*blockSize], loc.Page()) {
 				return errOverwritten
+			}
+			if err := e.journal.Lost(); err != nil {
+				return err
 			}
 			i++
 			continue
@@ -163,7 +167,7 @@ func (e *Engine) fetch(locs []index.Location, p []byte) error {
 		for j < len(locs) && locs[j].Recorded() && locs[j].Record() == loc.Record() {
 			j++
 		}
-		if err := e.fetchRecord(locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
+		if err := e.fetchRecord(first+uint64(i), locs[i:j], p[i*blockSize:j*blockSize]); err != nil {
 			return err
 		}
 		i = j
@@ -179,39 +183,26 @@ func moved(err error) bool {
 	return errors.Is(err, bdb.ErrKeyNotFound) || errors.Is(err, errOverwritten) || errors.Is(err, errMerged)
 }
 
-// fetchRecord copies blocks of one record.
-func (e *Engine) fetchRecord(locs []index.Location, p []byte) error {
+// fetchRecord copies blocks of one record, and verifies them.
+func (e *Engine) fetchRecord(first uint64, locs []index.Location, p []byte) error {
 	id := locs[0].Record()
-	if item := e.places.get(id); item != nil {
-		if copyBlocks(item, locs, p) == nil {
+	if at := e.places.get(id); at != nil {
+		if at.copyBlocks(first, locs, p) == nil {
 			return nil
 		}
 		e.places.forget(id)
 	}
 	v := e.views.acquire()
 	defer v.release()
-	item, err := v.tx.Get(numberKey(keyRecord, id))
+	at, err := locate(v.tx, id)
 	if err != nil {
 		return err
 	}
-	if err := copyBlocks(item, locs, p); err != nil {
+	if err := at.copyBlocks(first, locs, p); err != nil {
 		return err
 	}
-	e.places.put(id, item)
+	e.places.put(id, at)
 	return nil
-}
-
-func copyBlocks(item *bdb.Item, locs []index.Location, p []byte) error {
-	return item.Value(func(value []byte) error {
-		for k, loc := range locs {
-			start := loc.Index() * blockSize
-			if start+blockSize > len(value) {
-				return index.ErrShort
-			}
-			copy(p[k*blockSize:(k+1)*blockSize], value[start:])
-		}
-		return nil
-	})
 }
 
 // submit hands a change to the committer and, where asked for, waits for stable storage.

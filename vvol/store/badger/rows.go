@@ -46,7 +46,7 @@ type stateRow struct {
 }
 
 // format of the directory. An engine refuses others.
-const format = 2
+const format = 3
 
 func encodeRow(v any) []byte {
 	b, err := json.Marshal(v)

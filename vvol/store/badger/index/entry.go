@@ -18,43 +18,65 @@ const DeadIndex = 1<<64 - 1
 // Entry tells what a record holds:
 //
 //	0  layer   u64
-//	8  CRC32C  u32  of the record
-//	12 blocks  u64  each, 1 to RecordBlocks; or DeadIndex
+//	8  CRC32C  u32  of the other bytes of the row
+//	12 blocks of 12 bytes, 1 to RecordBlocks: block u64, or DeadIndex; Sum u32
 type Entry struct {
 	Layer  uint64
-	CRC    uint32
 	Blocks []uint64
+	Sums   []uint32 // of the blocks, whether dead or not
 }
 
-// NewEntry returns the entry of a record with a value.
+// entryHeader and entryBlock are the lengths of an entry's parts, in bytes.
+const (
+	entryHeader = 12
+	entryBlock  = 12
+)
+
+// Sum is the checksum of a block: CRC32C, begun with the block's number, so that data in
+// a place that is not its own is noticed as well.
+func Sum(block uint64, p []byte) uint32 {
+	return crc32.Update(uint32(block)^uint32(block>>32), castagnoli, p)
+}
+
+// NewEntry returns the entry of a record with a value: the blocks, one after the other.
 func NewEntry(moves []Move, value []byte) Entry {
-	t := Entry{Layer: moves[0].Layer.ID, CRC: crc32.Checksum(value, castagnoli), Blocks: make([]uint64, len(moves))}
+	t := Entry{Layer: moves[0].Layer.ID, Blocks: make([]uint64, len(moves)), Sums: make([]uint32, len(moves))}
 	for i := range moves {
 		t.Blocks[i] = moves[i].Block
+		t.Sums[i] = Sum(moves[i].Block, value[i*BlockSize:(i+1)*BlockSize])
 	}
 	return t
 }
 
 // Encode returns the row.
 func (t *Entry) Encode() []byte {
-	b := make([]byte, 0, 12+8*len(t.Blocks))
-	b = binary.BigEndian.AppendUint64(b, t.Layer)
-	b = binary.BigEndian.AppendUint32(b, t.CRC)
-	for _, n := range t.Blocks {
+	b := make([]byte, entryHeader, entryHeader+entryBlock*len(t.Blocks))
+	binary.BigEndian.PutUint64(b, t.Layer)
+	for i, n := range t.Blocks {
 		b = binary.BigEndian.AppendUint64(b, n)
+		b = binary.BigEndian.AppendUint32(b, t.Sums[i])
 	}
+	binary.BigEndian.PutUint32(b[8:], sumEntry(b))
 	return b
+}
+
+func sumEntry(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:8], castagnoli), castagnoli, b[entryHeader:])
 }
 
 // DecodeEntry reads a row, or fails with ErrCorrupt.
 func DecodeEntry(b []byte) (t Entry, err error) {
-	n := (len(b) - 12) / 8
-	if len(b) < 20 || len(b) != 12+8*n || n > RecordBlocks {
+	n := (len(b) - entryHeader) / entryBlock
+	if n < 1 || len(b) != entryHeader+entryBlock*n || n > RecordBlocks {
 		return t, fmt.Errorf("%w: entry of %d bytes", ErrCorrupt, len(b))
 	}
-	t = Entry{Layer: binary.BigEndian.Uint64(b), CRC: binary.BigEndian.Uint32(b[8:]), Blocks: make([]uint64, n)}
+	if sumEntry(b) != binary.BigEndian.Uint32(b[8:]) {
+		return t, fmt.Errorf("%w: checksum of an entry", ErrCorrupt)
+	}
+	t = Entry{Layer: binary.BigEndian.Uint64(b), Blocks: make([]uint64, n), Sums: make([]uint32, n)}
 	for i := range t.Blocks {
-		t.Blocks[i] = binary.BigEndian.Uint64(b[12+8*i:])
+		at := b[entryHeader+entryBlock*i:]
+		t.Blocks[i], t.Sums[i] = binary.BigEndian.Uint64(at), binary.BigEndian.Uint32(at[8:])
 	}
 	return t, nil
 }
@@ -62,13 +84,24 @@ func DecodeEntry(b []byte) (t Entry, err error) {
 // ErrShort is a record that is shorter than its entry says.
 var ErrShort = errors.New("record is shorter than its entry says")
 
-// Verify compares a record's value with its checksum. Errors: ErrShort, ErrCorrupt.
-func (t *Entry) Verify(value []byte) error {
-	if len(value) != len(t.Blocks)*BlockSize {
+// CopyBlock copies the block at an index of a record's value into p, a whole block. It
+// fails with ErrShort.
+func CopyBlock(p, value []byte, at int) error {
+	start := at * BlockSize
+	if start+BlockSize > len(value) {
 		return ErrShort
 	}
-	if crc32.Checksum(value, castagnoli) != t.CRC {
-		return fmt.Errorf("%w: checksum", ErrCorrupt)
+	copy(p, value[start:start+BlockSize])
+	return nil
+}
+
+// VerifyBlock compares a block with the sum at its index. Errors: ErrShort, ErrCorrupt.
+func VerifyBlock(p []byte, block uint64, sums []uint32, at int) error {
+	if at >= len(sums) {
+		return ErrShort
+	}
+	if Sum(block, p) != sums[at] {
+		return fmt.Errorf("%w: checksum of block %d", ErrCorrupt, block)
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ func TestLocation(t *testing.T) {
 
 // TestRows compares rows with their bytes on disk.
 func TestRows(t *testing.T) {
-	e := Entry{Layer: 3, CRC: 0x01020304, Blocks: []uint64{9, DeadIndex}}
-	require.Equal(t, "0000000000000003"+"01020304"+"0000000000000009"+"ffffffffffffffff", hex.EncodeToString(e.Encode()))
+	e := Entry{Layer: 3, Blocks: []uint64{9, DeadIndex}, Sums: []uint32{0x01020304, 0x05060708}}
+	require.Equal(t, "0000000000000003"+"71acabeb"+"0000000000000009"+"01020304"+"ffffffffffffffff"+"05060708", hex.EncodeToString(e.Encode()))
 	e2, err := DecodeEntry(e.Encode())
 	require.NoError(t, err)
 	require.Equal(t, e, e2)
@@ -49,9 +49,11 @@ func TestRows(t *testing.T) {
 }
 
 func TestBadRows(t *testing.T) {
-	entry := func(n int) []byte { return (&Entry{Blocks: make([]uint64, n)}).Encode() }
+	entry := func(n int) []byte { return (&Entry{Blocks: make([]uint64, n), Sums: make([]uint32, n)}).Encode() }
+	flipped := entry(2)
+	flipped[27] ^= 1
 	zeros := func(s ...Span) []byte { return (&ZeroEntry{Spans: s}).Encode() }
-	for name, b := range map[string][]byte{"empty": nil, "no block": entry(0), "too many": entry(RecordBlocks + 1), "cut": entry(2)[:27]} {
+	for name, b := range map[string][]byte{"empty": nil, "no block": entry(0), "too many": entry(RecordBlocks + 1), "cut": entry(2)[:27], "flipped bit": flipped} {
 		_, err := DecodeEntry(b)
 		require.ErrorIs(t, err, ErrCorrupt, name)
 	}
@@ -64,13 +66,24 @@ func TestBadRows(t *testing.T) {
 	}
 }
 
-func TestVerify(t *testing.T) {
+// What VerifyBlock lets pass is what was written, at the block that it was written to.
+func TestVerifyBlock(t *testing.T) {
 	value := make([]byte, 2*BlockSize)
 	e := NewEntry([]Move{{Layer: NewLayer(1, store.Pool{}), Block: 1}, {Block: 2}}, value)
-	require.NoError(t, e.Verify(value))
-	require.ErrorIs(t, e.Verify(value[:BlockSize]), ErrShort)
-	value[0]++
-	require.ErrorIs(t, e.Verify(value), ErrCorrupt)
+	p := make([]byte, BlockSize)
+	verify := func(block uint64, at int) error {
+		require.NoError(t, CopyBlock(p, value, at))
+		return VerifyBlock(p, block, e.Sums, at)
+	}
+	require.NoError(t, verify(1, 0))
+	require.NoError(t, verify(2, 1))
+	require.ErrorIs(t, verify(2, 0), ErrCorrupt, "another block's data")
+	require.ErrorIs(t, VerifyBlock(p, 3, e.Sums, 2), ErrShort)
+	require.ErrorIs(t, CopyBlock(p, value, 2), ErrShort)
+	require.ErrorIs(t, CopyBlock(p, value[:2*BlockSize-1], 1), ErrShort)
+	value[BlockSize+77] ^= 4
+	require.NoError(t, verify(1, 0))
+	require.ErrorIs(t, verify(2, 1), ErrCorrupt)
 }
 
 // chain returns an index with a volume of so many layers, the head first.

@@ -125,7 +125,7 @@ func (m *model) layers() []*Layer {
 func (m *model) record(moves []Move) {
 	for part := range slices.Chunk(moves, RecordBlocks) {
 		id := m.newID()
-		t := NewEntry(part, nil)
+		t := NewEntry(part, make([]byte, len(part)*BlockSize))
 		m.rows[id] = &t
 		for i, mv := range part {
 			m.places[At(id, i)] = m.places[mv.From]

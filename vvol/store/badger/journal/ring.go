@@ -34,6 +34,7 @@ type Ring struct {
 	stable  atomic.Uint64 // pages before it are on stable storage
 	flushes *Rounds
 	failed  atomic.Pointer[error] // a write or flush failed: nothing more is acknowledged
+	lost    atomic.Bool           // a flush failed: what its pages hold is not known
 }
 
 // fileName keeps an old and a new journal apart.
@@ -223,7 +224,9 @@ func (j *Ring) Flush() error {
 func (j *Ring) sync() error {
 	head := j.head.Load()
 	if err := Datasync(j.f); err != nil {
-		return j.Fail(err)
+		err = j.Fail(err)
+		j.lost.Store(true)
+		return err
 	}
 	j.stable.Store(head)
 	return nil
@@ -241,6 +244,15 @@ func (j *Ring) Err() error {
 		return *p
 	}
 	return nil
+}
+
+// Lost is the failure of a flush, after which a page that is not on stable storage may
+// hold what it held before it was written; or nil.
+func (j *Ring) Lost() error {
+	if !j.lost.Load() {
+		return nil
+	}
+	return j.Err()
 }
 
 // Recover finds the groups behind the checkpoint and sets the head behind the last

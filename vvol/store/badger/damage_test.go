@@ -1,0 +1,138 @@
+package badger
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/index"
+)
+
+// flip changes one bit of a file of the directory that holds a pattern: the one at byte
+// into of it.
+func flip(t *testing.T, dir, glob string, pattern []byte, into int) {
+	names, err := filepath.Glob(filepath.Join(dir, glob))
+	require.NoError(t, err)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		at := bytes.Index(b, pattern)
+		if at < 0 {
+			continue
+		}
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte{b[at+into] ^ 0x10}, int64(at+into))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		return
+	}
+	t.Fatalf("no %s holds the pattern", glob)
+}
+
+// requireDamaged reads a block that is damaged, alone and with its neighbours.
+func requireDamaged(t *testing.T, e *Engine, id store.ID, block uint64) {
+	o, err := e.Open(t.Context(), id)
+	require.NoError(t, err)
+	p := make([]byte, 3*blockSize)
+	for _, err := range []error{o.ReadAt(t.Context(), p[:blockSize], block*blockSize), o.ReadAt(t.Context(), p, (block-1)*blockSize)} {
+		var m *store.MediumError
+		require.ErrorAs(t, err, &m)
+		require.Equal(t, block*blockSize, m.Offset)
+	}
+}
+
+// TestDamagedRecord flips a bit of a block in a value log under an open engine. Whoever
+// shares the block gets a medium error, other blocks of the same record and other volumes
+// are read as before, and a block that is written again is healthy. It was seen to fail
+// with the comparison taken out of index.VerifyBlock, and without places.expire.
+func TestDamagedRecord(t *testing.T) {
+	e := still(t, t.TempDir())
+	a, b, s := store.ID{1}, store.ID{2}, store.ID{3}
+	for _, id := range []store.ID{a, b} {
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}))
+	}
+	for i := range uint64(5) {
+		write(t, e, a, i, byte(0x31+i))
+		write(t, e, b, i, byte(0x41+i))
+	}
+	require.NoError(t, e.Snapshot(t.Context(), []store.SnapshotSpec{{Source: a, Snapshot: s}}))
+	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
+	requireBlock(t, e, a, 2, 0x33) // is verified, and not again at once
+	flip(t, e.dir, "*.vlog", bytes.Repeat([]byte{0x33}, blockSize), 1234)
+
+	others := func(e *Engine) {
+		for i := range uint64(5) {
+			requireBlock(t, e, b, i, byte(0x41+i))
+			if i != 2 {
+				requireBlock(t, e, a, i, byte(0x31+i))
+				requireBlock(t, e, s, i, byte(0x31+i))
+			}
+		}
+	}
+	requireBlock(t, e, a, 3, 0x34) // of the same record
+	e.places.expire(time.Now())
+	requireDamaged(t, e, a, 2)
+	requireDamaged(t, e, s, 2)
+	others(e)
+	o, err := e.Open(t.Context(), a)
+	require.NoError(t, err)
+	require.ErrorIs(t, o.WriteAt(t.Context(), make([]byte, 512), 2*blockSize, store.WriteOptions{}), store.ErrMedium,
+		"the rest of the block is not known")
+
+	write(t, e, a, 2, 0x77)
+	requireBlock(t, e, a, 2, 0x77)
+	requireDamaged(t, e, s, 2)
+	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
+	requireBlock(t, e, a, 2, 0x77)
+	others(e)
+}
+
+// TestDamagedRecordStays has records moved, one of which is damaged: that stays where it
+// is, as its blocks would get new checksums elsewhere, and does not come up again. It was
+// seen to fail with the comparison taken out of index.VerifyBlock.
+func TestDamagedRecordStays(t *testing.T) {
+	var warnings []string
+	o := small(t.TempDir())
+	o.CollectEvery, o.Warn = time.Hour, func(w string) { warnings = append(warnings, w) }
+	e, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	a, b := store.ID{1}, store.ID{2}
+	for _, id := range []store.ID{a, b} {
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}))
+		for i := range uint64(4) {
+			write(t, e, id, i, 0x30+id[0]<<4+byte(i))
+		}
+	}
+	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
+	for _, id := range []store.ID{a, b} {
+		write(t, e, id, 3, 0x77)
+	}
+	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
+	flip(t, e.dir, "*.vlog", bytes.Repeat([]byte{0x42}, blockSize), 77)
+	survivors := func() []*index.Record {
+		e.index.RLock()
+		defer e.index.RUnlock()
+		return e.index.Survivors(1<<20, 64)
+	}
+	moved := survivors()
+	require.Len(t, moved, 4)
+	require.NoError(t, e.drainer.move(moved))
+	require.Len(t, warnings, 1)
+	require.Contains(t, warnings[0], "checksum of block 2")
+	for i := range uint64(3) {
+		requireBlock(t, e, b, i, byte(0x50+i))
+	}
+	requireBlock(t, e, a, 0, 0x40)
+	requireBlock(t, e, a, 1, 0x41)
+	requireDamaged(t, e, a, 2)
+	for _, r := range survivors() {
+		require.False(t, r.Damaged)
+	}
+	require.NoError(t, e.Close())
+}
