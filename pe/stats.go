@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"vvsim/scsi"
 	"vvsim/scsi/latency"
@@ -35,9 +34,9 @@ func (v *volumeStats) of(op byte) *opStats {
 func (v *volumeStats) measure(t *scsi.Task, lu scsi.LogicalUnit) scsi.Response {
 	s := v.of(t.CDB[0])
 	out := uint64(len(t.DataOut))
-	start := time.Now()
+	start := latency.Now()
 	r := lu.Execute(t)
-	s.latency.Observe(time.Since(start))
+	s.latency.Observe(latency.Now().Sub(start))
 	if out > 0 {
 		s.bytesOut.Add(out)
 	}

@@ -71,6 +71,10 @@ type Task struct {
 	// waits for Data-Out executes the task at once.
 	Owner TaskOwner
 
+	// Prompt is set by Prepare when Execute will probably wait for nothing but memory,
+	// so that handing the task to another goroutine costs more than it brings.
+	Prompt bool
+
 	// Unit is where Prepare keeps the route for Execute. Transports leave it alone.
 	Unit LogicalUnit
 	// What the task set of a logical unit knows of the task, guarded by that set's
@@ -136,7 +140,7 @@ func (t *Task) Reusable() bool {
 // Reusable must have said yes.
 func (t *Task) Reset() {
 	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
-	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut, t.Order, t.Started = LUN{}, 0, 0, 0, 0, 0, false
+	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut, t.Prompt, t.Order, t.Started = LUN{}, 0, 0, 0, 0, false, 0, false
 	t.cancellation.reset()
 }
 

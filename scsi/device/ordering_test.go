@@ -45,6 +45,37 @@ func TestTaskAttributes(t *testing.T) {
 	require.Nil(t, x.lu.tasks.first)
 }
 
+// READs are prompt, but not while an ORDERED task may make them wait; what changes
+// the medium or flushes it is not.
+func TestPrompt(t *testing.T) {
+	x := newBench(t, Volume)
+	prepare := func(op scsi.OpCode, a scsi.TaskAttribute) *scsi.Task {
+		task := &scsi.Task{Nexus: x.a, Attribute: a, CDB: append([]byte{byte(op)}, make([]byte, 15)...)}
+		x.lu.Prepare(task)
+		return task
+	}
+	var all []*scsi.Task
+	for _, op := range []scsi.OpCode{scsi.OpRead6, scsi.OpRead10, scsi.OpRead12, scsi.OpRead16} {
+		task := prepare(op, scsi.Simple)
+		require.True(t, task.Prompt, op)
+		all = append(all, task)
+	}
+	for _, op := range []scsi.OpCode{scsi.OpSynchronizeCache10, scsi.OpUnmap, scsi.OpWriteSame16, scsi.OpCompareAndWrite, 0xff} {
+		task := prepare(op, scsi.Simple)
+		require.False(t, task.Prompt, op)
+		all = append(all, task)
+	}
+	ordered, behind := prepare(scsi.OpRead10, scsi.Ordered), prepare(scsi.OpRead10, scsi.Simple)
+	require.False(t, ordered.Prompt)
+	require.False(t, behind.Prompt)
+	for _, task := range append(all, ordered, behind) {
+		x.lu.Execute(task)
+	}
+	task := prepare(scsi.OpRead10, scsi.Simple)
+	require.True(t, task.Prompt)
+	x.lu.Execute(task)
+}
+
 // contested is a medium that somebody else writes between a read and the compare and
 // write that follows, the first few times.
 type contested struct {

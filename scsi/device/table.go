@@ -33,6 +33,8 @@ const (
 	// anyState commands run on a target port in any access state (SPC-4
 	// 5.15.2.4.5), and while a SANITIZE runs or has failed (SBC-3 4.11).
 	anyState
+	// prompt commands wait for nothing but the medium's memory, as a rule.
+	prompt
 )
 
 // command is one row: all that is known of an operation code or service action.
@@ -171,10 +173,10 @@ func blockRows() []command {
 			u(scsi.OpReadCapacity10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0), nil, readCapacity10},
 		{scsi.OpServiceActionIn16, scsi.SAReadCapacity16, "READ CAPACITY(16)", most, freeClass, standby,
 			u(scsi.OpServiceActionIn16, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0), nil, readCapacity16},
-		{scsi.OpRead6, -1, "READ(6)", v, readClass, 0, u6(scsi.OpRead6), nil, read},
-		{scsi.OpRead10, -1, "READ(10)", v, readClass, 0, u10(scsi.OpRead10, fua), nil, read},
-		{scsi.OpRead12, -1, "READ(12)", v, readClass, 0, u12(scsi.OpRead12, fua), nil, read},
-		{scsi.OpRead16, -1, "READ(16)", v, readClass, 0, u16(scsi.OpRead16, fua), nil, read},
+		{scsi.OpRead6, -1, "READ(6)", v, readClass, prompt, u6(scsi.OpRead6), nil, read},
+		{scsi.OpRead10, -1, "READ(10)", v, readClass, prompt, u10(scsi.OpRead10, fua), nil, read},
+		{scsi.OpRead12, -1, "READ(12)", v, readClass, prompt, u12(scsi.OpRead12, fua), nil, read},
+		{scsi.OpRead16, -1, "READ(16)", v, readClass, prompt, u16(scsi.OpRead16, fua), nil, read},
 		{scsi.OpWrite6, -1, "WRITE(6)", v, writeClass, 0, u6(scsi.OpWrite6), blocksOut, write},
 		{scsi.OpWrite10, -1, "WRITE(10)", v, writeClass, 0, u10(scsi.OpWrite10, fua), blocksOut, write},
 		{scsi.OpWrite12, -1, "WRITE(12)", v, writeClass, 0, u12(scsi.OpWrite12, fua), blocksOut, write},

@@ -51,10 +51,11 @@ func (lu *LogicalUnit) Medium() Medium { return lu.c.Medium }
 
 // Prepare implements scsi.LogicalUnit.
 func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
+	cmd := lu.table.lookUp(t.CDB)
 	lu.mu.Lock()
 	lu.tasks.add(t)
+	t.Prompt = cmd != nil && cmd.traits&prompt != 0 && lu.tasks.ordered == 0
 	lu.mu.Unlock()
-	cmd := lu.table.lookUp(t.CDB)
 	if cmd == nil || cmd.dataOut == nil || cmd.kinds&lu.c.Kind == 0 {
 		return 0
 	}

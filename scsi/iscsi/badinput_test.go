@@ -394,7 +394,7 @@ func TestReadsWithoutReceiving(t *testing.T) {
 	all := f.server.connectionsForTest()
 	require.Len(t, all, 1)
 	for {
-		used := all[0].reads.used.Load()
+		used := all[0].reads.Used()
 		if all[0].closed.Load() {
 			break // what waits now goes on, and ends
 		}

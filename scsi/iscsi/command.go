@@ -8,6 +8,7 @@ import (
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/latency"
 )
 
 // phase of a command; changed under connection.mu.
@@ -31,7 +32,7 @@ type command struct {
 	transfer  transfer
 	serial    uint64 // tells uses of this struct apart; unique in the connection
 	reserved  int64  // bytes taken from connection.reads
-	began     time.Time
+	began     latency.Instant
 }
 
 var commandPool = sync.Pool{New: func() any { return new(command) }}
@@ -114,7 +115,7 @@ func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte) {
 
 // begin routes the command and takes its data phase as far as the PDU goes.
 func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) error {
-	cmd.serial, cmd.began = c.commands.Add(1), time.Now()
+	cmd.serial, cmd.began = c.commands.Add(1), c.in.arrived
 	want := c.server.o.Target.Prepare(&cmd.Task)
 	if cmd.read && cmd.write {
 		s := scsi.InvalidFieldInCDB(0)
@@ -136,9 +137,77 @@ func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) erro
 	}
 	c.mu.Unlock()
 	if ready {
-		c.queue.push(job{command: cmd})
+		return c.dispatch(cmd)
 	}
 	return nil
+}
+
+// dispatch has a ready command executed: at once when the device expects to be
+// prompt, as handing it to a worker would take longer, else by a worker.
+func (c *connection) dispatch(cmd *command) error {
+	if cmd.Prompt && c.ran.Sub(c.in.arrived) < promptTime && c.reads.Try(cmd.reservation()) {
+		return c.executeHere(cmd)
+	}
+	c.queue.Push(job{command: cmd})
+	c.pushed = true
+	return nil
+}
+
+// executeHere executes a command that has its part of the budget as the reader.
+func (c *connection) executeHere(cmd *command) error {
+	cmd.reserved = cmd.reservation()
+	c.kick() // what came before it does not wait for it
+	var ended latency.Instant
+	err := c.hold(func() { ended = c.execute(cmd) })
+	if err == nil {
+		c.ran = ended
+	}
+	return err
+}
+
+// kick wakes a worker for the jobs that the reader has pushed.
+func (c *connection) kick() {
+	if c.pushed {
+		c.pushed = false
+		c.queue.Kick()
+	}
+}
+
+// promptTime is how long after bytes have come the reader still begins to execute
+// what they ask for. When that takes longer, the medium is not as prompt as it was
+// hoped to be, and workers do the rest side by side.
+const promptTime = 200 * time.Microsecond
+
+// job is something a worker does: a command to execute, or a function that may
+// block.
+type job struct {
+	command *command
+	call    func()
+}
+
+// work is a worker's.
+func (c *connection) work(j job) {
+	if j.call != nil {
+		j.call()
+		return
+	}
+	cmd := j.command
+	if n := cmd.reservation(); n > 0 {
+		cmd.reserved = n
+		c.reads.Take(n, cmd.Aborted)
+		if c.closed.Load() {
+			cmd.Abort(scsi.AbortedSilently) // nobody takes the data
+		}
+	}
+	c.execute(cmd)
+}
+
+// reservation is how much of the connection's budget of reads the command takes.
+func (cmd *command) reservation() int64 {
+	if cmd.read {
+		return min(int64(cmd.expected), maxReads)
+	}
+	return 0
 }
 
 // TaskAborted implements scsi.TaskOwner: a command that waits for data is
@@ -153,26 +222,19 @@ func (c *connection) TaskAborted(t *scsi.Task) {
 	}
 	c.mu.Unlock()
 	if ready {
-		c.queue.push(job{command: cmd})
-		c.queue.kick()
+		c.queue.Push(job{command: cmd})
+		c.queue.Kick()
 	}
-	c.reads.poke()
+	c.reads.Poke()
 }
 
-// execute runs a command on a worker and answers it; the worker flushes.
-func (c *connection) execute(cmd *command) {
+// execute runs a command and puts its answer into the outbox.
+func (c *connection) execute(cmd *command) (ended latency.Instant) {
 	// A command whose data phase failed must leave the task set without doing
 	// anything: it is aborted, unless somebody else has done so, and answered.
 	failed := cmd.failure != nil && cmd.Abort(scsi.AbortedSilently)
 	cmd.DataOut = cmd.transfer.data()
 	c.bytesOut.Add(uint64(len(cmd.DataOut)))
-	if cmd.read {
-		cmd.reserved = min(int64(cmd.expected), maxReads)
-		c.reads.take(cmd.reserved, cmd.Aborted)
-		if c.closed.Load() {
-			cmd.Abort(scsi.AbortedSilently) // nobody takes the data
-		}
-	}
 	r := c.call(cmd)
 	disposition := cmd.Complete()
 	switch {
@@ -185,13 +247,14 @@ func (c *connection) execute(cmd *command) {
 	case disposition == scsi.AbortedSilently:
 		r.DataIn.Release()
 	}
-	c.finish(cmd, r, disposition != scsi.AbortedSilently)
+	return c.finish(cmd, r, disposition != scsi.AbortedSilently)
 }
 
 // finish takes a command out of the connection and puts its answer into the
 // outbox, both under mu: an initiator that has the answer may use the tag again,
 // and a task management function that finds the command gone may answer.
-func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
+func (c *connection) finish(cmd *command, r scsi.Response, answer bool) (ended latency.Instant) {
+	ended = latency.Now()
 	c.mu.Lock()
 	delete(c.tasks, cmd.Tag)
 	c.admitted -= cmd.transfer.admitted
@@ -206,7 +269,7 @@ func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
 	}
 	switch {
 	case answer:
-		c.count(cmd, r.Status)
+		c.count(cmd, r.Status, ended)
 		c.respond(cmd, r)
 	case full:
 		c.nopIn(pdu.ReservedTag) // the initiator waits for the window to open
@@ -219,14 +282,15 @@ func (c *connection) finish(cmd *command, r scsi.Response, answer bool) {
 	}
 	c.mu.Unlock()
 	if !answer {
-		c.reads.give(cmd.reserved)
+		c.reads.Give(cmd.reserved)
 	}
 	cmd.recycle()
+	return ended
 }
 
 // count adds a command that is being answered to the session's figures.
-func (c *connection) count(cmd *command, s scsi.Status) {
-	c.latency.Observe(time.Since(cmd.began))
+func (c *connection) count(cmd *command, s scsi.Status, ended latency.Instant) {
+	c.latency.Observe(ended.Sub(cmd.began))
 	if s != scsi.StatusGood && s != scsi.StatusConditionMet {
 		c.errors.Add(1)
 	}

@@ -16,6 +16,7 @@ import (
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/iscsi/work"
 	"vvsim/scsi/latency"
 )
 
@@ -59,7 +60,12 @@ type connection struct {
 	immediate atomic.Int32
 	early     map[uint32]*heldPDU // requests before their turn, by CmdSN; reader only
 	earlySize int
-	texts     textExchange // reader only
+	texts     textExchange    // reader only
+	ran       latency.Instant // when the reader itself last ended a command; reader only
+	pushed    bool            // jobs into queue for which no worker was woken; reader only
+
+	tenure    *work.Tenure   // the reader is who holds it
+	receivers sync.WaitGroup // the reader, and those before it that finish what they lost it with
 
 	mu       sync.Mutex // guards what follows
 	tasks    map[uint32]*command
@@ -68,18 +74,19 @@ type connection struct {
 	starved  []*command // wait for room in admitted
 	tmf      int        // task management functions that wait for tasks to end
 	ended    sync.Cond  // signalled when a task ended while tmf > 0
-	reads    budget
-	queue    queue
+	reads    *work.Budget
+	queue    *work.Queue[job]
 }
 
 func newConnection(s *Server, nc net.Conn, group uint16) *connection {
 	c := &connection{server: s, nc: nc, group: group, in: newReceiver(nc), done: make(chan struct{}),
 		id: s.next.Add(1), p: negotiate.Default(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.out = newOutbox(nc, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.give)
+	c.reads = work.NewBudget(maxReads)
+	c.out = newOutbox(nc, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.Give)
 	c.ended.L = &c.mu
-	c.reads.wake.L = &c.reads.mu
-	c.queue.init(s.o.CommandWindow+maxImmediate, c.execute, c.out.flush)
+	c.queue = work.NewQueue(s.o.CommandWindow+maxImmediate, c.work, c.out.flush)
+	c.tenure = work.NewTenure(&s.watch, c.succeed)
 	return c
 }
 
@@ -92,35 +99,85 @@ func (c *connection) close(reason error) {
 		c.end()
 		c.nc.Close()
 		c.out.interrupt()
-		c.reads.interrupt()
+		c.reads.Interrupt()
 	}
 }
 
-// run is the reader: login, full feature phase, clean-up.
+// run is the first reader: login, full feature phase.
 func (c *connection) run() {
-	defer close(c.done)
-	defer c.server.ended(c)
 	if tcp, ok := c.nc.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true) // an optimisation; the connection works without
 	}
-	c.close(c.live())
-	c.cleanUp()
+	c.receivers.Add(1)
+	c.receive(func() error {
+		if err := c.login(); err != nil {
+			return err
+		}
+		c.announce()
+		return c.serve()
+	})
 }
 
-// live is login and full feature phase. A panic in either ends the connection,
-// not the process.
-func (c *connection) live() (err error) {
+// receive is what the holder of the tenure does. Whoever holds it when that ends
+// cleans up.
+func (c *connection) receive(f func() error) {
+	err := c.guarded(f)
+	if errors.Is(err, errSucceeded) {
+		c.out.flush() // what the command that took so long has answered
+		c.receivers.Done()
+		return
+	}
+	c.receivers.Done()
+	c.close(err)
+	c.cleanUp()
+	c.server.ended(c)
+	close(c.done)
+	c.server.wait.Done()
+}
+
+// guarded calls f; a panic in it ends the connection, not the process.
+func (c *connection) guarded(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.panicked(v)
 			err = errPanic
 		}
 	}()
-	if err := c.login(); err != nil {
-		return err
-	}
-	c.announce()
-	return c.serve()
+	return f()
+}
+
+// errSucceeded tells the goroutine that gets it that another one receives now.
+var errSucceeded = errors.New("another goroutine receives")
+
+// succeed starts the successor of a goroutine that has lost the tenure, which is at
+// a command or sends. It goes on where that one was: requests that were held back may
+// have their turn now.
+func (c *connection) succeed() {
+	c.receivers.Add(1)
+	go c.receive(func() error {
+		if err := c.catchUp(); err != nil {
+			return err
+		}
+		return c.serve()
+	})
+}
+
+// hold does something that may take long as the holder of the tenure. errSucceeded
+// says that it took too long.
+func (c *connection) hold(f func()) (err error) {
+	turn := c.tenure.Begin()
+	defer func() {
+		if v := recover(); v != nil {
+			c.panicked(v)
+			c.close(errPanic)
+			err = errPanic
+		}
+		if !c.tenure.End(turn) {
+			err = errSucceeded
+		}
+	}()
+	f()
+	return nil
 }
 
 var errPanic = errors.New("internal error")
@@ -155,12 +212,13 @@ func (c *connection) cleanUp() {
 	c.mu.Unlock()
 	for _, cmd := range waiting {
 		cmd.Abort(scsi.AbortedSilently)
-		c.queue.push(job{command: cmd})
+		c.queue.Push(job{command: cmd})
 	}
 	if c.nexus != nil {
 		c.server.o.Target.NexusLost(c.nexus)
 	}
-	c.queue.close()
+	c.queue.Close()
+	c.receivers.Wait()
 	c.out.drain()
 	c.mu.Lock()
 	reason := c.reason
@@ -189,8 +247,10 @@ func (c *connection) serve() error {
 				return err
 			}
 		}
-		c.queue.kick()
-		c.out.flush()
+		c.kick()
+		if err := c.hold(c.out.flush); err != nil {
+			return err
+		}
 		if c.closed.Load() {
 			return io.EOF
 		}

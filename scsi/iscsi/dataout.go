@@ -190,7 +190,7 @@ func (c *connection) dataOut(h pdu.Header, data []byte) error {
 	}
 	c.mu.Unlock()
 	if ready {
-		c.queue.push(job{command: cmd})
+		return c.dispatch(cmd)
 	}
 	return nil
 }

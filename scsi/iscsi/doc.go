@@ -6,15 +6,21 @@
 // # Goroutines
 //
 // Serve runs one accept loop per portal. Each connection has a reader, which
-// parses every PDU that a read from the socket brought, and workers, which
-// execute commands: as many as have something to do, at most the command window.
-// There is no writer goroutine: whoever finishes a response puts it into the
-// outbox, and one of those at a time carries the outbox to the socket with as few
-// system calls as it takes. Shutdown waits for all of them.
+// parses every PDU that a read from the socket brought. Commands that the device
+// expects to be prompt (scsi.Task) the reader executes itself, one after the
+// other; the rest goes to workers: as many as have something to do, at most the
+// command window. There is no writer goroutine: whoever finishes a response puts it
+// into the outbox, and one of those at a time carries the outbox to the socket with
+// as few system calls as it takes.
+//
+// A reader that is at one command, or at sending, for longer than work.Patience loses
+// its tenure: another goroutine becomes the reader, so that nothing holds up more than
+// itself, and the old one ends with what it was at. The server's watch sees to that.
+// Shutdown waits for all of them.
 //
 // # Life of a command
 //
 // reader: window check, Target.Prepare, Data-Out by unsolicited data and R2T →
-// worker: Target.Execute, Task.Complete → outbox: Data-In and status. A command
+// reader or worker: Target.Execute, Task.Complete → outbox: Data-In and status. A command
 // that was aborted takes the same way and sends nothing.
 package iscsi

@@ -55,6 +55,7 @@ const (
 	loginDataSegment   = 8192      // before negotiation (RFC 7143 13.12)
 	maxDataOut         = 16 << 20  // Data-Out of one command; devices advertise less
 	maxAdmitted        = 64 << 20  // buffers of Data-Out that one connection has asked for
+	maxReads           = 64 << 20  // Data-In of one connection that is being read or waits to be sent
 	maxImmediate       = 32        // immediate commands and task management functions beside the window
 )
 

@@ -9,6 +9,7 @@ import (
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/latency"
 )
 
 // batch is what one writev carries.
@@ -82,7 +83,7 @@ type outbox struct {
 	statSN   uint32
 	dataIn   pdu.DataIn // scratch, as what putLocked takes would escape to the heap
 	response pdu.SCSIResponse
-	deadline time.Time
+	deadline latency.Instant
 }
 
 func newOutbox(nc net.Conn, writeTimeout time.Duration, fail func(error), gone func(int64)) *outbox {
@@ -168,10 +169,10 @@ const minProgress = 4 << 10
 func (o *outbox) write(b *batch) error {
 	o.parts = b.parts // WriteTo consumes its receiver; b keeps the whole
 	for {
-		now := time.Now()
+		now := latency.Now()
 		if left := o.deadline.Sub(now); left < o.writeTimeout-o.writeTimeout/deadlineSlack || left > o.writeTimeout {
 			o.deadline = now.Add(o.writeTimeout)
-			if err := o.nc.SetWriteDeadline(o.deadline); err != nil {
+			if err := o.nc.SetWriteDeadline(time.Now().Add(o.writeTimeout)); err != nil {
 				return err
 			}
 		}

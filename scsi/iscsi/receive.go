@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/latency"
 )
 
 // Sizes of a receive buffer in bytes. It grows while reads fill it, and takes a
@@ -37,7 +38,8 @@ type receiver struct {
 	r, w                     int
 	headerDigest, dataDigest bool
 	maxData                  int
-	deadline                 time.Time
+	deadline                 latency.Instant
+	arrived                  latency.Instant // when the last bytes came
 }
 
 func newReceiver(nc net.Conn) receiver {
@@ -97,6 +99,7 @@ func (r *receiver) fill() error {
 		r.r, r.buf = 0, bigger
 	}
 	n, err := r.nc.Read(r.buf[r.w:])
+	r.arrived = latency.Now()
 	r.w += n
 	if n > 0 && r.w == len(r.buf) && len(r.buf) < largeReceiveBuffer {
 		bigger := make([]byte, 2*len(r.buf))
@@ -123,10 +126,10 @@ func (r *receiver) shrink() {
 
 // wait sets the time by which something must have come.
 func (r *receiver) wait(d time.Duration) {
-	now := time.Now()
+	now := latency.Now()
 	if left := r.deadline.Sub(now); left > d-d/deadlineSlack && left <= d {
 		return
 	}
 	r.deadline = now.Add(d)
-	_ = r.nc.SetReadDeadline(r.deadline) // fails on a closed connection only, as the read then does
+	_ = r.nc.SetReadDeadline(time.Now().Add(d)) // fails on a closed connection only, as the read then does
 }

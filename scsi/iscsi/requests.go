@@ -97,8 +97,8 @@ func (c *connection) drop() {
 
 // later has a worker send: an initiator that receives nothing keeps nobody else.
 func (c *connection) later(send func()) {
-	if c.queue.push(job{call: send}) {
-		c.queue.kick()
+	if c.queue.Push(job{call: send}) {
+		c.queue.Kick()
 	}
 }
 

@@ -12,14 +12,16 @@ import (
 	"time"
 
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/iscsi/work"
 	"vvsim/scsi/latency"
 )
 
 // Server accepts connections on any number of portals. Safe for concurrent use.
 type Server struct {
-	o    Options
-	wait sync.WaitGroup // accept loops and connections
-	next atomic.Uint64  // session numbers
+	o     Options
+	wait  sync.WaitGroup // accept loops and connections
+	next  atomic.Uint64  // session numbers
+	watch work.Watch     // over connections whose reader is busy
 
 	mu          sync.Mutex // guards what follows
 	closing     bool
@@ -131,10 +133,7 @@ func (s *Server) start(nc net.Conn, group uint16) {
 	if crowded != nil {
 		crowded.close(errCrowded)
 	}
-	go func() {
-		defer s.wait.Done()
-		c.run()
-	}()
+	go c.run()
 }
 
 var errCrowded = errors.New("too many connections are logging in")
@@ -320,6 +319,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.wait.Wait()
+	s.watch.Wait()
 	return nil
 }
 

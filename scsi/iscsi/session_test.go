@@ -179,7 +179,8 @@ func TestSerialArithmetic(t *testing.T) {
 	require.Equal(t, uint32(21), limit)
 }
 
-// A command that hangs keeps no other.
+// A command that hangs keeps no other, whether its target said that it would be prompt
+// or not. (Without a successor of the reader, Patience of an hour, it hangs.)
 func TestSlowCommandBlocksNobody(t *testing.T) {
 	f := serve(t, nil)
 	c := f.session(t)

@@ -45,6 +45,7 @@ func (d *disk) Prepare(t *scsi.Task) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tasks[t] = false
+	t.Prompt = t.Tag%2 == 0 // wrong for those that hang
 	if !d.luns[t.LUN] || t.CDB[0] != 0x2a {
 		return 0
 	}

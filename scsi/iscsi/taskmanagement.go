@@ -23,7 +23,7 @@ func (c *connection) taskManagementRequest(h pdu.Header) error {
 		}
 	}
 	affected := c.affected(&p)
-	c.queue.push(job{call: func() {
+	c.queue.Push(job{call: func() {
 		r := &pdu.TaskManagementResponse{Response: c.manage(&p, affected), TaskTag: p.TaskTag}
 		if p.Immediate {
 			c.immediate.Add(-1)
@@ -36,6 +36,7 @@ func (c *connection) taskManagementRequest(h pdu.Header) error {
 			c.server.dropAll()
 		}
 	}})
+	c.pushed = true
 	return nil
 }
 
