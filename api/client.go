@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -103,4 +105,25 @@ func (c *Client) Open(ctx context.Context, method, path string, body io.Reader, 
 		_ = json.Unmarshal(b, e) // another server's error page has no detail
 	}
 	return nil, e
+}
+
+// Figures reads /metrics: gauges and counters that have no labels, by name.
+func (c *Client) Figures(ctx context.Context) (map[string]float64, error) {
+	resp, err := c.Open(ctx, http.MethodGet, "/metrics", nil, "text/plain")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	all := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || strings.ContainsAny(name, "#{") {
+			continue
+		}
+		if all[name], err = strconv.ParseFloat(value, 64); err != nil {
+			return nil, fmt.Errorf("/metrics: %s: %w", name, err)
+		}
+	}
+	return all, lines.Err()
 }

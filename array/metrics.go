@@ -62,6 +62,7 @@ var engineFigures = []engineFigure{
 	{desc("engine_disk_bytes", "Data and logs on disk."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Disk }},
 	{desc("engine_garbage_bytes", "Dead data on disk that waits for collection."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Garbage }},
 	{desc("engine_reclaimed_bytes_total", "Space given back since start."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Reclaimed }},
+	{desc("engine_reclaim_bytes_per_second", "Space given back per second, over the last minute."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.ReclaimRate }},
 	{desc("engine_pending_bytes", "Data of deleted layers that waits for collection."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Pending }},
 	{desc("engine_dirty_bytes", "Acknowledged data that only the journal holds."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return m.Dirty }},
 	{desc("engine_volumes", "Volumes."), prometheus.GaugeValue, func(m store.Metrics) uint64 { return uint64(m.Volumes) }},

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"vvsim/api"
 )
 
-// finding is one line of the doctor.
+// finding is one line of the doctor: in order, worth a look (warn), or wrong (err).
 type finding struct {
 	name, detail string
+	warn         bool
 	err          error
 }
 
@@ -28,8 +26,11 @@ func newDoctor() *cobra.Command {
 			for _, check := range []func(context.Context) finding{checkHealth, checkCatalog, checkEngine, checkContainers, checkSessions} {
 				f := check(c.Context())
 				mark := "ok  "
-				if f.err != nil {
+				switch {
+				case f.err != nil:
 					mark, f.detail, bad = "FAIL", f.err.Error(), true
+				case f.warn:
+					mark = "WARN"
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s  %-12s %s\n", mark, f.name, f.detail)
 			}
@@ -42,7 +43,7 @@ func newDoctor() *cobra.Command {
 
 func checkHealth(ctx context.Context) finding {
 	_, err := client().Do(ctx, http.MethodGet, "/healthz", nil)
-	return finding{"health", "all parts answer", err}
+	return finding{name: "health", detail: "all parts answer", err: err}
 }
 
 func checkCatalog(ctx context.Context) finding {
@@ -53,52 +54,50 @@ func checkCatalog(ctx context.Context) finding {
 	if err == nil && !r.OK {
 		err = errors.New(r.Problem)
 	}
-	return finding{"catalog", "catalog, engine and routes agree", err}
+	return finding{name: "catalog", detail: "catalog, engine and routes agree", err: err}
 }
 
-// garbageFactor is how many times the live data the disk may hold.
-const garbageFactor = 3
+// What the engine promises of its disk, journal aside: garbageFactor times the live data, and besides
+// what is in use or too little to be collected.
+const (
+	garbageFactor = 3
+	garbageSlack  = 512 << 20
+)
 
-// smallArray is below what the ratio means nothing, as logs are preallocated.
-const smallArray = 1 << 30
+// space is what the engine tells of its disk, in bytes.
+type space struct{ live, disk, garbage, reclaimed, rate uint64 }
 
 func checkEngine(ctx context.Context) finding {
-	m, err := metrics(ctx, "vvsim_engine_live_bytes", "vvsim_engine_disk_bytes", "vvsim_engine_garbage_bytes", "vvsim_engine_reclaimed_bytes_total")
+	m, err := client().Figures(ctx)
 	if err != nil {
-		return finding{"engine", "", err}
+		return finding{name: "engine", err: err}
 	}
-	live, disk := uint64(m["vvsim_engine_live_bytes"]), uint64(m["vvsim_engine_disk_bytes"])
-	f := finding{name: "engine", detail: fmt.Sprintf("live %s, on disk %s, garbage %s, reclaimed %s", human(live), human(disk),
-		human(uint64(m["vvsim_engine_garbage_bytes"])), human(uint64(m["vvsim_engine_reclaimed_bytes_total"])))}
-	if disk > smallArray && disk > garbageFactor*live+smallArray {
-		f.err = fmt.Errorf("%s on disk for %s of live data", human(disk), human(live))
+	s := space{}
+	for name, at := range map[string]*uint64{"live_bytes": &s.live, "disk_bytes": &s.disk, "garbage_bytes": &s.garbage,
+		"reclaimed_bytes_total": &s.reclaimed, "reclaim_bytes_per_second": &s.rate} {
+		v, ok := m["vvsim_engine_"+name]
+		if !ok {
+			return finding{name: "engine", err: fmt.Errorf("/metrics has no vvsim_engine_%s", name)}
+		}
+		*at = uint64(v)
 	}
-	return f
+	return s.finding()
 }
 
-// metrics reads gauges and counters without labels.
-func metrics(ctx context.Context, names ...string) (map[string]float64, error) {
-	resp, err := client().Open(ctx, http.MethodGet, "/metrics", nil, "text/plain")
-	if err != nil {
-		return nil, err
+// finding complains when garbage is more than the engine promises, and calls it a
+// failure when nothing of it was given back for a minute.
+func (s space) finding() finding {
+	f := finding{name: "engine", detail: fmt.Sprintf("live %s, on disk %s, garbage %s, reclaimed %s, in the last minute %s/s",
+		human(s.live), human(s.disk), human(s.garbage), human(s.reclaimed), human(s.rate))}
+	if s.disk <= garbageFactor*s.live+garbageSlack {
+		return f
 	}
-	defer resp.Body.Close()
-	found := map[string]float64{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok {
-			continue
-		}
-		for _, n := range names {
-			if n == name {
-				if found[n], err = strconv.ParseFloat(value, 64); err != nil {
-					return nil, err
-				}
-			}
-		}
+	f.warn = true
+	f.detail += fmt.Sprintf(": more than %d x live on disk", garbageFactor)
+	if s.rate == 0 {
+		f.err = errors.New(f.detail + ", and nothing is given back")
 	}
-	return found, lines.Err()
+	return f
 }
 
 // nearlyFull is the percentage of a container from which on the doctor complains.
@@ -121,5 +120,5 @@ func checkSessions(ctx context.Context) finding {
 	if path := os.Getenv("VVSIM_IQN"); path != "" {
 		detail += ", target " + path
 	}
-	return finding{"sessions", detail, err}
+	return finding{name: "sessions", detail: detail, err: err}
 }

@@ -257,6 +257,7 @@ type Metrics struct {
 	Disk                                            uint64 // data and logs on disk
 	Garbage                                         uint64 // on disk and dead, waiting for collection
 	Reclaimed                                       uint64 // given back since start
+	ReclaimRate                                     uint64 // given back per second, over the last MeterSpan
 	Pending                                         uint64 // deleted layers waiting for collection
 	Dirty                                           uint64 // acknowledged, and held by the journal only
 	Volumes, Layers                                 int

@@ -57,7 +57,8 @@ type Engine struct {
 
 type counters struct {
 	reads, readBytes, writes, writtenBytes, flushes atomic.Uint64
-	moved, collected, reclaimed                     atomic.Uint64
+	moved, collected                                atomic.Uint64
+	reclaimed                                       store.Meter
 }
 
 // Open opens or creates the engine in o.Dir, which belongs to it alone until
@@ -222,7 +223,7 @@ func (e *Engine) PoolUsage(pool store.Pool) uint64 {
 func (e *Engine) Metrics() store.Metrics {
 	c := &e.counts
 	m := store.Metrics{Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(), Writes: c.writes.Load(), WrittenBytes: c.writtenBytes.Load(),
-		Flushes: c.flushes.Load(), Compactions: c.collected.Load(), Reclaimed: c.reclaimed.Load()}
+		Flushes: c.flushes.Load(), Compactions: c.collected.Load(), Reclaimed: c.reclaimed.Load(), ReclaimRate: c.reclaimed.Rate()}
 	tree, values := e.files.Sizes()
 	m.Disk = tree + values
 	e.index.RLock()
