@@ -16,6 +16,9 @@ FUZZTIME  ?= 30s
 # Rounds of the engine's crash tests in make fuzz; make test does 10 and 4.
 KILLS     ?= 200
 CUTS      ?= 50
+# Length of each soak, and the seed that an earlier one printed.
+SOAK      ?= 1h
+SOAK_SEED ?=
 BENCH     ?= .
 BENCHTIME ?= 1s
 
@@ -23,7 +26,7 @@ BENCHTIME ?= 1s
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check test unit lint tidy vulns bench fuzz conformance e2e peer deps profile cover release clean
+.PHONY: help build run check test unit lint tidy vulns bench fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +112,15 @@ fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=20
 		done; \
 	done
 	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut)$$' ./vvol/store/badger
+
+# No -timeout: each command of a soak has its own limit. SOAK_DIR=DIR keeps the data in DIR.
+soak: soakrace soakprogram ## everything at once for SOAK=1h each, every byte verified, memory and space bounded (SOAK_SEED=n)
+
+soakrace: ## the soak of small volumes with the race detector
+	SOAK=$(SOAK) SOAK_SEED=$(SOAK_SEED) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run '^TestInProcess$$' ./test/soak
+
+soakprogram: build ## the soak of bin/vvsim with 4 GiB
+	SOAK=$(SOAK) SOAK_SEED=$(SOAK_SEED) VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 0 -v -run '^TestProgram$$' ./test/soak
 
 profile: ## CPU and memory profile of benchmarks (PKG=./scsi/iscsi BENCH=Read4K), in bin/profile
 	@test "$(PKG)" != ./... || { echo 'make profile: name one package, e.g. PKG=./scsi/iscsi'; exit 2; }

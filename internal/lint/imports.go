@@ -54,6 +54,7 @@ func importTable() map[string]row {
 			tests: []string{"scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "test/process"}},
 		"test/scenario": {imports: []string{"*"}},
 		"test/sim":      {imports: []string{"*"}},
+		"test/soak":     {imports: []string{"*"}},
 	}
 }
 
