@@ -26,7 +26,7 @@ BENCHTIME ?= 1s
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check test unit lint tidy vulns bench fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
+.PHONY: help build run check test unit lint tidy vulns bench scale fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ peer: build ## what gotgt does with our LUNs, and how fast, beside vvsim on one 
 
 bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) $(PKG)
+
+scale: build ## start and memory of the program with 4 GiB of data and with 20,000 bound volumes; takes minutes and 10 GB
+	VVSIM_BIN=$(BIN)/vvsim $(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout $(TESTTIME) ./test/e2e
 
 fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine
 	@set -eu; for p in $$($(GO) list $(PKG)); do \

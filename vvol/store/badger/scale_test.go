@@ -1,0 +1,262 @@
+package badger
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+)
+
+// scaleFixture is an engine of usual size under a benchmark.
+type scaleFixture struct {
+	b    *testing.B
+	e    *Engine
+	next uint64
+}
+
+func newScale(b *testing.B) *scaleFixture {
+	e, err := Open(b.Context(), Options{Dir: b.TempDir()})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, e.Close()) })
+	return &scaleFixture{b: b, e: e}
+}
+
+func (f *scaleFixture) newID() (id store.ID) {
+	f.next++
+	for i := range 8 {
+		id[i] = byte(f.next >> (8 * i))
+	}
+	return id
+}
+
+func (f *scaleFixture) create(size uint64) store.Object {
+	id := f.newID()
+	require.NoError(f.b, f.e.Create(context.Background(), id, store.CreateOptions{Size: size}))
+	return f.open(id)
+}
+
+func (f *scaleFixture) open(id store.ID) store.Object {
+	o, err := f.e.Open(context.Background(), id)
+	require.NoError(f.b, err)
+	return o
+}
+
+// write writes n blocks whose numbers block gives, by many goroutines.
+func (f *scaleFixture) write(o store.Object, n int, block func(i int) uint64) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			p := make([]byte, blockSize)
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				p[0] = byte(i)
+				if err := o.WriteAt(context.Background(), p, block(i)*blockSize, store.WriteOptions{}); err != nil {
+					f.b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (f *scaleFixture) snapshot(o store.Object) store.ID {
+	id := f.newID()
+	require.NoError(f.b, f.e.Snapshot(context.Background(), []store.SnapshotSpec{{Source: o.ID(), Snapshot: id}}))
+	return id
+}
+
+// settle waits until all is in Badger.
+func (f *scaleFixture) settle() {
+	require.NoError(f.b, f.e.committer.call(func() error { return nil }))
+	for f.e.drainer.reached.Load() < f.e.journal.Head() {
+		require.NoError(f.b, f.e.drainer.awaitCollection(context.Background()))
+	}
+}
+
+// BenchmarkChain reads 4 KiB at random by 32 goroutines from a volume of 1 GiB: a flat
+// one, and ones whose blocks lie in 16 and in 60 layers of snapshots, each near
+// everywhere.
+func BenchmarkChain(b *testing.B) {
+	const blocks = 1 << 30 / blockSize
+	for _, depth := range []int{1, 16, 60} {
+		b.Run(fmt.Sprintf("layers=%d", depth), func(b *testing.B) {
+			f := newScale(b)
+			o := f.create(blocks * blockSize)
+			order := rand.New(rand.NewPCG(1, 2)).Perm(blocks)
+			for k := range depth {
+				part := order[k*blocks/depth : (k+1)*blocks/depth]
+				f.write(o, len(part), func(i int) uint64 { return uint64(part[i]) })
+				if k < depth-1 {
+					f.snapshot(o)
+				}
+			}
+			f.settle()
+			b.SetParallelism(16)
+			b.SetBytes(blockSize)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var seed atomic.Uint64
+			b.RunParallel(func(pb *testing.PB) {
+				r := rand.New(rand.NewPCG(seed.Add(1), 2))
+				p := make([]byte, blockSize)
+				for pb.Next() {
+					if err := o.ReadAt(context.Background(), p, r.Uint64N(blocks)*blockSize); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkLarge makes snapshots and clones of a volume of 1 TiB with a million blocks, one
+// in each MiB, and asks for its figures.
+func BenchmarkLarge(b *testing.B) {
+	const blocks, apart = 1 << 20, 1 << 20 / blockSize
+	ctx := context.Background()
+	f := newScale(b)
+	o := f.create(blocks * apart * blockSize)
+	f.write(o, blocks, func(i int) uint64 { return uint64(i) * apart })
+	f.settle()
+	var last store.ID
+	b.Run("Snapshot", func(b *testing.B) {
+		f.b = b
+		for b.Loop() {
+			last = f.snapshot(o)
+			b.StopTimer()
+			require.NoError(b, f.e.Delete(ctx, last))
+			require.NoError(b, f.e.drainer.awaitCollection(ctx))
+			b.StartTimer()
+		}
+	})
+	last = f.snapshot(o)
+	b.Run("Clone", func(b *testing.B) {
+		f.b = b
+		for b.Loop() {
+			id := f.newID()
+			require.NoError(b, f.e.Clone(ctx, last, id, store.Pool{}))
+			b.StopTimer()
+			require.NoError(b, f.e.Delete(ctx, id))
+			b.StartTimer()
+		}
+	})
+	b.Run("Stat", func(b *testing.B) {
+		for b.Loop() {
+			info, err := f.e.Stat(ctx, o.ID())
+			require.NoError(b, err)
+			require.EqualValues(b, blocks*blockSize, info.Allocated)
+		}
+	})
+	b.Run("Delete", func(b *testing.B) {
+		f.b = b
+		for b.Loop() {
+			b.StopTimer()
+			id := f.newID()
+			require.NoError(b, f.e.Clone(ctx, last, id, store.Pool{}))
+			b.StartTimer()
+			require.NoError(b, f.e.Delete(ctx, id))
+		}
+	})
+}
+
+// BenchmarkStatFamily asks for the figures of every volume of a family of 400 snapshots
+// and clones, all of which have written.
+func BenchmarkStatFamily(b *testing.B) {
+	const blocks = 1 << 16
+	ctx := context.Background()
+	f := newScale(b)
+	o := f.create(blocks * blockSize)
+	f.write(o, blocks, func(i int) uint64 { return uint64(i) })
+	all := []store.Object{o}
+	for i := range 400 {
+		id := f.newID()
+		require.NoError(b, f.e.Clone(ctx, all[i%(i/40+1)].ID(), id, store.Pool{}))
+		c := f.open(id)
+		f.write(c, 100, func(k int) uint64 { return uint64(k*613+i) % blocks })
+		all = append(all, c)
+	}
+	for b.Loop() {
+		for _, v := range all {
+			_, err := f.e.Stat(ctx, v.ID())
+			require.NoError(b, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/volume")
+}
+
+// BenchmarkDeleteClones reads and writes 4 KiB at random by 32 goroutines, beside nothing,
+// and while a thousand clones of another volume are deleted and collected, one after the
+// other.
+func BenchmarkDeleteClones(b *testing.B) {
+	const blocks, clones = 1 << 16, 1000
+	ctx := context.Background()
+	for _, deleting := range []bool{false, true} {
+		b.Run(fmt.Sprintf("deleting=%v", deleting), func(b *testing.B) {
+			f := newScale(b)
+			busy, golden := f.create(blocks*blockSize), f.create(blocks*blockSize)
+			for _, o := range []store.Object{busy, golden} {
+				f.write(o, blocks, func(i int) uint64 { return uint64(i) })
+			}
+			all := make([]store.ID, clones)
+			for i := range all {
+				all[i] = f.newID()
+				require.NoError(b, f.e.Clone(ctx, golden.ID(), all[i], store.Pool{}))
+				c := f.open(all[i])
+				f.write(c, 64, func(k int) uint64 { return uint64(k*1021+i) % blocks })
+			}
+			f.settle()
+			b.ResetTimer()
+			var ops atomic.Int64
+			for range b.N {
+				stop := make(chan struct{})
+				var work sync.WaitGroup
+				for w := range 32 {
+					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, stop)) })
+				}
+				start := time.Now()
+				if deleting {
+					for _, id := range all {
+						require.NoError(b, f.e.Delete(ctx, id))
+					}
+					b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
+				}
+				<-time.After(5*time.Second - time.Since(start)) // a round of the load
+				close(stop)
+				work.Wait()
+			}
+			b.ReportMetric(float64(ops.Load())/b.Elapsed().Seconds(), "IOPS")
+		})
+	}
+}
+
+// mixed reads and writes at random until told to stop, and counts.
+func (f *scaleFixture) mixed(o store.Object, seed, blocks uint64, stop chan struct{}) (n int64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := make([]byte, blockSize)
+	for ; ; n++ {
+		select {
+		case <-stop:
+			return n
+		default:
+		}
+		var err error
+		if off := r.Uint64N(blocks) * blockSize; r.IntN(10) < 7 {
+			err = o.ReadAt(context.Background(), p, off)
+		} else {
+			err = o.WriteAt(context.Background(), p, off, store.WriteOptions{})
+		}
+		if err != nil {
+			f.b.Error(err)
+			return n
+		}
+	}
+}
