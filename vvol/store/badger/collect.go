@@ -45,9 +45,15 @@ func (d *drainer) dropLayers(n int) error {
 
 // dropLayer removes one layer; its records are buried. Called with structure held.
 func (e *Engine) dropLayer(l *index.Layer) error {
+	e.forget(l)
+	for done := false; !done; {
+		e.index.Lock()
+		done = e.index.Unload(l, unloadAtOnce)
+		e.index.Unlock()
+	}
 	err := e.write(func(tx *bdb.Txn) error {
 		for _, z := range l.Zeros {
-			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
+			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
 				return err
 			}
 		}

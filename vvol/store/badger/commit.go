@@ -422,16 +422,6 @@ func (c *committer) stageZero(l *index.Layer, first, last uint64) {
 	}
 }
 
-// zeroNow appends a range of zeros as a group of its own. Between groups only.
-func (c *committer) zeroNow(l *index.Layer, first, last uint64) error {
-	c.stageZero(l, first, last)
-	defer c.batch.reset()
-	if len(c.batch.runs) == 0 {
-		return nil
-	}
-	return c.append()
-}
-
 // reserve checks that the pool and the file system have room for what a write
 // allocates.
 func (c *committer) reserve(v *index.Volume, off uint64, n int) error {
@@ -498,7 +488,7 @@ func (c *committer) append() error {
 	if err != nil {
 		return err
 	}
-	g := group{found, b.layers}
+	g := group{Group: found, layers: b.layers}
 	e.index.Lock()
 	e.apply(&g)
 	e.pending.push(g)

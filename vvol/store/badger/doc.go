@@ -42,7 +42,9 @@
 // checks it, appends it to the journal as one group, lets the index lead to the
 // journal's pages, tells everybody, and hands the lead on. A group is whole or absent
 // after a crash. Rows (of volumes, layers and Meta) are groups too, but are flushed
-// before they are set in Badger, and answered after.
+// before they are set in Badger, in their order, and answered after. Who deletes a volume
+// or changes Meta does not lead meanwhile, so that others write; whoever comes to need
+// it, a later change or the drainer, finishes what was appended before (rows.go).
 //
 // # Goroutines
 //

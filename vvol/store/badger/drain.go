@@ -51,6 +51,8 @@ type mark struct{ page, sequence, before uint64 }
 type group struct {
 	journal.Group
 	layers []*index.Layer
+
+	number uint64 // among the groups of rows; 0 of others
 }
 
 // pendingGroups are the groups that are not in Badger yet. Guarded by Engine.index.
@@ -252,9 +254,9 @@ func (d *drainer) drain() error {
 	if err := errors.Join(e.journal.Err(), e.room(minFree)); err != nil {
 		return err
 	}
-	groups := d.take()
-	if len(groups) == 0 {
-		return nil
+	groups, err := d.take()
+	if len(groups) == 0 || err != nil {
+		return err
 	}
 	end := groups[len(groups)-1]
 	blocks, zeros := collectRuns(groups)
@@ -271,15 +273,17 @@ func (d *drainer) drain() error {
 	return nil
 }
 
-func (d *drainer) take() []group {
+// take returns the oldest groups, whose rows are in Badger.
+func (d *drainer) take() ([]group, error) {
 	d.e.index.RLock()
-	defer d.e.index.RUnlock()
 	all := d.e.pending.all
-	n := 0
+	n, rows := 0, uint64(0)
 	for n < len(all) && (n == 0 || all[n].End-all[0].Position <= drainPages) {
+		rows = max(rows, all[n].number)
 		n++
 	}
-	return all[:n:n]
+	d.e.index.RUnlock()
+	return all[:n:n], d.e.finish(rows)
 }
 
 // collectRuns lists the blocks of groups, each once with its last copy, sorted, less
@@ -352,11 +356,15 @@ func (d *drainer) commit(records []packed, entries []index.ZeroEntry) error {
 	return nil
 }
 
+// commitZeros writes zero entries, less those of layers that were dropped.
 func (d *drainer) commitZeros(entries []index.ZeroEntry) error {
+	e := d.e
+	e.index.RLock()
+	entries = slices.DeleteFunc(entries, func(t index.ZeroEntry) bool { return e.index.Layers[t.Layer] == nil })
+	e.index.RUnlock()
 	if len(entries) == 0 {
 		return nil
 	}
-	e := d.e
 	err := e.write(func(tx *bdb.Txn) error {
 		for i := range entries {
 			if err := tx.Set(numberKey(keyZeros, entries[i].ID), entries[i].Encode()); err != nil {
@@ -371,10 +379,7 @@ func (d *drainer) commitZeros(entries []index.ZeroEntry) error {
 	e.index.Lock()
 	defer e.index.Unlock()
 	for i := range entries {
-		if l := e.index.Layers[entries[i].Layer]; l != nil {
-			l.Zeros = append(l.Zeros, entries[i].ID)
-			l.ZeroID = entries[i].ID
-		}
+		e.index.AddZeros(e.index.Layers[entries[i].Layer], &entries[i])
 	}
 	return nil
 }

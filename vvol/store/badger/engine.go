@@ -51,6 +51,7 @@ type Engine struct {
 	// journal, which the drainer makes.
 	structure sync.Mutex
 
+	rows    rowQueue
 	index   *index.Index
 	pending pendingGroups // guarded by index
 }
@@ -167,28 +168,19 @@ func (e *Engine) Open(_ context.Context, id store.ID) (store.Object, error) {
 }
 
 // Stat implements store.Engine.
-func (e *Engine) Stat(ctx context.Context, id store.ID) (store.Info, error) {
+func (e *Engine) Stat(_ context.Context, id store.ID) (store.Info, error) {
 	if e.closed.Load() {
 		return store.Info{}, store.ErrUnavailable
 	}
 	e.index.RLock()
+	defer e.index.RUnlock()
 	v, err := e.index.Lookup(id)
 	if err != nil {
-		e.index.RUnlock()
 		return store.Info{}, err
 	}
-	i := store.Info{Size: v.Size, InPlace: v.Head.Mapped() * blockSize, ReadOnly: v.ReadOnly, Depth: v.Head.Depth(), Pool: v.Pool}
-	e.index.RUnlock()
-	for kind, sum := range map[store.RangeKind]*uint64{store.Allocated: &i.Allocated, store.Unshared: &i.Unshared} {
-		err := e.index.Walk(ctx, v, nil, kind, 0, func(r store.Range) bool {
-			*sum += r.Length
-			return true
-		})
-		if err != nil {
-			return store.Info{}, err
-		}
-	}
-	return i, nil
+	n := v.Stat()
+	return store.Info{Size: v.Size, Allocated: n.Allocated * blockSize, Unshared: n.Unshared * blockSize, InPlace: n.InPlace * blockSize,
+		ReadOnly: v.ReadOnly, Depth: v.Head.Depth(), Pool: v.Pool}, nil
 }
 
 // Volumes implements store.Engine.

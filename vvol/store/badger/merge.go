@@ -51,21 +51,19 @@ func (d *drainer) mergeable() (*index.Layer, error) {
 	e.structure.Lock()
 	defer e.structure.Unlock()
 	e.index.RLock()
-	victim, child := e.index.Mergeable(e.journal.Tail())
+	victim := e.index.Mergeable(e.journal.Tail())
 	e.index.RUnlock()
-	if victim == nil || victim.Child != nil {
+	if victim == nil || victim.Merging {
 		return victim, nil
 	}
-	if !victim.Merging {
-		err := e.write(func(tx *bdb.Txn) error {
-			return tx.Set(numberKey(keyLayer, victim.ID), layerRowOf(victim.Parent, victim.Pool, true))
-		})
-		if err != nil {
-			return nil, err
-		}
+	err := e.write(func(tx *bdb.Txn) error {
+		return tx.Set(numberKey(keyLayer, victim.ID), index.EncodeLayer(victim.Parent, victim.Pool, true))
+	})
+	if err != nil {
+		return nil, err
 	}
 	e.index.Lock()
-	e.index.BeginMerge(victim, child)
+	victim.Merging = true // it gets no other child
 	e.index.Unlock()
 	return victim, nil
 }
@@ -78,7 +76,7 @@ var errUnsettled = errors.New("zeros are not on stable storage yet")
 func (d *drainer) ready(l *index.Layer) (ready bool, page uint64) {
 	d.e.index.RLock()
 	defer d.e.index.RUnlock()
-	return d.settled(l) && d.zerosSettled(l.Child), max(l.LastPage, l.Child.ZeroPage)
+	return d.settled(l) && d.zerosSettled(l.Child()), max(l.LastPage, l.Child().ZeroPage)
 }
 
 // retag makes some records of a layer records of its child, on disk and in memory. It
@@ -104,13 +102,13 @@ func (d *drainer) retag(l *index.Layer, n int) (int, error) {
 			}
 			blocks[i] = slices.Clone(t.Blocks)
 			e.index.RLock()
-			settled := d.zerosSettled(l.Child) // what Dismiss relies on
+			settled := d.zerosSettled(l.Child()) // what Dismiss relies on
 			l.Dismiss(id, &t)
 			e.index.RUnlock()
 			if !settled {
 				return errUnsettled
 			}
-			t.Layer = l.Child.ID
+			t.Layer = l.Child().ID
 			if err := tx.Set(numberKey(keyEntry, id), t.Encode()); err != nil {
 				return err
 			}
@@ -133,7 +131,7 @@ func (d *drainer) retag(l *index.Layer, n int) (int, error) {
 // the child are on stable storage then.
 func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
 	e := d.e
-	child := l.Child
+	child := l.Child()
 	// The sync of drainTo also keeps the layer's row until its records' new entries are on
 	// stable storage: Badger's logs may lose an older transaction and keep a newer one.
 	if err := d.drainTo(child.RowPage); err != nil {
@@ -159,11 +157,11 @@ func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
 			}
 		}
 		for _, z := range l.Zeros {
-			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
+			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
 				return err
 			}
 		}
-		if err := tx.Set(numberKey(keyLayer, child.ID), layerRowOf(l.Parent, child.Pool, child.Merging)); err != nil {
+		if err := tx.Set(numberKey(keyLayer, child.ID), index.EncodeLayer(l.Parent, child.Pool, child.Merging)); err != nil {
 			return err
 		}
 		return tx.Delete(numberKey(keyLayer, l.ID))
@@ -177,44 +175,36 @@ func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
 	return true, nil
 }
 
-// packZeros puts the zero entries of a layer that has many into one row, less the
-// spans that newer records hide. Only what is on stable storage is touched.
+// packZeros puts zero entries of a layer that has many into one row, less the spans
+// that newer records hide. Only what is on stable storage is touched.
 func (d *drainer) packZeros() error {
 	e := d.e
-	var crowded *index.Layer
 	e.index.RLock()
-	for _, l := range e.index.Layers {
-		if len(l.Zeros) > mergeZeros && d.zerosSettled(l) && !l.Merging {
-			crowded = l
-			break
-		}
-	}
+	crowded := e.index.Crowded(d.zerosSettled)
 	e.index.RUnlock()
 	if crowded == nil {
 		return nil
 	}
+	rows := crowded.Scattered()
 	var packed index.ZeroEntry
 	err := e.write(func(tx *bdb.Txn) error {
-		packed = index.ZeroEntry{Layer: crowded.ID, Kept: true}
-		for _, z := range crowded.Zeros {
-			t, err := readZeros(tx, z)
+		packed = index.ZeroEntry{ID: rows[len(rows)-1].ID, Layer: crowded.ID, Kept: true}
+		for _, z := range rows {
+			t, err := readZeros(tx, z.ID)
 			if err != nil {
 				return err
 			}
 			packed.Spans = append(packed.Spans, t.Spans...)
+			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
+				return err
+			}
 		}
 		e.index.RLock()
 		packed.Spans = crowded.Needed(packed.Spans, d.durable.Load())
 		e.index.RUnlock()
-		for _, z := range crowded.Zeros {
-			if err := tx.Delete(numberKey(keyZeros, z)); err != nil {
-				return err
-			}
-		}
 		if len(packed.Spans) == 0 {
 			return nil
 		}
-		packed.ID = crowded.Zeros[len(crowded.Zeros)-1]
 		return tx.Set(numberKey(keyZeros, packed.ID), packed.Encode())
 	})
 	if err != nil {
@@ -222,10 +212,7 @@ func (d *drainer) packZeros() error {
 	}
 	e.index.Lock()
 	defer e.index.Unlock()
-	crowded.Zeros = crowded.Zeros[:0]
-	if len(packed.Spans) > 0 {
-		crowded.Zeros = append(crowded.Zeros, packed.ID)
-	}
+	e.index.Packed(crowded, len(rows), &packed)
 	return nil
 }
 

@@ -43,10 +43,17 @@ func (m *meta) Update(ctx context.Context, f func(store.MetaTx) error) error {
 	if err != nil || len(t.rows) == 0 {
 		return err
 	}
-	return m.e.change(ctx, func() error {
-		_, err := m.e.writeRows(t.rows)
+	var number uint64
+	err = m.e.committer.call(func() (err error) {
+		if err = m.e.committer.awaitRoom(maxRowPages); err == nil {
+			number, err = m.e.appendRows(rowChange{rows: t.rows})
+		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return m.e.finish(number)
 }
 
 // prepare runs f on what is there and returns what it set.

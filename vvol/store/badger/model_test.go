@@ -68,13 +68,9 @@ func TestModel(t *testing.T) {
 }
 
 func (m *model) open() {
-	o := small(m.dir)
 	// merge runs the drainer's steps at known places: its own goroutine has no tick, and
 	// all that the test writes is less than what wakes it.
-	o.CollectEvery, o.JournalBytes = time.Hour, 256<<20
-	var err error
-	m.e, err = Open(m.t.Context(), o)
-	require.NoError(m.t, err)
+	m.e = openStill(m.t, m.dir)
 }
 
 func (m *model) any() store.ID {

@@ -126,9 +126,7 @@ func (e *Engine) readBlocks(l *index.Layer, first uint64, p []byte) error {
 	var err error
 	for range readTries {
 		e.index.RLock()
-		for i := range locs {
-			locs[i] = l.Find(first + uint64(i))
-		}
+		l.FindAll(first, locs)
 		e.index.RUnlock()
 		if err = e.fetch(first, locs, p); !moved(err) {
 			break

@@ -46,10 +46,11 @@ const (
 	rowOverhead    = 16
 	minFree        = 256 << 20       // bytes that a file system must have left for writes
 	minFreeForRows = 64 << 20        // and for rows, so that volumes of a full array can be deleted
-	mergeZeros     = 64              // zero entries of a layer before they are put into one row
 	mergeBatch     = 512             // records that change their layer in one transaction
 	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
 	dropsAtOnce    = 64              // layers dropped in one round of the collector
+	unloadAtOnce   = 2048            // records buried under one hold of the index's lock
+	forgetAtOnce   = 256             // chunks that a deleted volume is taken from under one
 	readTries      = 100             // a record that moves while it is read
 	deleteBatch    = 512             // records deleted in one transaction
 	cleanBusy      = 0.9             // dead blocks per live one at which records are cleaned under load

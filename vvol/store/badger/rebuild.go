@@ -45,7 +45,6 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	e.index.Rebuilding = true
-	defer func() { e.index.Rebuilding = false }()
 	e.seen(e.checkpoints.Last().Records)
 	if err := e.load(ctx); err != nil {
 		return err
@@ -60,7 +59,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	for _, found := range groups {
-		g := group{found, make([]*index.Layer, len(found.Runs))}
+		g := group{Group: found, layers: make([]*index.Layer, len(found.Runs))}
 		for i := range found.Runs {
 			if r := &found.Runs[i]; r.Kind == journal.Write || r.Kind == journal.Zero {
 				g.layers[i] = e.index.Layers[r.Layer] // nil: deleted since
@@ -69,6 +68,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.apply(&g)
 		e.pending.push(g)
 	}
+	e.index.Rebuilt()
 	c := e.checkpoints.Last()
 	e.drainer.init(e, mark{c.Position, c.Sequence, c.Before})
 	e.drainer.durable.Store(c.Records)
@@ -100,7 +100,7 @@ func (e *Engine) openFiles() (err error) {
 	if err != nil || known {
 		return err
 	}
-	return e.write(func(tx *bdb.Txn) error { return tx.Set([]byte{keyState}, encodeRow(stateRow{Format: format})) })
+	return e.write(func(tx *bdb.Txn) error { return tx.Set([]byte{keyState}, index.EncodeRow(stateRow{Format: format})) })
 }
 
 // newJournal makes an empty journal of the size that the options ask for, and the
@@ -233,48 +233,13 @@ func (e *Engine) loadLayers(tx *bdb.Txn) (returned []uint64, err error) {
 		if err != nil {
 			return err
 		}
-		var row layerRow
-		if err := decodeItem(item, &row); err != nil {
-			return err
-		}
-		pool, err := store.ParseID(row.Pool)
-		if err != nil {
-			return err
-		}
 		e.seen(id)
-		e.index.Layers[id] = index.NewLayer(id, store.Pool(pool))
-		e.index.Layers[id].Merging = row.Merging
-		parents[id] = row.Parent
-		return nil
+		return item.Value(func(b []byte) (err error) { parents[id], err = e.index.LoadLayer(id, b); return err })
 	})
 	if err != nil {
 		return nil, err
 	}
-	returned = e.forgetReturned(parents)
-	for id, parent := range parents {
-		if parent != 0 {
-			e.index.Layers[id].SetParent(e.index.Layers[parent])
-		}
-	}
-	return returned, nil
-}
-
-// forgetReturned takes out layers whose parents are missing: they were dropped before
-// these, but a row that is still in the journal brought them back, or a power cut took
-// the later part of one of Badger's logs and not the next log. None has a volume, or
-// loading that fails.
-func (e *Engine) forgetReturned(parents map[uint64]uint64) (returned []uint64) {
-	for found := true; found; {
-		found = false
-		for id, parent := range parents {
-			if parent != 0 && e.index.Layers[parent] == nil {
-				delete(e.index.Layers, id)
-				delete(parents, id)
-				returned, found = append(returned, id), true
-			}
-		}
-	}
-	return returned
+	return e.index.LinkLayers(parents), nil
 }
 
 // dropReturned deletes the rows of layers.
@@ -295,26 +260,7 @@ func (e *Engine) loadVolumes(tx *bdb.Txn) error {
 		if len(k) != 17 {
 			return fmt.Errorf("%w: key %q", index.ErrCorrupt, k)
 		}
-		var row volumeRow
-		if err := decodeItem(item, &row); err != nil {
-			return err
-		}
-		pool, err := store.ParseID(row.Pool)
-		if err != nil {
-			return err
-		}
-		v := &index.Volume{ID: store.ID(k[1:]), Size: row.Size, Head: e.index.Layers[row.Head], Pool: store.Pool(pool), ReadOnly: row.ReadOnly, Family: row.Family}
-		if row.Origin != "" {
-			if v.Origin, err = store.ParseID(row.Origin); err != nil {
-				return err
-			}
-		}
-		if v.Head == nil {
-			return fmt.Errorf("%w: volume %v has no layer %d", index.ErrCorrupt, v.ID, row.Head)
-		}
-		v.Head.Volume = v
-		e.index.Volumes[v.ID] = v
-		return nil
+		return item.Value(func(b []byte) error { return e.index.LoadVolume(store.ID(k[1:]), b) })
 	})
 }
 
@@ -382,7 +328,7 @@ func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err er
 		for _, s := range t.Spans {
 			all = append(all, layerSpan{s, t.Layer})
 		}
-		l.Zeros = append(l.Zeros, id)
+		e.index.AddZeros(l, &t)
 		return nil
 	})
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	bdb "github.com/dgraph-io/badger/v4"
-
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
@@ -28,52 +26,6 @@ func (e *Engine) change(ctx context.Context, f func() error) error {
 		defer e.structure.Unlock()
 		return f()
 	})
-}
-
-// writeRows puts rows first on stable storage in the journal and then into Badger,
-// so that Badger never holds one that a power cut takes from the journal. The caller
-// has waited for room of maxRowPages. It returns the end of the group. Committer only.
-func (e *Engine) writeRows(rows []journal.Row) (page uint64, err error) {
-	if err := e.room(minFreeForRows); err != nil {
-		return 0, err
-	}
-	blob := journal.EncodeRows(rows)
-	length := uint64(len(blob))
-	if length > maxRows {
-		return 0, fmt.Errorf("%w: %d bytes of rows", store.ErrTooBig, length)
-	}
-	blob = append(blob, make([]byte, -length%journal.PageSize)...)
-	pages := uint64(len(blob)) / journal.PageSize
-	found, err := e.journal.Append([]journal.Run{{Kind: journal.Rows, First: length, Count: uint32(pages)}}, [][]byte{blob})
-	if err != nil {
-		return 0, err
-	}
-	if err := e.journal.Flush(); err != nil {
-		return 0, err
-	}
-	err = e.write(func(tx *bdb.Txn) error { return setRows(tx, rows) })
-	if err != nil {
-		return 0, e.journal.Fail(err) // the journal says otherwise: only a restart makes them agree
-	}
-	e.index.Lock()
-	e.pending.push(group{Group: found})
-	e.index.Unlock()
-	return found.End, nil
-}
-
-func setRows(tx *bdb.Txn, rows []journal.Row) error {
-	for _, r := range rows {
-		if r.Value == nil {
-			if err := tx.Delete(r.Key); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := tx.Set(r.Key, r.Value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func checkSize(size uint64) error {
@@ -102,59 +54,65 @@ func (e *Engine) Create(ctx context.Context, id store.ID, o store.CreateOptions)
 		v := &index.Volume{ID: id, Size: o.Size, Pool: o.Pool}
 		l := p.Layer(e.newID(), nil, o.Pool)
 		v.Family = l.ID
-		p.Head(v, l)
+		p.Head(v, l, v.Size)
 		return e.commit(&p)
 	})
-}
-
-func volumeRowOf(v *index.Volume, head *index.Layer) []byte {
-	r := volumeRow{Head: head.ID, Size: v.Size, Pool: store.ID(v.Pool).String(), ReadOnly: v.ReadOnly, Family: v.Family}
-	if v.Origin != (store.ID{}) {
-		r.Origin = v.Origin.String()
-	}
-	return encodeRow(r)
-}
-
-func layerRowOf(parent *index.Layer, pool store.Pool, merging bool) []byte {
-	r := layerRow{Pool: store.ID(pool).String(), Merging: merging}
-	if parent != nil {
-		r.Parent = parent.ID
-	}
-	return encodeRow(r)
 }
 
 // commit writes the rows of a change, then changes memory. Committer only.
 func (e *Engine) commit(p *index.Change) error {
 	var rows []journal.Row
 	for i, l := range p.Layers {
-		rows = append(rows, journal.Row{Key: numberKey(keyLayer, l.ID), Value: layerRowOf(p.Parents[i], l.Pool, false)})
+		rows = append(rows, journal.Row{Key: numberKey(keyLayer, l.ID), Value: index.EncodeLayer(p.Parents[i], l.Pool, false)})
 	}
 	for _, h := range p.Heads {
-		rows = append(rows, journal.Row{Key: volumeKey(h.Volume.ID), Value: volumeRowOf(h.Volume, h.Layer)})
+		rows = append(rows, journal.Row{Key: volumeKey(h.Volume.ID), Value: h.Encode()})
 	}
-	if p.Removed != nil {
-		rows = append(rows, journal.Row{Key: volumeKey(p.Removed.ID)})
-	}
-	page, err := e.writeRows(rows)
+	number, err := e.appendRows(rowChange{rows: rows, zeros: p, install: func(page uint64) { e.index.Install(p, page) }})
 	if err != nil {
 		return err
 	}
-	e.index.Lock()
-	defer e.index.Unlock()
-	e.index.Install(p, page)
-	return nil
+	return e.finish(number)
 }
 
-// Delete implements store.Engine; the collector takes the layers.
+// forget takes a head that lost its volume out of what is counted of its relatives, in
+// steps, so that I/O goes on.
+func (e *Engine) forget(l *index.Layer) {
+	for done := false; !done; {
+		e.index.Lock()
+		done = e.index.Forget(l, forgetAtOnce)
+		e.index.Unlock()
+	}
+}
+
+// deletion is the row of a volume that is deleted.
+func deletion(id store.ID) []journal.Row { return []journal.Row{{Key: volumeKey(id)}} }
+
+// Delete implements store.Engine; the collector takes the layers. Others write while its
+// row goes to stable storage, and the layers stay until it is there.
 func (e *Engine) Delete(ctx context.Context, id store.ID) error {
-	return e.change(ctx, func() error {
+	var number uint64
+	var head *index.Layer
+	err := e.change(ctx, func() (err error) {
 		v := e.index.Volumes[id]
 		if v == nil {
 			return nil
 		}
-		p := index.Change{Removed: v}
-		return e.commit(&p)
+		number, err = e.appendRows(rowChange{rows: deletion(id),
+			append: func() { head = e.index.Remove(v) }, install: func(uint64) { e.index.Leave(head) }})
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	if head == nil {
+		return e.journal.Flush() // another call may have deleted it a moment ago
+	}
+	if err := e.finish(number); err != nil {
+		return err
+	}
+	e.forget(head)
+	return nil
 }
 
 // fork checks one source and destination of Snapshot or Clone; exists tells that
@@ -217,7 +175,7 @@ func (e *Engine) Snapshot(ctx context.Context, specs []store.SnapshotSpec) error
 			}
 			frozen := p.Freeze(v, e.newID)
 			snapshot := &index.Volume{ID: s.Snapshot, Size: v.Size, Pool: v.Pool, ReadOnly: !s.Writable, Origin: s.Source, Family: v.Family}
-			p.Head(snapshot, p.Layer(e.newID(), frozen, v.Pool))
+			p.Head(snapshot, p.Layer(e.newID(), frozen, v.Pool), v.Size)
 		}
 		return e.commit(&p)
 	})
@@ -232,14 +190,16 @@ func (e *Engine) Clone(ctx context.Context, src, dst store.ID, pool store.Pool) 
 		}
 		var p index.Change
 		frozen := p.Freeze(v, e.newID)
-		p.Head(&index.Volume{ID: dst, Size: v.Size, Pool: pool, Origin: src, Family: v.Family}, p.Layer(e.newID(), frozen, pool))
+		clone := &index.Volume{ID: dst, Size: v.Size, Pool: pool, Origin: src, Family: v.Family}
+		p.Head(clone, p.Layer(e.newID(), frozen, pool), v.Size)
 		return e.commit(&p)
 	})
 }
 
 // Revert implements store.Engine.
 func (e *Engine) Revert(ctx context.Context, id, snapshot store.ID) error {
-	return e.deepened(ctx, func() error {
+	var left *index.Layer
+	err := e.deepened(ctx, func() error {
 		v, err := e.index.Lookup(id)
 		if err != nil {
 			return err
@@ -258,24 +218,18 @@ func (e *Engine) Revert(ctx context.Context, id, snapshot store.ID) error {
 		}
 		var p index.Change
 		frozen := p.Freeze(s, e.newID)
-		size := v.Size
-		e.setSize(v, s.Size)
-		p.Head(v, p.Layer(e.newID(), frozen, v.Pool))
-		if err := e.commit(&p); err != nil {
-			e.setSize(v, size)
-			return err
-		}
-		return nil
+		left = v.Head
+		p.Head(v, p.Layer(e.newID(), frozen, v.Pool), s.Size)
+		return e.commit(&p)
 	})
+	if err == nil && left != nil {
+		e.forget(left)
+	}
+	return err
 }
 
-func (e *Engine) setSize(v *index.Volume, size uint64) {
-	e.index.Lock()
-	v.Size = size
-	e.index.Unlock()
-}
-
-// Resize implements store.Engine. What a smaller size cuts off never comes back.
+// Resize implements store.Engine. What lies between the sizes is zeroed with the change,
+// so that what a smaller size cuts off never comes back.
 func (e *Engine) Resize(ctx context.Context, id store.ID, size uint64) error {
 	if err := checkSize(size); err != nil {
 		return err
@@ -288,25 +242,8 @@ func (e *Engine) Resize(ctx context.Context, id store.ID, size uint64) error {
 		if v.ReadOnly && size != v.Size {
 			return store.ErrReadOnly
 		}
-		old := v.Size
-		// What lies between the sizes is zeroed before it can be seen, and after it
-		// cannot be seen any more.
-		if size > old {
-			if err := e.committer.zeroNow(v.Head, old/blockSize, size/blockSize); err != nil {
-				return err
-			}
-		}
-		e.setSize(v, size)
-		var p index.Change
-		p.Head(v, v.Head)
-		if err := e.commit(&p); err != nil {
-			e.setSize(v, old)
-			return err
-		}
-		if size < old {
-			// The size has changed, come what may: growth zeros what this leaves.
-			_ = e.committer.zeroNow(v.Head, size/blockSize, old/blockSize)
-		}
-		return nil
+		p := index.Change{Zero: index.Span{First: min(size, v.Size) / blockSize, Last: max(size, v.Size) / blockSize}}
+		p.Head(v, v.Head, size)
+		return e.commit(&p)
 	})
 }

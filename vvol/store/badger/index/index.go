@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"math/bits"
 	"sync"
 
 	"vvsim/vvol/store"
@@ -28,6 +29,8 @@ type Index struct {
 	held     uint64                // blocks in all records
 	live     uint64                // of these, blocks that a layer leads to
 	dirty    uint64                // blocks that are in the journal only
+	unfilled []unfilled            // while rebuilding
+	crowded  map[*Layer]struct{}   // layers with many zero rows
 }
 
 // New returns an empty index. head tells the page behind the journal's last group, and
@@ -35,7 +38,7 @@ type Index struct {
 func New(head func() uint64) *Index {
 	return &Index{head: head, Volumes: map[store.ID]*Volume{}, Layers: map[uint64]*Layer{}, Limits: map[store.Pool]uint64{},
 		orphans: map[*Layer]struct{}{}, links: map[*Layer]struct{}{}, records: map[uint64]*Record{},
-		segments: map[uint64]*segment{}, pools: map[store.Pool]uint64{}}
+		segments: map[uint64]*segment{}, pools: map[store.Pool]uint64{}, crowded: map[*Layer]struct{}{}}
 }
 
 // Volume is one volume and the layer that it writes to.
@@ -112,8 +115,12 @@ func (x *Index) point(l *Layer, block uint64, to Location) {
 // end is the page behind their group. W.
 func (x *Index) Write(l *Layer, first, count, page, end uint64) {
 	l.LastPage = end
-	for k := range count {
-		x.point(l, first+k, Journaled(page+k))
+	for at := first; at < first+count; {
+		number := at / ChunkBlocks
+		x.supersede(l, number, within(number, at, first+count), true)
+		for stop := min(first+count, (number+1)*ChunkBlocks); at < stop; at++ {
+			x.point(l, at, Journaled(page+at-first))
+		}
 	}
 }
 
@@ -125,25 +132,48 @@ func (x *Index) ZeroGroup(l *Layer, first, last, end uint64) {
 }
 
 // Zero makes blocks [first, last) of a layer read as zeros. What neither the layer nor
-// one below knows needs no mark; while the index is rebuilt, layers below may still be
-// incomplete, and all above a parent is marked. W.
+// one below knows needs no mark. While the index is rebuilt, layers below may still be
+// incomplete, and are looked at by Rebuilt. W.
 func (x *Index) Zero(l *Layer, first, last uint64) {
-	for first < last {
-		number := first / LeafBlocks
-		end := min(last, (number+1)*LeafBlocks)
-		f := l.leaves[number]
-		switch {
-		case f == zeroLeaf, f == nil && !l.below(number) && !(x.Rebuilding && l.Parent != nil):
-		case f == nil && end-first == LeafBlocks:
-			l.leaves[number] = zeroLeaf
-		default:
-			for b := first; b < end; b++ {
-				x.point(l, b, Zeroed)
-			}
-			if end-first == LeafBlocks {
-				l.leaves[number] = zeroLeaf
-			}
-		}
-		first = end
+	next := l.next
+	if x.Rebuilding && l.Parent != nil {
+		x.unfilled = append(x.unfilled, unfilled{l, first, last})
+		next = l.chunks.next
 	}
+	for number := next(first / ChunkBlocks); number*ChunkBlocks < last; number = next(number + 1) {
+		x.zeroChunk(l, number, within(number, first, last))
+	}
+}
+
+// zeroChunk makes a set of blocks of a chunk read as zeros.
+func (x *Index) zeroChunk(l *Layer, number, set uint64) {
+	x.supersede(l, number, set, false)
+	if c := l.chunks.at(number); c != nil {
+		for data := c.data & set; data != 0; data &= data - 1 {
+			x.point(l, number*ChunkBlocks+uint64(bits.TrailingZeros64(data)), Zeroed)
+		}
+	}
+	if set == everyBlock {
+		*l.chunks.slot(number) = zeroChunk
+		return
+	}
+	l.mark(number, set)
+}
+
+// unfilled are blocks of a layer that read as zeros where it knows of nothing else.
+type unfilled struct {
+	layer       *Layer
+	first, last uint64
+}
+
+// Rebuilt ends the rebuilding of an index, when all layers are complete. W.
+func (x *Index) Rebuilt() {
+	for _, u := range x.unfilled {
+		below := u.layer.Parent
+		for number := below.next(u.first / ChunkBlocks); number*ChunkBlocks < u.last; number = below.next(number + 1) {
+			u.layer.mark(number, within(number, u.first, u.last))
+		}
+	}
+	x.unfilled, x.Rebuilding = nil, false
+	x.recount()
 }

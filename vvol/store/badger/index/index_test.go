@@ -89,12 +89,12 @@ func TestVerifyBlock(t *testing.T) {
 // chain returns an index with a volume of so many layers, the head first.
 func chain(t *testing.T, depth int) (x *Index, layers []*Layer) {
 	x = New(func() uint64 { return 100 })
-	v := &Volume{ID: store.ID{1}, Size: 64 * LeafBlocks * BlockSize, Family: 1}
+	v := &Volume{ID: store.ID{1}, Size: 64 * 512 * BlockSize, Family: 1}
 	var below *Layer
 	for id := range uint64(depth) {
 		var c Change
 		l := c.Layer(id+1, below, store.Pool{})
-		c.Head(v, l)
+		c.Head(v, l, v.Size)
 		x.Install(&c, 0)
 		layers = append([]*Layer{l}, layers...)
 		below = l
@@ -106,17 +106,17 @@ func chain(t *testing.T, depth int) (x *Index, layers []*Layer) {
 func TestZero(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		below       bool // the layer below knows the leaf
+		below       bool // the layer below knows the chunk
 		rebuilding  bool
 		first, last uint64
 		want        Location // of the first block, in the head
-		shared      bool     // the leaf is the shared one
+		shared      bool     // the chunk is the shared one
 	}{
-		{"unknown", false, false, 0, 512, Absent, false},
+		{"unknown", false, false, 0, 64, Absent, false},
 		{"unknown, in part", false, false, 3, 5, Absent, false},
-		{"hides the layer below", true, false, 0, 512, Zeroed, true},
+		{"hides the layer below", true, false, 0, 64, Zeroed, true},
 		{"hides the layer below, in part", true, false, 3, 5, Zeroed, false},
-		{"the layer below may be incomplete", false, true, 3, 5, Zeroed, false},
+		{"the layer below is completed later", false, true, 3, 5, Zeroed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x, l := chain(t, 2)
@@ -125,10 +125,16 @@ func TestZero(t *testing.T) {
 			}
 			x.Rebuilding = c.rebuilding
 			x.Zero(l[0], c.first, c.last)
+			if c.rebuilding {
+				x.Write(l[1], 3, 2, 10, 12)
+				x.Write(l[0], 4, 1, 20, 21)
+				x.Rebuilt()
+				require.Equal(t, Journaled(20), l[0].Get(4), "written after it was zeroed")
+			}
 			require.Equal(t, c.want, l[0].Get(c.first))
-			require.Equal(t, c.shared, l[0].leaves[0] == zeroLeaf)
+			require.Equal(t, c.shared, l[0].chunks.at(0) == zeroChunk)
 			x.Write(l[0], 7, 1, 20, 21)
-			require.Equal(t, Zeroed, zeroLeaf[7], "the shared leaf changed")
+			require.Equal(t, chunk{zero: everyBlock}, *zeroChunk, "the shared chunk changed")
 		})
 	}
 }
@@ -151,25 +157,81 @@ func TestNeeded(t *testing.T) {
 
 func TestZeroSpans(t *testing.T) {
 	_, l := chain(t, 1)
-	l[0].fillZeros(500, 1500)
+	fill := func(first, last uint64) {
+		for number := first / ChunkBlocks; number*ChunkBlocks < last; number++ {
+			l[0].mark(number, within(number, first, last))
+		}
+	}
+	fill(500, 1500)
 	l[0].set(1400, At(1, 0))
 	require.Equal(t, []Span{{7, 500, 1000}, {7, 1001, 1400}, {7, 1401, 1500}},
 		l[0].ZeroSpans(7, func(b uint64) bool { return b != 1000 }))
-	require.Equal(t, zeroLeaf, l[0].leaves[1])
-	l[0].fillZeros(1400, 1401)
+	require.Same(t, zeroChunk, l[0].chunks.at(8))
+	fill(1400, 1401)
 	require.Equal(t, At(1, 0), l[0].Get(1400))
+}
+
+// TestScattered packs the newest zero rows, and older ones that are no larger together.
+func TestScattered(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		rows, spans []int // so many rows of so many spans, the oldest first
+		want        int
+	}{
+		{"few", []int{3}, []int{1}, 3},
+		{"a large one stays", []int{1, 40}, []int{41, 1}, 40},
+		{"until the others are as large", []int{1, 41}, []int{41, 1}, 42},
+		{"larger ones one after the other", []int{1, 1, 1, 32}, []int{1000, 64, 32, 1}, 34},
+		{"no row that is too large", []int{1, 33}, []int{maxPackedSpans, maxPackedSpans}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, l := chain(t, 1)
+			for i, n := range c.rows {
+				for range n {
+					x.AddZeros(l[0], &ZeroEntry{ID: uint64(len(l[0].Zeros) + 1), Spans: make([]Span, c.spans[i])})
+				}
+			}
+			rows := l[0].Scattered()
+			require.Len(t, rows, c.want)
+			require.Equal(t, len(l[0].Zeros) > crowdedRows, x.Crowded(func(*Layer) bool { return true }) == l[0])
+			last := rows[len(rows)-1].ID
+			x.Packed(l[0], len(rows), &ZeroEntry{ID: last, Spans: make([]Span, 5)})
+			require.Equal(t, ZeroRow{last, 5}, l[0].Zeros[len(l[0].Zeros)-1])
+			require.Nil(t, x.Crowded(func(*Layer) bool { return true }))
+		})
+	}
+}
+
+// TestPackingEnds: what is packed again and again grows with the logarithm of it all.
+func TestPackingEnds(t *testing.T) {
+	x, l := chain(t, 1)
+	packed, total := 0, 20000
+	for id := range total {
+		x.AddZeros(l[0], &ZeroEntry{ID: uint64(id + 1), Spans: make([]Span, 1)})
+		if x.Crowded(func(*Layer) bool { return true }) == nil {
+			continue
+		}
+		rows, spans := l[0].Scattered(), 0
+		for _, r := range rows {
+			spans += r.Spans
+		}
+		packed += spans
+		x.Packed(l[0], len(rows), &ZeroEntry{ID: uint64(id + 1), Spans: make([]Span, spans)})
+	}
+	require.Less(t, packed, 15*total, "a span is packed %d times", packed/total)
 }
 
 func TestKnown(t *testing.T) {
 	x, l := chain(t, 2)
-	x.Write(l[1], 5*LeafBlocks, 1, 10, 11)
+	const n = ChunkBlocks
+	x.Write(l[1], 5*n, 1, 10, 11)
 	for _, c := range []struct {
 		first, last uint64
 		want        bool
-	}{{0, 1, false}, {5 * LeafBlocks, 5*LeafBlocks + 1, true}, {4 * LeafBlocks, 5 * LeafBlocks, false}, {0, 64 * LeafBlocks, true}, {6 * LeafBlocks, 64 * LeafBlocks, false}} {
+	}{{0, 1, false}, {5 * n, 5*n + 1, true}, {4 * n, 5 * n, false}, {0, MaxBlocks, true}, {6 * n, MaxBlocks, false}} {
 		require.Equal(t, c.want, l[0].Known(c.first, c.last), "%d to %d", c.first, c.last)
 	}
-	require.EqualValues(t, 3, l[1].Fresh(5*LeafBlocks-1, 5*LeafBlocks+3))
+	require.EqualValues(t, 3, l[1].Fresh(5*n-1, 5*n+3))
 }
 
 // TestBurial buries a record with its last block, behind what replaced it.
@@ -197,7 +259,7 @@ func TestSettleLate(t *testing.T) {
 	x.Settle(7, []Move{{l[0], 0, Journaled(10)}, {l[0], 1, Journaled(11)}})
 	require.Equal(t, Journaled(20), l[0].Get(1))
 	require.Equal(t, Counts{Held: 2, Live: 1, Dirty: 1, Records: 1}, x.Counts())
-	x.Install(&Change{Removed: x.Volumes[store.ID{1}]}, 0)
+	x.Leave(x.Remove(x.Volumes[store.ID{1}]))
 	x.Drop(x.Orphan())
 	x.Settle(8, []Move{{l[0], 1, Journaled(20)}})
 	require.Equal(t, Counts{Dead: 2}, x.Counts())
@@ -255,10 +317,10 @@ func TestSurvivors(t *testing.T) {
 func TestClassify(t *testing.T) {
 	x, l := chain(t, 3)
 	require.Nil(t, x.Orphan())
-	link, child := x.Mergeable(0)
+	link := x.Mergeable(0)
 	require.Contains(t, []*Layer{l[1], l[2]}, link)
-	require.Same(t, link, child.Parent)
-	x.Install(&Change{Removed: x.Volumes[store.ID{1}]}, 0)
+	require.Same(t, link, link.Child().Parent)
+	x.Leave(x.Remove(x.Volumes[store.ID{1}]))
 	for _, want := range l {
 		require.Same(t, want, x.Orphan(), "from the head on")
 		x.Drop(want)
@@ -271,14 +333,10 @@ func TestClassify(t *testing.T) {
 func TestMergeable(t *testing.T) {
 	x, l := chain(t, 2)
 	l[1].RowPage = 50
-	link, _ := x.Mergeable(49)
-	require.Nil(t, link)
-	link, child := x.Mergeable(50)
-	require.Same(t, l[1], link)
-	x.BeginMerge(link, child)
-	link, child = x.Mergeable(0)
-	require.Same(t, l[1], link)
-	require.Same(t, l[0], child)
+	require.Nil(t, x.Mergeable(49))
+	require.Same(t, l[1], x.Mergeable(50))
+	l[1].Merging = true
+	require.Same(t, l[1], x.Mergeable(0), "one that is being merged")
 }
 
 func TestDismiss(t *testing.T) {
@@ -295,8 +353,8 @@ func TestDismiss(t *testing.T) {
 		{"journal above", At(5, 0), Journaled(1), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x, l := chain(t, 2)
-			x.BeginMerge(l[1], l[0])
+			_, l := chain(t, 2)
+			l[1].Merging = true
 			l[1].set(9, c.below)
 			if c.above != Absent {
 				l[0].set(9, c.above)
@@ -314,8 +372,9 @@ func TestWalk(t *testing.T) {
 	x.Write(l[0], 510, 4, 10, 14)
 	var c Change
 	b := &Volume{ID: store.ID{2}, Size: 513 * BlockSize, Family: 1}
-	c.Head(b, c.Layer(3, c.Freeze(a, func() uint64 { return 2 }), store.Pool{}))
+	c.Head(b, c.Layer(3, c.Freeze(a, func() uint64 { return 2 }), store.Pool{}), b.Size)
 	x.Install(&c, 0)
+	x.Zero(b.Head, 513, 514)
 	x.Write(a.Head, 0, 1, 20, 21)
 	x.Zero(a.Head, 511, 512)
 	for _, tc := range []struct {
@@ -326,7 +385,7 @@ func TestWalk(t *testing.T) {
 	}{
 		{"allocated", store.Allocated, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 510, Length: 1}, {Offset: 512, Length: 2}}},
 		{"from within", store.Allocated, 513, []store.Range{{Offset: 513, Length: 1}}},
-		{"unshared: beyond the other's size", store.Unshared, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 513, Length: 1}}},
+		{"unshared: cut off from the other", store.Unshared, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 513, Length: 1}}},
 		{"different", store.Different, 0, []store.Range{{Offset: 0, Length: 1}, {Offset: 511, Length: 1}, {Offset: 513, Length: 1}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -346,11 +405,11 @@ func TestWalk(t *testing.T) {
 }
 
 func TestPieces(t *testing.T) {
-	const leaf = LeafBlocks * BlockSize
+	const leaf = ChunkBlocks * BlockSize
 	x, l := chain(t, 1)
 	src := NewLayer(9, store.Pool{})
-	x.Write(l[0], 2*LeafBlocks, 1, 10, 11) // bytes 1 to 2 leaves from off
-	x.Write(src, 5*LeafBlocks, 1, 20, 21)  // bytes from 1.5 leaves on, from srcOff
+	x.Write(l[0], 2*ChunkBlocks, 1, 10, 11) // bytes 1 to 2 chunks from off
+	x.Write(src, 5*ChunkBlocks, 1, 20, 21)  // bytes from 1.5 chunks on, from srcOff
 	require.Equal(t, []Span{{0, leaf, 2 * leaf}, {0, 2 * leaf, 2*leaf + leaf/2}},
 		Pieces(l[0], leaf, src, 3*leaf+leaf/2, 4*leaf, leaf))
 	require.Equal(t, []Span{{0, leaf, leaf + leaf*3/4}, {0, leaf + leaf*3/4, 2 * leaf}},
@@ -368,10 +427,57 @@ func BenchmarkFind(b *testing.B) {
 			next.SetParent(l)
 		}
 		l = next
-		x.Write(l, id*LeafBlocks, 64, 10+id*64, 0)
+		x.Write(l, id*ChunkBlocks, 64, 10+id*64, 0)
 	}
 	b.ReportAllocs()
 	for i := uint64(0); b.Loop(); i++ {
-		l.Find(i % (4 * LeafBlocks))
+		l.Find(i % (4 * ChunkBlocks))
 	}
+}
+
+// TestLoadRows reads the rows of a layer, of one that came back without its parent, and of
+// a volume as they were written.
+func TestLoadRows(t *testing.T) {
+	pool, v := store.Pool{7}, &Volume{ID: store.ID{1}, Pool: store.Pool{8}, ReadOnly: true, Origin: store.ID{2}, Family: 3}
+	x, below, head := New(nil), NewLayer(3, pool), NewLayer(4, pool)
+	parents := map[uint64]uint64{}
+	for id, row := range map[uint64][]byte{3: EncodeLayer(nil, pool, true), 4: EncodeLayer(below, pool, false),
+		6: EncodeLayer(NewLayer(5, pool), pool, false), 7: EncodeLayer(NewLayer(6, pool), pool, false)} {
+		var err error
+		parents[id], err = x.LoadLayer(id, row)
+		require.NoError(t, err)
+	}
+	require.ElementsMatch(t, []uint64{6, 7}, x.LinkLayers(parents))
+	require.Len(t, x.Layers, 2)
+	require.Same(t, x.Layers[3], x.Layers[4].Parent)
+	require.True(t, x.Layers[3].Merging)
+	require.Equal(t, pool, x.Layers[4].Pool)
+	require.NoError(t, x.LoadVolume(v.ID, (&NewHead{v, head, 4096}).Encode()))
+	v.Size, v.Head = 4096, x.Layers[4]
+	require.Equal(t, v, x.Volumes[v.ID])
+	require.Same(t, x.Volumes[v.ID], x.Layers[4].Volume)
+}
+
+// FuzzLoadRows takes rows that another hand may have written: what is no row is ErrCorrupt.
+func FuzzLoadRows(f *testing.F) {
+	l := NewLayer(3, store.Pool{7})
+	v := &NewHead{&Volume{Origin: store.ID{2}}, l, 4096}
+	for _, b := range []string{string(EncodeLayer(l, l.Pool, true)), string(v.Encode()), "", "{}", `{"pool":7}`, `{"pool":"x","head":3}`,
+		`{"pool":"00000000-0000-0000-0000-000000000000","head":4}`, `{"pool":"00000000-0000-0000-0000-000000000000","head":3,"origin":"?"}`} {
+		f.Add([]byte(b))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x := New(nil)
+		if _, err := x.LoadLayer(3, b); err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			require.Empty(t, x.Layers)
+			x.Layers[3] = NewLayer(3, store.Pool{})
+		}
+		if err := x.LoadVolume(store.ID{1}, b); err != nil {
+			require.ErrorIs(t, err, ErrCorrupt)
+			require.Empty(t, x.Volumes)
+			return
+		}
+		require.Same(t, x.Layers[3], x.Volumes[store.ID{1}].Head)
+	})
 }

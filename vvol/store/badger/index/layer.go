@@ -1,24 +1,12 @@
 package index
 
 import (
-	"slices"
+	"math"
+	"math/bits"
+	"sync/atomic"
 
 	"vvsim/vvol/store"
 )
-
-// LeafBlocks is the number of blocks of one leaf.
-const LeafBlocks = 512
-
-type leaf [LeafBlocks]Location
-
-// zeroLeaf is shared by all leaves that are zeroed as a whole; never changed.
-var zeroLeaf = func() *leaf {
-	l := &leaf{}
-	for i := range l {
-		l[i] = Zeroed
-	}
-	return l
-}()
 
 // Layer is one level of chains.
 type Layer struct {
@@ -27,71 +15,110 @@ type Layer struct {
 	Volume *Volume // whose head it is; nil when frozen
 	Pool   store.Pool
 
-	Merging bool   // its records are becoming those of its only child, which stays the only one
-	Child   *Layer // while merging
+	Merging bool // its records are becoming those of its only child, which stays the only one
 
-	Zeros              []uint64 // ids of zero entries; changed by the drainer, which reads them without the lock
-	RowPage            uint64   // of the journal: behind the row that made the layer
-	LastPage, ZeroPage uint64   // of the journal: behind the last group that changed or zeroed it
-	LastID, ZeroID     uint64   // last record and zero entry
+	Zeros              []ZeroRow // changed by the drainer, which reads them without the lock
+	RowPage            uint64    // of the journal: behind the row that made the layer
+	LastPage, ZeroPage uint64    // of the journal: behind the last group that changed or zeroed it
+	LastID, ZeroID     uint64    // last record and zero entry
 
-	children int
-	leaves   map[uint64]*leaf
+	children []*Layer
+	place    int // among the children of the parent
+	chunks   tree
 	records  map[uint64]*Record
 	mapped   uint64 // blocks that hold data
 	dirty    uint64 // blocks that are in the journal only
+
+	// Sums of a layer's chain; see family.go.
+	shown     uint64        // blocks that hold data, looked at from this layer
+	alone     uint64        // of these, those in layers below that are seen through this head only
+	forgotten uint64        // chunks before it are not seen through this layer; all of frozen layers without children
+	seeing    atomic.Uint32 // the first child that counted when two were found last, see seers
 }
 
 // NewLayer returns a layer without parent that knows of nothing.
 func NewLayer(id uint64, pool store.Pool) *Layer {
-	return &Layer{ID: id, Pool: pool, leaves: map[uint64]*leaf{}, records: map[uint64]*Record{}}
+	return &Layer{ID: id, Pool: pool, records: map[uint64]*Record{}}
 }
 
 // SetParent puts a layer that has no parent above one. W.
 func (l *Layer) SetParent(parent *Layer) {
-	l.Parent = parent
-	parent.children++
+	l.Parent, l.place = parent, len(parent.children)
+	parent.children = append(parent.children, l)
+}
+
+// leave takes a layer from its parent.
+func (l *Layer) leave() {
+	p := l.Parent
+	last := len(p.children) - 1
+	p.children[l.place] = p.children[last]
+	p.children[l.place].place = l.place
+	p.children[last] = nil
+	p.children = p.children[:last]
+	if last == 0 {
+		p.forgotten = math.MaxUint64
+	}
 }
 
 // Children is the number of layers above. R, or whoever keeps the structure still.
-func (l *Layer) Children() int { return l.children }
+func (l *Layer) Children() int { return len(l.children) }
+
+// Child is the child of a layer that has one only. R, or whoever keeps the structure still.
+func (l *Layer) Child() *Layer { return l.children[0] }
 
 // Empty tells whether the layer says nothing at all. R, or the committer when the parent
 // is not merging.
-func (l *Layer) Empty() bool { return len(l.leaves) == 0 }
+func (l *Layer) Empty() bool { return len(l.chunks) == 0 }
 
 // Get returns what the layer itself says of a block. R.
 func (l *Layer) Get(block uint64) Location {
-	if f := l.leaves[block/LeafBlocks]; f != nil {
-		return f[block%LeafBlocks]
+	if c := l.chunks.at(block / ChunkBlocks); c != nil {
+		return c.get(block % ChunkBlocks)
 	}
 	return Absent
 }
 
 // set changes one block and returns what was there.
 func (l *Layer) set(block uint64, to Location) (old Location) {
-	f := l.leaves[block/LeafBlocks]
-	switch {
-	case f == nil:
-		f = &leaf{}
-		l.leaves[block/LeafBlocks] = f
-	case f == zeroLeaf:
-		c := *zeroLeaf
-		f = &c
-		l.leaves[block/LeafBlocks] = f
-	}
-	old, f[block%LeafBlocks] = f[block%LeafBlocks], to
+	c := l.chunks.own(block / ChunkBlocks)
+	old = c.get(block % ChunkBlocks)
+	c.set(block%ChunkBlocks, to)
 	return old
 }
 
 // Find resolves a block through the chain: Zeroed and Absent both mean zeros. R.
 func (l *Layer) Find(block uint64) Location {
+	number, bit := block/ChunkBlocks, uint64(1)<<(block%ChunkBlocks)
 	for ; l != nil; l = l.Parent {
-		if loc := l.Get(block); loc != Absent {
-			return loc
+		if c := l.chunks.at(number); c != nil && c.known()&bit != 0 {
+			return c.get(block % ChunkBlocks)
 		}
 	}
 	return Absent
+}
+
+// FindAll resolves the blocks from first on through the chain, as many as there are
+// locations. R.
+func (l *Layer) FindAll(first uint64, locs []Location) {
+	clear(locs)
+	end := first + uint64(len(locs))
+	for at := first; at < end; {
+		number := at / ChunkBlocks
+		rest := within(number, at, end)
+		base := number*ChunkBlocks - first // wraps around for blocks before first, which are not in rest
+		for p := l; p != nil && rest != 0; p = p.Parent {
+			c := p.chunks.at(number)
+			if c == nil {
+				continue
+			}
+			for here := c.known() & rest; here != 0; here &= here - 1 {
+				i := uint64(bits.TrailingZeros64(here))
+				locs[base+i] = c.get(i)
+			}
+			rest &^= c.known()
+		}
+		at = (number + 1) * ChunkBlocks
+	}
 }
 
 // Mapped is the number of blocks for which the layer itself holds data. R.
@@ -106,62 +133,33 @@ func (l *Layer) Depth() (n int) {
 	return n
 }
 
-// below tells whether some layer under l knows a leaf.
-func (l *Layer) below(number uint64) bool {
-	for p := l.Parent; p != nil; p = p.Parent {
-		if p.leaves[number] != nil {
-			return true
-		}
+// next returns the lowest number from one on of which a layer of the chain has a chunk,
+// or noChunk.
+func (l *Layer) next(number uint64) uint64 {
+	lowest := uint64(noChunk)
+	for ; l != nil && lowest > number; l = l.Parent {
+		lowest = min(lowest, l.chunks.next(number))
 	}
-	return false
+	return lowest
 }
 
 // Known tells whether any layer of the chain says something near blocks [first, last),
 // which are some. R.
 func (l *Layer) Known(first, last uint64) bool {
-	for p := l; p != nil; p = p.Parent {
-		if uint64(len(p.leaves)) < (last-first)/LeafBlocks {
-			for number := range p.leaves {
-				if number >= first/LeafBlocks && number <= (last-1)/LeafBlocks {
-					return true
-				}
-			}
-			continue
-		}
-		for number := first / LeafBlocks; number <= (last-1)/LeafBlocks; number++ {
-			if p.leaves[number] != nil {
-				return true
-			}
-		}
-	}
-	return false
+	return l.next(first/ChunkBlocks) <= (last-1)/ChunkBlocks
 }
 
 // Fresh is the number of blocks in [first, last) that hold no data in the layer
 // itself: writing them allocates. R.
 func (l *Layer) Fresh(first, last uint64) (n uint64) {
-	for ; first < last; first++ {
-		if !l.Get(first).Data() {
-			n++
+	for at := first; at < last; {
+		number := at / ChunkBlocks
+		set := within(number, at, last)
+		if c := l.chunks.at(number); c != nil {
+			set &^= c.data
 		}
+		n += uint64(bits.OnesCount64(set))
+		at = (number + 1) * ChunkBlocks
 	}
 	return n
-}
-
-// Leaves lists the numbers of the leaves that any layer of the chains has, sorted. R.
-func Leaves(heads ...*Layer) []uint64 {
-	seen := map[uint64]struct{}{}
-	for _, l := range heads {
-		for ; l != nil; l = l.Parent {
-			for n := range l.leaves {
-				seen[n] = struct{}{}
-			}
-		}
-	}
-	all := make([]uint64, 0, len(seen))
-	for n := range seen {
-		all = append(all, n)
-	}
-	slices.Sort(all)
-	return all
 }

@@ -1,30 +1,19 @@
 package index
 
 // Mergeable returns the link that is being merged, or else one whose row lies before
-// page tail of the journal, and its child; nil when there is none. A row that is still
-// in the journal would come back without the mark of a merge. R.
-func (x *Index) Mergeable(tail uint64) (l, child *Layer) {
+// page tail of the journal; nil when there is none. A row that is still in the journal
+// would come back without the mark of a merge. R.
+func (x *Index) Mergeable(tail uint64) (l *Layer) {
 	for c := range x.links {
-		if c.Merging || l == nil && c.RowPage <= tail {
+		if c.Merging {
+			return c
+		}
+		if l == nil && c.RowPage <= tail {
 			l = c
 		}
 	}
-	switch {
-	case l == nil:
-		return nil, nil
-	case l.Child != nil:
-		return l, l.Child
-	}
-	for _, c := range x.Layers {
-		if c.Parent == l {
-			child = c
-		}
-	}
-	return l, child
+	return l
 }
-
-// BeginMerge marks a link, so that it gets no other child. W.
-func (x *Index) BeginMerge(l, child *Layer) { l.Merging, l.Child = true, child }
 
 // Records lists the ids of at most n records of a layer, in no order. R.
 func (l *Layer) Records(n int) (ids []uint64) {
@@ -46,7 +35,7 @@ func (l *Layer) Dismiss(id uint64, t *Entry) {
 		if block == DeadIndex {
 			continue
 		}
-		over := l.Child.Get(block)
+		over := l.Child().Get(block)
 		if l.Get(block) != At(id, j) || over == Zeroed || over.Recorded() && over.Record() < id {
 			t.Blocks[j] = DeadIndex
 		}
@@ -57,7 +46,7 @@ func (l *Layer) Dismiss(id uint64, t *Entry) {
 // and what the layer says of these, up into the child. The record loses the blocks that
 // the child overrides. W.
 func (x *Index) MoveUp(l *Layer, id uint64, blocks []uint64) {
-	child, r := l.Child, l.records[id]
+	child, r := l.Child(), l.records[id]
 	if r == nil {
 		return // died meanwhile
 	}
@@ -76,6 +65,9 @@ func (x *Index) MoveUp(l *Layer, id uint64, blocks []uint64) {
 			child.set(block, At(id, j))
 			child.mapped++
 			x.pools[child.Pool] += BlockSize
+			if len(child.children) == 0 && child.sees(block/ChunkBlocks) {
+				child.alone-- // it was: l has no other child
+			}
 		} else {
 			x.lose(id)
 		}
@@ -85,16 +77,21 @@ func (x *Index) MoveUp(l *Layer, id uint64, blocks []uint64) {
 // FinishMerge gives the child the place of a merging layer without records, and the
 // zeros of entry t, which may have no spans. W.
 func (x *Index) FinishMerge(l *Layer, t *ZeroEntry) {
-	child := l.Child
+	child := l.Child()
 	x.pools[l.Pool] -= l.mapped * BlockSize
-	child.Parent = l.Parent // which keeps its number of children
+	if child.Parent, child.place = l.Parent, l.place; l.Parent != nil {
+		l.Parent.children[l.place] = child
+	}
+	l.children = nil
 	if len(t.Spans) > 0 {
-		child.Zeros = append(child.Zeros, t.ID)
-		child.ZeroID = t.ID
+		x.AddZeros(child, t)
 		for _, s := range t.Spans {
-			child.fillZeros(s.First, s.Last)
+			for number := s.First / ChunkBlocks; number*ChunkBlocks < s.Last; number++ {
+				child.mark(number, within(number, s.First, s.Last))
+			}
 		}
 	}
 	delete(x.Layers, l.ID)
 	delete(x.links, l)
+	delete(x.crowded, l)
 }

@@ -12,7 +12,7 @@ import (
 	"vvsim/vvol/store"
 )
 
-const modelBlocks = 3 * LeafBlocks
+const modelBlocks = 24 * ChunkBlocks
 
 // model holds what an index has to answer: for each volume the number of the write
 // that each block shows, 0 where it reads as zeros; and where each write's data lies.
@@ -52,6 +52,10 @@ func TestModel(t *testing.T) {
 			m.collect()
 		case k < 19:
 			m.clean()
+		case m.random.IntN(2) == 0:
+			m.revert()
+		default:
+			m.rebuild()
 		}
 		m.check()
 	}
@@ -64,7 +68,7 @@ func (m *model) create() {
 	v := &Volume{ID: store.ID{1}, Size: modelBlocks * BlockSize}
 	l := c.Layer(m.newID(), nil, v.Pool)
 	v.Family = l.ID
-	c.Head(v, l)
+	c.Head(v, l, modelBlocks*BlockSize)
 	m.x.Install(&c, m.page)
 	m.volumes[v] = map[uint64]uint64{}
 }
@@ -107,11 +111,9 @@ func (m *model) zero() {
 func (m *model) settle() {
 	for _, l := range m.layers() {
 		var moves []Move
-		for _, number := range Leaves(l) {
-			for b := number * LeafBlocks; b < (number+1)*LeafBlocks; b++ {
-				if loc := l.Get(b); loc.Journaled() {
-					moves = append(moves, Move{l, b, loc})
-				}
+		for b := range uint64(modelBlocks) {
+			if loc := l.Get(b); loc.Journaled() {
+				moves = append(moves, Move{l, b, loc})
 			}
 		}
 		m.record(m.x.Wanted(moves, m.page))
@@ -142,15 +144,54 @@ func (m *model) snapshot() {
 	v := &Volume{Size: src.Size, Family: src.Family, Origin: src.ID}
 	l := c.Layer(m.newID(), frozen, v.Pool)
 	v.ID = store.ID{2, byte(l.ID >> 16), byte(l.ID >> 8), byte(l.ID)}
-	c.Head(v, l)
+	c.Head(v, l, modelBlocks*BlockSize)
 	m.x.Install(&c, m.page)
 	m.volumes[v] = maps.Clone(m.volumes[src])
 }
 
 func (m *model) remove() {
 	v := m.any()
-	m.x.Install(&Change{Removed: v}, m.page)
+	head := m.x.Remove(v)
+	m.x.Leave(head)
 	delete(m.volumes, v)
+	m.forget(head)
+}
+
+// revert gives a volume the content of another one.
+func (m *model) revert() {
+	v, to := m.any(), m.any()
+	if v == to {
+		return
+	}
+	var c Change
+	frozen := c.Freeze(to, m.newID)
+	left := v.Head
+	c.Head(v, c.Layer(m.newID(), frozen, v.Pool), v.Size)
+	m.x.Install(&c, m.page)
+	m.volumes[v] = maps.Clone(m.volumes[to])
+	m.forget(left)
+}
+
+// forget goes through a head that a volume left, with a write in between.
+func (m *model) forget(l *Layer) {
+	m.x.Forget(l, m.random.IntN(3))
+	if len(m.volumes) > 0 {
+		m.write()
+	}
+	for !m.x.Forget(l, 5) {
+	}
+}
+
+// rebuild counts anew what is known.
+func (m *model) rebuild() {
+	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
+		m.x.Drop(l)
+	}
+	for _, l := range m.x.Layers {
+		l.shown, l.alone, l.forgotten = 77, 78, 79
+	}
+	m.x.Rebuilding = true
+	m.x.Rebuilt()
 }
 
 // collect drops all orphans and merges one link, as the drainer does.
@@ -158,12 +199,13 @@ func (m *model) collect() {
 	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
 		m.x.Drop(l)
 	}
-	l, child := m.x.Mergeable(m.page)
+	l := m.x.Mergeable(m.page)
 	if l == nil {
 		return
 	}
+	child := l.Child()
 	m.settle() // nothing of a layer that is merged is in the journal
-	m.x.BeginMerge(l, child)
+	l.Merging = true
 	for ids := l.Records(5); len(ids) > 0; ids = l.Records(5) {
 		for _, id := range ids {
 			blocks := slices.Clone(m.rows[id].Blocks)
@@ -227,11 +269,33 @@ func (m *model) check() {
 				m.t.Fatalf("volume %v, block %d at %x is of write %d instead of %d", v.ID, b, loc, got, want[b])
 			}
 		}
+		m.checkStat(v, allocated)
 		var sum uint64
 		require.NoError(m.t, m.x.Walk(m.t.Context(), v, nil, store.Allocated, 0, func(r store.Range) bool { sum += r.Length; return true }))
 		require.Equal(m.t, allocated*BlockSize, sum)
 	}
 	m.checkCounts()
+}
+
+// checkStat counts the blocks of a volume that no other one shows, by asking all.
+func (m *model) checkStat(v *Volume, allocated uint64) {
+	var unshared, in uint64
+	for b := range uint64(modelBlocks) {
+		loc, seen := v.Head.Find(b), false
+		for o := range m.volumes {
+			seen = seen || o != v && o.Head.Find(b) == loc
+		}
+		if loc.Data() && !seen {
+			unshared++
+		}
+		if v.Head.Get(b).Data() {
+			in++
+		}
+	}
+	require.Equal(m.t, Stat{allocated, unshared, in}, v.Stat(), "volume %v", v.ID)
+	var sum uint64
+	require.NoError(m.t, m.x.Walk(m.t.Context(), v, nil, store.Unshared, 0, func(r store.Range) bool { sum += r.Length; return true }))
+	require.Equal(m.t, unshared*BlockSize, sum, "volume %v", v.ID)
 }
 
 // checkCounts counts anew what the index keeps count of.
@@ -255,16 +319,14 @@ func (m *model) checkCounts() {
 			children[l.Parent]++
 		}
 		var data uint64
-		for _, number := range Leaves(&Layer{leaves: l.leaves}) {
-			for _, loc := range l.leaves[number] {
-				switch {
-				case loc.Journaled():
-					dirty++
-					data++
-				case loc.Recorded():
-					leads[loc.Record()]++
-					data++
-				}
+		for b := range uint64(modelBlocks) {
+			switch loc := l.Get(b); {
+			case loc.Journaled():
+				dirty++
+				data++
+			case loc.Recorded():
+				leads[loc.Record()]++
+				data++
 			}
 		}
 		require.Equal(m.t, data, l.mapped, "layer %d", l.ID)

@@ -13,13 +13,16 @@ type Change struct {
 	Layers  []*Layer
 	Parents []*Layer // of Layers, in the same order; nil is none
 	Heads   []NewHead
-	Removed *Volume
+	Zero    Span // blocks of the first head that read as zeros then, by the group of the rows
+
+	shared []*Layer // heads of which all is seen through another head too
 }
 
-// NewHead is a volume, new or not, and the layer that becomes its head.
+// NewHead is a volume, new or not, and the layer that becomes its head, or is it.
 type NewHead struct {
 	Volume *Volume
 	Layer  *Layer
+	Size   uint64 // of the volume then, in bytes
 }
 
 // Layer plans a new layer above parent, which may be nil.
@@ -29,8 +32,10 @@ func (c *Change) Layer(id uint64, parent *Layer, pool store.Pool) *Layer {
 	return l
 }
 
-// Head plans that l becomes the head of v, whose row is written.
-func (c *Change) Head(v *Volume, l *Layer) { c.Heads = append(c.Heads, NewHead{v, l}) }
+// Head plans that l becomes the head of v, with a size.
+func (c *Change) Head(v *Volume, l *Layer, size uint64) {
+	c.Heads = append(c.Heads, NewHead{v, l, size})
+}
 
 // Freeze plans a new head for v, with the id that newID gives, and returns the layer
 // that is frozen by it. An empty head is passed over: it would only make chains longer.
@@ -42,20 +47,25 @@ func (c *Change) Freeze(v *Volume, newID func() uint64) *Layer {
 		}
 	}
 	if parent := v.Head.Parent; parent != nil && !parent.Merging && v.Head.Empty() {
+		c.shared = append(c.shared, v.Head)
 		return parent
 	}
-	c.Head(v, c.Layer(newID(), v.Head, v.Pool))
+	c.Head(v, c.Layer(newID(), v.Head, v.Pool), v.Size)
 	return v.Head
 }
 
 // Install carries a change out. page is the end of the group that holds its rows. W.
 func (x *Index) Install(c *Change, page uint64) {
 	for i, l := range c.Layers {
-		if c.Parents[i] != nil {
-			l.SetParent(c.Parents[i])
+		if p := c.Parents[i]; p != nil {
+			l.SetParent(p)
+			l.shown = p.shown
 		}
 		l.RowPage = page
 		x.Layers[l.ID] = l
+	}
+	for _, l := range c.shared {
+		l.alone = 0
 	}
 	for _, h := range c.Heads {
 		v := h.Volume
@@ -63,13 +73,8 @@ func (x *Index) Install(c *Change, page uint64) {
 			v.Head.Volume = nil
 			x.classify(v.Head)
 		}
-		v.Head, h.Layer.Volume = h.Layer, v
+		v.Head, h.Layer.Volume, v.Size = h.Layer, v, h.Size
 		x.Volumes[v.ID] = v
-	}
-	if v := c.Removed; v != nil {
-		v.Gone, v.Head.Volume = true, nil
-		x.classify(v.Head)
-		delete(x.Volumes, v.ID)
 	}
 	for i, l := range c.Layers {
 		if c.Parents[i] != nil {
@@ -78,6 +83,16 @@ func (x *Index) Install(c *Change, page uint64) {
 		x.classify(l)
 	}
 }
+
+// Remove takes a volume away and returns its head, which stays until Leave. W.
+func (x *Index) Remove(v *Volume) *Layer {
+	v.Gone, v.Head.Volume = true, nil
+	delete(x.Volumes, v.ID)
+	return v.Head
+}
+
+// Leave lets the head of a removed volume be collected. W.
+func (x *Index) Leave(head *Layer) { x.classify(head) }
 
 // Classify files every layer, after all were added. W.
 func (x *Index) Classify() {
@@ -93,9 +108,9 @@ func (x *Index) classify(l *Layer) {
 	delete(x.links, l)
 	switch {
 	case l.Volume != nil || x.Layers[l.ID] != l:
-	case l.children == 0:
+	case len(l.children) == 0:
 		x.orphans[l] = struct{}{}
-	case l.children == 1:
+	case len(l.children) == 1:
 		x.links[l] = struct{}{}
 	}
 }
@@ -111,17 +126,27 @@ func (x *Index) Orphan() *Layer {
 	return nil
 }
 
-// Drop forgets an orphan and buries its records. W.
-func (x *Index) Drop(l *Layer) {
+// Unload buries up to n records of an orphan, and tells whether none is left. W.
+func (x *Index) Unload(l *Layer, n int) (done bool) {
 	for _, r := range l.records {
+		if n--; n < 0 {
+			return false
+		}
 		x.bury(r)
 	}
+	return true
+}
+
+// Drop takes an orphan away that Forget has gone through, and buries its records. W.
+func (x *Index) Drop(l *Layer) {
+	x.Unload(l, len(l.records))
 	x.dirty -= l.dirty
 	x.pools[l.Pool] -= l.mapped * BlockSize
 	delete(x.Layers, l.ID)
 	delete(x.orphans, l)
-	if l.Parent != nil {
-		l.Parent.children--
-		x.classify(l.Parent)
+	delete(x.crowded, l)
+	if p := l.Parent; p != nil {
+		l.leave()
+		x.classify(p)
 	}
 }

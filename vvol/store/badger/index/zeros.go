@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
@@ -18,34 +19,23 @@ func AppendBlock(all []Span, id, block uint64) []Span {
 	return append(all, Span{id, block, block + 1})
 }
 
-// fillZeros makes blocks of which the layer says nothing read as zeros.
-func (l *Layer) fillZeros(first, last uint64) {
-	for first < last {
-		number := first / LeafBlocks
-		end := min(last, (number+1)*LeafBlocks)
-		if end-first == LeafBlocks && l.leaves[number] == nil {
-			l.leaves[number] = zeroLeaf
-			first = end
-			continue
-		}
-		for ; first < end; first++ {
-			if l.Get(first) == Absent {
-				l.set(first, Zeroed)
-			}
-		}
+// mark lets blocks of a chunk of which the layer says nothing read as zeros.
+func (l *Layer) mark(number, set uint64) {
+	if p := l.chunks.slot(number); *p == nil && set == everyBlock {
+		*p = zeroChunk
+		return
+	}
+	if c := l.chunks.at(number); c == nil || set&^c.known() != 0 {
+		c = l.chunks.own(number)
+		c.zero |= set &^ c.data
 	}
 }
 
 // ZeroSpans lists what is zeroed in a layer and wanted, in order, as spans of an id. R.
 func (l *Layer) ZeroSpans(id uint64, wanted func(block uint64) bool) (all []Span) {
-	numbers := make([]uint64, 0, len(l.leaves))
-	for n := range l.leaves {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	for _, number := range numbers {
-		for i, loc := range l.leaves[number] {
-			if b := number*LeafBlocks + uint64(i); loc == Zeroed && wanted(b) {
+	for number, c := range l.chunks.all() {
+		for set := c.zero; set != 0; set &= set - 1 {
+			if b := number*ChunkBlocks + uint64(bits.TrailingZeros64(set)); wanted(b) {
 				all = AppendBlock(all, id, b)
 			}
 		}
@@ -53,29 +43,80 @@ func (l *Layer) ZeroSpans(id uint64, wanted func(block uint64) bool) (all []Span
 	return all
 }
 
+// ZeroRow is a zero entry of a layer in the database.
+type ZeroRow struct {
+	ID    uint64
+	Spans int
+}
+
+// AddZeros notes a zero row of a layer. W.
+func (x *Index) AddZeros(l *Layer, t *ZeroEntry) {
+	l.Zeros = append(l.Zeros, ZeroRow{t.ID, len(t.Spans)})
+	l.ZeroID = max(l.ZeroID, t.ID)
+	x.fileZeros(l)
+}
+
+// Packed notes that t took the place of the last n zero rows of a layer. W.
+func (x *Index) Packed(l *Layer, n int, t *ZeroEntry) {
+	l.Zeros = l.Zeros[:len(l.Zeros)-n]
+	if len(t.Spans) > 0 {
+		l.Zeros = append(l.Zeros, ZeroRow{t.ID, len(t.Spans)})
+	}
+	x.fileZeros(l)
+}
+
+func (x *Index) fileZeros(l *Layer) {
+	if len(l.Zeros) > crowdedRows {
+		x.crowded[l] = struct{}{}
+	} else {
+		delete(x.crowded, l)
+	}
+}
+
+// Crowded returns a layer that has many zero rows and passes, or nil. R.
+func (x *Index) Crowded(passes func(*Layer) bool) *Layer {
+	for l := range x.crowded {
+		if !l.Merging && passes(l) {
+			return l
+		}
+	}
+	return nil
+}
+
+// Scattered lists the zero rows of a layer that are worth packing into one: the newest,
+// and older ones that are not larger than those together, so that a span is packed a
+// few times only however many there are. R, or the drainer.
+func (l *Layer) Scattered() []ZeroRow {
+	sum, from := 0, len(l.Zeros)
+	for from > 0 && sum < maxPackedSpans && (len(l.Zeros)-from < scatteredRows || l.Zeros[from-1].Spans <= sum) {
+		from--
+		sum += l.Zeros[from].Spans
+	}
+	return l.Zeros[from:]
+}
+
+const (
+	crowdedRows    = 64      // of a layer, before they are packed
+	scatteredRows  = 32      // the newest rows that are packed whatever their size
+	maxPackedSpans = 1 << 18 // 24 bytes each
+)
+
 // Needed returns the spans less what newer spans cover and what records on stable
 // storage, up to id durable, have overwritten since. It sorts spans. R.
 func (l *Layer) Needed(spans []Span, durable uint64) (all []Span) {
 	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(b.ID, a.ID) })
-	covered := map[uint64]*[LeafBlocks]bool{}
+	covered := map[uint64]uint64{} // blocks by chunk
 	for _, s := range spans {
-		for first := s.First; first < s.Last; {
-			number := first / LeafBlocks
-			end := min(s.Last, (number+1)*LeafBlocks)
-			c := covered[number]
-			if c == nil {
-				c = &[LeafBlocks]bool{}
-				covered[number] = c
-			}
-			for ; first < end; first++ {
-				i := first % LeafBlocks
-				loc := l.Get(first)
-				overwritten := loc.Recorded() && loc.Record() > s.ID && loc.Record() <= durable
-				if !c[i] && loc != Absent && !overwritten {
-					all = AppendBlock(all, s.ID, first)
+		for number := l.chunks.next(s.First / ChunkBlocks); number*ChunkBlocks < s.Last; number = l.chunks.next(number + 1) {
+			c, in := l.chunks.at(number), within(number, s.First, s.Last)
+			for set := in & c.known() &^ covered[number]; set != 0; set &= set - 1 {
+				i := uint64(bits.TrailingZeros64(set))
+				loc := c.get(i)
+				if overwritten := loc.Recorded() && loc.Record() > s.ID && loc.Record() <= durable; !overwritten {
+					all = AppendBlock(all, s.ID, number*ChunkBlocks+i)
 				}
-				c[i] = true
 			}
+			covered[number] |= in
 		}
 	}
 	return all
