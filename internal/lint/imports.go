@@ -27,11 +27,12 @@ func importTable() map[string]row {
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 
 		"vvol/store": {},
-		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal"},
+		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal", "vvol/store/badger/values"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
 		"vvol/store/badger/files":   {imports: []string{"vvol/store/badger/journal"}},
 		"vvol/store/badger/index":   {imports: []string{"vvol/store"}},
 		"vvol/store/badger/journal": {},
+		"vvol/store/badger/values":  {imports: []string{"vvol/store/badger/files"}},
 		"vvol/store/mem":            {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
 		"vvol/store/storetest":      {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
 		"vvol":                      {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
@@ -63,7 +64,7 @@ func importTable() map[string]row {
 // are in testLibraries.
 func outsideTable() map[string][]string {
 	return map[string][]string{
-		"github.com/dgraph-io/badger":         {"vvol/store/badger"},
+		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/values"},
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt
@@ -76,7 +77,7 @@ func outsideTable() map[string][]string {
 		"go.yaml.in/yaml":                     {"array"},
 		"github.com/google/uuid":              {"vvol", "vasa", "api"},
 		"golang.org/x/sync":                   {"array", "api", "cmd/vvsim", "vasa", "vvol/store/badger", "test/"},
-		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "cmd/vvsim"},
+		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "vvol/store/badger/values", "cmd/vvsim"},
 		"golang.org/x/term":                   {"cmd/vvsim"},
 	}
 }

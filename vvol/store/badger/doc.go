@@ -54,7 +54,7 @@
 //	           mostly dead; late under load, thoroughly in calm
 //	checkpoint one at a time, beside the drainer: waits for the disk, then deletes dead
 //	           records (checkpoint.go)
-//	value log  runs Badger's collection (valuelog.go)
+//	value log  runs Badger's collection (space.go, package values)
 //
 // A full journal brakes writers and then holds them until the drainer has made room.
 // Locks, in the order in which they are taken: the committer's lead, Engine.structure

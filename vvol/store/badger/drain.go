@@ -398,6 +398,9 @@ func (d *drainer) commitRecords(records []packed) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = e.values.Prepare()
+	}
 	if err != nil {
 		return err
 	}

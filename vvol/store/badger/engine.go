@@ -18,6 +18,7 @@ import (
 	"vvsim/vvol/store/badger/files"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/values"
 )
 
 // Engine implements store.Engine on Badger.
@@ -30,6 +31,7 @@ type Engine struct {
 	files       *files.Directory
 	checkpoints *journal.Checkpoints // drainer only
 	journal     *journal.Ring
+	values      *values.Log
 	meta        *meta
 	views       views
 	places      places
@@ -92,6 +94,8 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("badger: %s: %w", e.dir, err) // what Badger returns besides cannot be closed
 	}
 	e.db = db
+	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
+		Threshold: valueThreshold})
 	e.meta = &meta{e: e}
 	e.views.renew(db)
 	if err := e.recover(ctx); err != nil {

@@ -21,7 +21,7 @@ const (
 	keyVolume = 'v'
 	keyState  = 's'
 	keyMeta   = 'm'
-	keyFill   = 'f' // see Engine.fillTable
+	keyFill   = 'f' // filling, see package values
 )
 
 func numberKey(kind byte, n uint64) []byte {

@@ -1,0 +1,39 @@
+package values
+
+import (
+	bdb "github.com/dgraph-io/badger/v4"
+
+	"vvsim/vvol/store/badger/files"
+)
+
+// Log is the value log of one database. Collect is for one goroutine and Prepare for
+// another.
+type Log struct {
+	db    *bdb.DB
+	files *files.Directory
+	o     Options
+
+	prepared uint64 // number of the file that Prepare has seen; Prepare only
+	small    bool   // the kernel has no large pages for files; Prepare only
+}
+
+// Options tell what the database was opened with.
+type Options struct {
+	Fill       byte  // first byte of the keys of filling
+	FileBytes  int64 // of a value log file
+	TableBytes int64 // of a memory table
+	Threshold  int   // bytes from which a value goes to the value log
+}
+
+// New returns the Log of db, whose files lie in dir.
+func New(db *bdb.DB, dir *files.Directory, o Options) *Log {
+	return &Log{db: db, files: dir, o: o}
+}
+
+// set writes one row.
+func (l *Log) set(key, value []byte) error {
+	return l.db.Update(func(tx *bdb.Txn) error { return tx.Set(key, value) })
+}
+
+// key names rows: 0 and 1 mark files for Prepare, the others are filling.
+func (l *Log) key(n int) []byte { return []byte{l.o.Fill, byte(n >> 8), byte(n)} }

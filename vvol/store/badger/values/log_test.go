@@ -1,0 +1,109 @@
+package values
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	bdb "github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store/badger/files"
+)
+
+const fileBytes = 16 << 20
+
+func open(t *testing.T) (*bdb.DB, *Log, *files.Directory) {
+	dir := t.TempDir()
+	db, err := bdb.Open(bdb.DefaultOptions(dir).WithLogger(nil).WithMemTableSize(4 << 20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	d := files.New(dir)
+	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096}), d
+}
+
+// write sets n values of 1 MiB.
+func write(t *testing.T, db *bdb.DB, n int, tag byte) {
+	for i := range n {
+		value := make([]byte, 1<<20)
+		value[0] = tag
+		require.NoError(t, db.Update(func(tx *bdb.Txn) error { return tx.Set([]byte{'v', byte(i)}, value) }))
+	}
+}
+
+// advised lists the value logs with large pages asked for, and how much of each.
+func advised(t *testing.T) map[string]uint64 {
+	f, err := os.Open("/proc/self/smaps")
+	require.NoError(t, err)
+	defer f.Close()
+	all := map[string]uint64{}
+	var name string
+	var size uint64
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		switch {
+		case strings.Contains(fields[0], "-"):
+			name = fields[len(fields)-1]
+		case fields[0] == "Size:":
+			_, err := fmt.Sscan(fields[1], &size)
+			require.NoError(t, err)
+		case fields[0] == "VmFlags:" && strings.HasSuffix(name, ".vlog") && strings.Contains(lines.Text(), " hg"):
+			all[name[len(name)-len("000001.vlog"):]] += size << 10
+		}
+	}
+	require.NoError(t, lines.Err())
+	return all
+}
+
+// TestPrepare looks at the process's mappings: the file that is written to is asked to
+// have large pages and no other is. It notices a Badger that gives copies of values, or maps
+// less than it did.
+func TestPrepare(t *testing.T) {
+	db, l, d := open(t)
+	require.NoError(t, l.Prepare())
+	if l.small {
+		t.Skip("this kernel knows no large pages")
+	}
+	require.Equal(t, map[string]uint64{"000001.vlog": fileBytes}, advised(t))
+	write(t, db, 17, 0)
+	require.NoError(t, l.Prepare())
+	newest, err := d.NewestValueLog()
+	require.NoError(t, err)
+	require.EqualValues(t, 2, newest)
+	require.Equal(t, map[string]uint64{"000002.vlog": fileBytes}, advised(t))
+	require.NoError(t, l.Prepare())
+	write(t, db, 17, 1)
+	require.NoError(t, l.Prepare())
+	require.Equal(t, map[string]uint64{"000003.vlog": fileBytes}, advised(t))
+}
+
+// TestCollect gives back what was overwritten and keeps what was not.
+func TestCollect(t *testing.T) {
+	db, l, d := open(t)
+	for tag := range byte(8) {
+		write(t, db, 17, tag)
+	}
+	_, before := d.Sizes()
+	var sum Collected
+	for tries := 0; sum.Files < 5; tries++ { // tables are written out beside us
+		require.Less(t, tries, 100)
+		c, err := l.Collect(func() bool { return false })
+		require.NoError(t, err)
+		sum.Files, sum.Bytes = sum.Files+c.Files, sum.Bytes+c.Bytes
+	}
+	_, after := d.Sizes()
+	require.InDelta(t, before-after, sum.Bytes, 4<<20)
+	for i := range 17 {
+		require.NoError(t, db.View(func(tx *bdb.Txn) error {
+			item, err := tx.Get([]byte{'v', byte(i)})
+			require.NoError(t, err)
+			return item.Value(func(v []byte) error {
+				require.Equal(t, byte(7), v[0])
+				return nil
+			})
+		}))
+	}
+}
