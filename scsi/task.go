@@ -71,8 +71,9 @@ type Task struct {
 	// waits for Data-Out executes the task at once.
 	Owner TaskOwner
 
-	// Prompt is set by Prepare when Execute will probably wait for nothing but memory,
-	// so that handing the task to another goroutine costs more than it brings.
+	// Prompt is set by Prepare when Execute will probably wait for nothing but memory and
+	// the page cache, so that handing a lone task to another goroutine costs more than
+	// it brings.
 	Prompt bool
 
 	// Unit is where Prepare keeps the route for Execute. Transports leave it alone.

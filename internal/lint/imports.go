@@ -22,7 +22,7 @@ func importTable() map[string]row {
 		"scsi/device":          {imports: []string{"scsi", "scsi/cdb"}},
 		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/negotiate", "scsi/iscsi/pdu", "scsi/iscsi/work", "scsi/latency"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
 		"scsi/iscsi/negotiate": {imports: []string{"scsi/iscsi/pdu"}},
-		"scsi/iscsi/work":      {},
+		"scsi/iscsi/work":      {imports: []string{"scsi/latency"}},
 		"scsi/iscsi/pdu":       {imports: []string{"scsi"}},
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 

@@ -45,8 +45,8 @@ func TestTaskAttributes(t *testing.T) {
 	require.Nil(t, x.lu.tasks.first)
 }
 
-// READs are prompt, but not while an ORDERED task may make them wait; what changes
-// the medium or flushes it is not.
+// READs are prompt, and WRITEs that need not be on stable storage, but not while an
+// ORDERED task may make them wait; everything else is not.
 func TestPrompt(t *testing.T) {
 	x := newBench(t, Volume)
 	prepare := func(op scsi.OpCode, a scsi.TaskAttribute) *scsi.Task {
@@ -71,9 +71,19 @@ func TestPrompt(t *testing.T) {
 	for _, task := range append(all, ordered, behind) {
 		x.lu.Execute(task)
 	}
-	task := prepare(scsi.OpRead10, scsi.Simple)
-	require.True(t, task.Prompt)
-	x.lu.Execute(task)
+	for _, op := range []scsi.OpCode{scsi.OpRead10, scsi.OpWrite6, scsi.OpWrite10, scsi.OpWrite12, scsi.OpWrite16} {
+		task := prepare(op, scsi.Simple)
+		require.True(t, task.Prompt, op)
+		x.lu.Execute(task)
+	}
+	fua := &scsi.Task{Nexus: x.a, CDB: append([]byte{byte(scsi.OpWrite10), 0x08}, make([]byte, 14)...)}
+	x.lu.Prepare(fua)
+	require.False(t, fua.Prompt)
+	x.lu.Execute(fua)
+	x.lu.mode.wce.Store(false)
+	through := prepare(scsi.OpWrite10, scsi.Simple)
+	require.False(t, through.Prompt)
+	x.lu.Execute(through)
 }
 
 // contested is a medium that somebody else writes between a read and the compare and

@@ -33,7 +33,7 @@ const (
 	// anyState commands run on a target port in any access state (SPC-4
 	// 5.15.2.4.5), and while a SANITIZE runs or has failed (SBC-3 4.11).
 	anyState
-	// prompt commands wait for nothing but the medium's memory, as a rule.
+	// prompt commands wait for nothing but memory, unless they are to be on stable storage.
 	prompt
 )
 
@@ -177,10 +177,10 @@ func blockRows() []command {
 		{scsi.OpRead10, -1, "READ(10)", v, readClass, prompt, u10(scsi.OpRead10, fua), nil, read},
 		{scsi.OpRead12, -1, "READ(12)", v, readClass, prompt, u12(scsi.OpRead12, fua), nil, read},
 		{scsi.OpRead16, -1, "READ(16)", v, readClass, prompt, u16(scsi.OpRead16, fua), nil, read},
-		{scsi.OpWrite6, -1, "WRITE(6)", v, writeClass, 0, u6(scsi.OpWrite6), blocksOut, write},
-		{scsi.OpWrite10, -1, "WRITE(10)", v, writeClass, 0, u10(scsi.OpWrite10, fua), blocksOut, write},
-		{scsi.OpWrite12, -1, "WRITE(12)", v, writeClass, 0, u12(scsi.OpWrite12, fua), blocksOut, write},
-		{scsi.OpWrite16, -1, "WRITE(16)", v, writeClass, 0, u16(scsi.OpWrite16, fua), blocksOut, write},
+		{scsi.OpWrite6, -1, "WRITE(6)", v, writeClass, prompt, u6(scsi.OpWrite6), blocksOut, write},
+		{scsi.OpWrite10, -1, "WRITE(10)", v, writeClass, prompt, u10(scsi.OpWrite10, fua), blocksOut, write},
+		{scsi.OpWrite12, -1, "WRITE(12)", v, writeClass, prompt, u12(scsi.OpWrite12, fua), blocksOut, write},
+		{scsi.OpWrite16, -1, "WRITE(16)", v, writeClass, prompt, u16(scsi.OpWrite16, fua), blocksOut, write},
 		{scsi.OpWriteAtomic16, -1, "WRITE ATOMIC(16)", v, writeClass, 0,
 			u(scsi.OpWriteAtomic16, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0), blocksOut, writeAtomic},
 		{scsi.OpWriteAndVerify10, -1, "WRITE AND VERIFY(10)", v, writeClass, 0, u10(scsi.OpWriteAndVerify10, 0x16), blocksOut, writeAndVerify},

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"vvsim/scsi"
+	"vvsim/scsi/cdb"
 )
 
 // LogicalUnit is one device server. Safe for concurrent use.
@@ -54,12 +55,17 @@ func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
 	cmd := lu.table.lookUp(t.CDB)
 	lu.mu.Lock()
 	lu.tasks.add(t)
-	t.Prompt = cmd != nil && cmd.traits&prompt != 0 && lu.tasks.ordered == 0
+	t.Prompt = cmd != nil && cmd.traits&prompt != 0 && lu.tasks.ordered == 0 && (cmd.dataOut == nil || !lu.stable(t.CDB))
 	lu.mu.Unlock()
 	if cmd == nil || cmd.dataOut == nil || cmd.kinds&lu.c.Kind == 0 {
 		return 0
 	}
 	return cmd.dataOut(lu, t.CDB)
+}
+
+// stable tells whether a WRITE is on stable storage when it ends.
+func (lu *LogicalUnit) stable(b []byte) bool {
+	return b[0] != byte(scsi.OpWrite6) && b[1]&cdb.FUA != 0 || !lu.mode.writeCache()
 }
 
 // Execute implements scsi.LogicalUnit.

@@ -115,6 +115,7 @@ func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte) {
 
 // begin routes the command and takes its data phase as far as the PDU goes.
 func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) error {
+	c.served++
 	cmd.serial, cmd.began = c.commands.Add(1), c.in.arrived
 	want := c.server.o.Target.Prepare(&cmd.Task)
 	if cmd.read && cmd.write {
@@ -145,13 +146,18 @@ func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) erro
 // dispatch has a ready command executed: at once when the device expects to be
 // prompt, as handing it to a worker would take longer, else by a worker.
 func (c *connection) dispatch(cmd *command) error {
-	if cmd.Prompt && c.ran.Sub(c.in.arrived) < promptTime && c.reads.Try(cmd.reservation()) {
+	if cmd.Prompt && (!cmd.write || c.alone()) && c.ran.Sub(c.in.arrived) < promptTime && c.reads.Try(cmd.reservation()) {
 		return c.executeHere(cmd)
 	}
 	c.queue.Push(job{command: cmd})
 	c.pushed = true
 	return nil
 }
+
+// alone tells that the command which the reader is at is the only one of the session.
+// Writes that come together are for workers, as those that wait together share one
+// append to the journal.
+func (c *connection) alone() bool { return c.window.inFlight.Load() == 1 && c.in.empty() }
 
 // executeHere executes a command that has its part of the budget as the reader.
 func (c *connection) executeHere(cmd *command) error {

@@ -62,6 +62,8 @@ type connection struct {
 	earlySize int
 	texts     textExchange    // reader only
 	ran       latency.Instant // when the reader itself last ended a command; reader only
+	served    int             // commands since bytes came last; reader only
+	depth     int             // the most of them lately; reader only
 	pushed    bool            // jobs into queue for which no worker was woken; reader only
 
 	tenure    *work.Tenure   // the reader is who holds it
@@ -255,10 +257,28 @@ func (c *connection) serve() error {
 			return io.EOF
 		}
 		c.out.room()
+		c.in.polls = c.worthPolling()
 		if err := c.listen(); err != nil {
 			return err
 		}
 	}
+}
+
+// A reader polls while its initiator has had up to pollDepth commands at a time: with
+// more, what comes next has come when the answers are sent, and polling would only cut
+// it into smaller pieces. The most at a time falls by one part in depthDecay with each.
+const (
+	pollDepth  = 8
+	depthDecay = 16
+)
+
+// worthPolling tells whether the reader had better ask the socket again and again for
+// what comes next: when the initiator has few commands at a time, and few connections
+// are active, so that a processor is free.
+func (c *connection) worthPolling() bool {
+	c.depth = max(c.served, c.depth-(c.depth+depthDecay-1)/depthDecay)
+	c.served = 0
+	return c.depth <= pollDepth && c.server.watch.Active() <= c.server.pollers
 }
 
 // listen fills the receive buffer, pinging an initiator that is silent.

@@ -16,7 +16,9 @@
 // A reader that is at one command, or at sending, for longer than work.Patience loses
 // its tenure: another goroutine becomes the reader, so that nothing holds up more than
 // itself, and the old one ends with what it was at. The server's watch sees to that.
-// Shutdown waits for all of them.
+// Shutdown waits for all of them. A reader that has sent its answers polls its socket
+// for a moment (work.PollTime) before it sleeps, when its initiator is one that answers that
+// fast.
 //
 // # Life of a command
 //

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/scsi/iscsi/work"
 	"vvsim/scsi/latency"
 )
 
@@ -34,16 +35,19 @@ type received struct {
 // receiver cuts the bytes of a connection into PDUs. Used by one goroutine.
 type receiver struct {
 	nc                       net.Conn
+	poller                   *work.Poller
 	buf                      []byte
 	r, w                     int
 	headerDigest, dataDigest bool
 	maxData                  int
 	deadline                 latency.Instant
-	arrived                  latency.Instant // when the last bytes came
+	polls                    bool // whoever owns the receiver wants it to poll
+	gap                      time.Duration
+	asked, arrived           latency.Instant // when the last bytes were asked for and came
 }
 
 func newReceiver(nc net.Conn) receiver {
-	return receiver{nc: nc, buf: make([]byte, firstReceiveBuffer), maxData: loginDataSegment}
+	return receiver{nc: nc, poller: work.NewPoller(nc), buf: make([]byte, firstReceiveBuffer), maxData: loginDataSegment}
 }
 
 // next returns the next whole PDU of the buffer; ok is false when more bytes are
@@ -83,11 +87,14 @@ func (r *receiver) next() (p received, ok bool, err error) {
 	return p, true, nil
 }
 
+// empty tells that the buffer holds no further byte.
+func (r *receiver) empty() bool { return r.r == r.w }
+
 // fill reads once from the connection, moving what is left to the front and
 // growing the buffer as needed.
 func (r *receiver) fill() error {
 	switch {
-	case r.r == r.w:
+	case r.empty():
 		r.r, r.w = 0, 0
 	case len(r.buf)-r.w < len(r.buf)/2:
 		r.w = copy(r.buf, r.buf[r.r:r.w])
@@ -98,8 +105,9 @@ func (r *receiver) fill() error {
 		r.w = copy(bigger, r.buf[r.r:r.w])
 		r.r, r.buf = 0, bigger
 	}
-	n, err := r.nc.Read(r.buf[r.w:])
-	r.arrived = latency.Now()
+	n, err := r.poller.Read(r.buf[r.w:], r.asked, r.polls && r.gap < work.PollTime)
+	arrived := latency.Now()
+	r.gap, r.arrived = arrived.Sub(r.asked), arrived
 	r.w += n
 	if n > 0 && r.w == len(r.buf) && len(r.buf) < largeReceiveBuffer {
 		bigger := make([]byte, 2*len(r.buf))
@@ -127,6 +135,7 @@ func (r *receiver) shrink() {
 // wait sets the time by which something must have come.
 func (r *receiver) wait(d time.Duration) {
 	now := latency.Now()
+	r.asked = now
 	if left := r.deadline.Sub(now); left > d-d/deadlineSlack && left <= d {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,10 +19,11 @@ import (
 
 // Server accepts connections on any number of portals. Safe for concurrent use.
 type Server struct {
-	o     Options
-	wait  sync.WaitGroup // accept loops and connections
-	next  atomic.Uint64  // session numbers
-	watch work.Watch     // over connections whose reader is busy
+	o       Options
+	wait    sync.WaitGroup // accept loops and connections
+	next    atomic.Uint64  // session numbers
+	watch   work.Watch     // over connections whose reader is busy
+	pollers int            // up to how many connections may be active for their readers to poll
 
 	mu          sync.Mutex // guards what follows
 	closing     bool
@@ -46,7 +48,7 @@ func NewServer(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Server{o: o, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{},
+	return &Server{o: o, pollers: runtime.GOMAXPROCS(0) / 2, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{},
 		pending: map[*connection]struct{}{}, byTSIH: map[uint16]*connection{}, byPort: map[initiatorPort]*connection{}}, nil
 }
 

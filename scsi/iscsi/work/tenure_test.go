@@ -35,8 +35,12 @@ func TestTenureIsKept(t *testing.T) {
 	for range 3 * idleLooks {
 		turn := tenure.Begin()
 		require.True(t, w.look())
+		require.Equal(t, 1, w.Active())
 		require.True(t, tenure.End(turn))
 	}
+	w.look()
+	w.look()
+	require.Zero(t, w.Active())
 	require.Len(t, w.all, 1, "watched once")
 }
 

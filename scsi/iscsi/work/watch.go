@@ -3,6 +3,7 @@ package work
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Watch struct {
 	mu      sync.Mutex
 	all     []*Tenure
 	running bool
+	active  atomic.Int32 // tenures with a turn between the last two looks
 	ended   sync.WaitGroup
 }
 
@@ -48,10 +50,22 @@ func (w *Watch) run() {
 func (w *Watch) look() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all = slices.DeleteFunc(w.all, func(t *Tenure) bool { return !t.look() })
+	active := int32(0)
+	w.all = slices.DeleteFunc(w.all, func(t *Tenure) bool {
+		seen := t.seen
+		watched := t.look()
+		if t.seen != seen {
+			active++
+		}
+		return !watched
+	})
+	w.active.Store(active)
 	w.running = len(w.all) > 0
 	return w.running
 }
+
+// Active is how many tenures had a turn within about the last Patience.
+func (w *Watch) Active() int { return int(w.active.Load()) }
 
 // Wait returns when the watch has nothing to look after. Called when no tenure is
 // used any more.
