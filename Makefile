@@ -21,6 +21,9 @@ SOAK      ?= 1h
 SOAK_SEED ?=
 BENCH     ?= .
 BENCHTIME ?= 1s
+# Of make profile: the array's API as the command line has it, and how long it is looked at.
+VVSIM_API ?= http://127.0.0.1:8474
+SECONDS   ?= 10
 
 # Debian keeps mke2fs and its kin where users do not look.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -125,12 +128,19 @@ soakrace: ## the soak of small volumes with the race detector
 soakprogram: build ## the soak of bin/vvsim with 4 GiB
 	SOAK=$(SOAK) SOAK_SEED=$(SOAK_SEED) VVSIM_BIN=$(BIN)/vvsim $(GO) test -count=1 -timeout 0 -v -run '^TestProgram$$' ./test/soak
 
-profile: ## CPU and memory profile of benchmarks (PKG=./scsi/iscsi BENCH=Read4K), in bin/profile
-	@test "$(PKG)" != ./... || { echo 'make profile: name one package, e.g. PKG=./scsi/iscsi'; exit 2; }
+# With PKG of benchmarks, else of a running array alone, while something is put on it,
+# such as `vvsim io bench`.
+profile: ## CPU and memory profile, in bin/profile: of the array at VVSIM_API for SECONDS=10, or of benchmarks (PKG=./scsi/iscsi BENCH=Read4K)
 	@mkdir -p $(BIN)/profile
+ifeq ($(PKG),./...)
+	PPROF_TMPDIR=$(BIN)/profile $(GO) tool pprof -proto -seconds $(SECONDS) -output $(BIN)/profile/cpu.prof $(VVSIM_API)/debug/pprof/profile
+	PPROF_TMPDIR=$(BIN)/profile $(GO) tool pprof -proto -output $(BIN)/profile/mem.prof $(VVSIM_API)/debug/pprof/heap
+	$(GO) tool pprof -top -nodecount=30 $(BIN)/profile/cpu.prof
+else
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -o $(BIN)/profile/test \
 		-cpuprofile $(BIN)/profile/cpu.prof -memprofile $(BIN)/profile/mem.prof $(PKG)
 	$(GO) tool pprof -top -nodecount=30 $(BIN)/profile/test $(BIN)/profile/cpu.prof
+endif
 
 cover: ## coverage per function, in bin/cover.out and bin/cover.html
 	@mkdir -p $(BIN)
