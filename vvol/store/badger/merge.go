@@ -118,10 +118,13 @@ func (d *drainer) retag(l *index.Layer, n int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.index.Lock()
-	defer e.index.Unlock()
-	for i, id := range ids {
-		e.index.MoveUp(l, id, blocks[i])
+	for i := 0; i < len(ids); {
+		e.index.Lock()
+		for range min(moveUpAtOnce, len(ids)-i) {
+			e.index.MoveUp(l, ids[i], blocks[i])
+			i++
+		}
+		e.index.Unlock()
 	}
 	return len(ids), nil
 }

@@ -49,6 +49,7 @@ const (
 	mergeBatch     = 512             // records that change their layer in one transaction
 	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
 	dropsAtOnce    = 64              // layers dropped in one round of the collector
+	moveUpAtOnce   = 16              // records whose blocks move into another layer under one hold of the index's lock
 	unloadAtOnce   = 2048            // records buried under one hold of the index's lock
 	forgetAtOnce   = 256             // chunks that a deleted volume is taken from under one
 	readTries      = 100             // a record that moves while it is read

@@ -127,18 +127,22 @@ func BenchmarkLarge(b *testing.B) {
 	o := f.create(blocks * apart * blockSize)
 	f.write(o, blocks, func(i int) uint64 { return uint64(i) * apart })
 	f.settle()
-	var last store.ID
+	start := time.Now()
+	last := f.snapshot(o)
+	first := time.Since(start)
 	b.Run("Snapshot", func(b *testing.B) {
 		f.b = b
 		for b.Loop() {
-			last = f.snapshot(o)
 			b.StopTimer()
-			require.NoError(b, f.e.Delete(ctx, last))
-			require.NoError(b, f.e.drainer.awaitCollection(ctx))
+			id := f.newID()
+			require.NoError(b, f.e.Clone(ctx, last, id, store.Pool{}))
+			c := f.open(id)
+			f.write(c, 1, func(int) uint64 { return 7 })
 			b.StartTimer()
+			f.snapshot(c)
 		}
+		b.ReportMetric(first.Seconds()*1000, "ms-first")
 	})
-	last = f.snapshot(o)
 	b.Run("Clone", func(b *testing.B) {
 		f.b = b
 		for b.Loop() {
@@ -193,11 +197,11 @@ func BenchmarkStatFamily(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/volume")
 }
 
-// BenchmarkDeleteClones reads and writes 4 KiB at random by 32 goroutines, beside nothing,
-// and while a thousand clones of another volume are deleted and collected, one after the
-// other.
+// BenchmarkDeleteClones reads and writes 4 KiB at random by 32 goroutines for ten seconds,
+// beside nothing, and while a thousand clones of another volume, which have written, are
+// deleted one after the other and collected.
 func BenchmarkDeleteClones(b *testing.B) {
-	const blocks, clones = 1 << 16, 1000
+	const blocks, clones, round = 1 << 16, 1000, 10 * time.Second
 	ctx := context.Background()
 	for _, deleting := range []bool{false, true} {
 		b.Run(fmt.Sprintf("deleting=%v", deleting), func(b *testing.B) {
@@ -206,36 +210,42 @@ func BenchmarkDeleteClones(b *testing.B) {
 			for _, o := range []store.Object{busy, golden} {
 				f.write(o, blocks, func(i int) uint64 { return uint64(i) })
 			}
-			all := make([]store.ID, clones)
-			for i := range all {
-				all[i] = f.newID()
-				require.NoError(b, f.e.Clone(ctx, golden.ID(), all[i], store.Pool{}))
-				c := f.open(all[i])
-				f.write(c, 64, func(k int) uint64 { return uint64(k*1021+i) % blocks })
-			}
-			f.settle()
-			b.ResetTimer()
 			var ops atomic.Int64
-			for range b.N {
+			for b.Loop() {
+				b.StopTimer()
+				all := f.clones(golden, clones, blocks)
+				f.settle()
+				b.StartTimer()
 				stop := make(chan struct{})
 				var work sync.WaitGroup
 				for w := range 32 {
 					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, stop)) })
 				}
 				start := time.Now()
-				if deleting {
-					for _, id := range all {
+				for _, id := range all {
+					if deleting {
 						require.NoError(b, f.e.Delete(ctx, id))
 					}
-					b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
 				}
-				<-time.After(5*time.Second - time.Since(start)) // a round of the load
+				b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
+				<-time.After(round - time.Since(start))
 				close(stop)
 				work.Wait()
 			}
 			b.ReportMetric(float64(ops.Load())/b.Elapsed().Seconds(), "IOPS")
 		})
 	}
+}
+
+// clones makes clones of a volume and writes to each.
+func (f *scaleFixture) clones(of store.Object, n int, blocks uint64) []store.ID {
+	all := make([]store.ID, n)
+	for i := range all {
+		all[i] = f.newID()
+		require.NoError(f.b, f.e.Clone(context.Background(), of.ID(), all[i], store.Pool{}))
+		f.write(f.open(all[i]), 64, func(k int) uint64 { return uint64(k*1021+i) % blocks })
+	}
+	return all
 }
 
 // mixed reads and writes at random until told to stop, and counts.

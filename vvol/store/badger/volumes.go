@@ -96,23 +96,20 @@ func (e *Engine) Delete(ctx context.Context, id store.ID) error {
 	err := e.change(ctx, func() (err error) {
 		v := e.index.Volumes[id]
 		if v == nil {
+			number = e.rows.last // one of them may be its own, appended a moment ago
 			return nil
 		}
 		number, err = e.appendRows(rowChange{rows: deletion(id),
 			append: func() { head = e.index.Remove(v) }, install: func(uint64) { e.index.Leave(head) }})
 		return err
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = e.finish(number)
 	}
-	if head == nil {
-		return e.journal.Flush() // another call may have deleted it a moment ago
+	if err == nil && head != nil {
+		e.forget(head)
 	}
-	if err := e.finish(number); err != nil {
-		return err
-	}
-	e.forget(head)
-	return nil
+	return err
 }
 
 // fork checks one source and destination of Snapshot or Clone; exists tells that

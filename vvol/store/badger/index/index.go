@@ -22,8 +22,8 @@ type Index struct {
 	head     func() uint64       // of the journal
 	orphans  map[*Layer]struct{} // layers without volume and children
 	links    map[*Layer]struct{} // layers without volume and with one child
-	records  map[uint64]*Record
 	segments map[uint64]*segment
+	records  int                   // that have live blocks
 	pools    map[store.Pool]uint64 // bytes held by layers
 	dead     []Burial              // in order of their death
 	held     uint64                // blocks in all records
@@ -37,7 +37,7 @@ type Index struct {
 // is called with the lock held.
 func New(head func() uint64) *Index {
 	return &Index{head: head, Volumes: map[store.ID]*Volume{}, Layers: map[uint64]*Layer{}, Limits: map[store.Pool]uint64{},
-		orphans: map[*Layer]struct{}{}, links: map[*Layer]struct{}{}, records: map[uint64]*Record{},
+		orphans: map[*Layer]struct{}{}, links: map[*Layer]struct{}{},
 		segments: map[uint64]*segment{}, pools: map[store.Pool]uint64{}, crowded: map[*Layer]struct{}{}}
 }
 
@@ -76,7 +76,7 @@ type Counts struct {
 
 // Counts returns the gauges. R.
 func (x *Index) Counts() Counts {
-	return Counts{Held: x.held, Live: x.live, Dirty: x.dirty, Records: len(x.records), Dead: len(x.dead)}
+	return Counts{Held: x.held, Live: x.live, Dirty: x.dirty, Records: x.records, Dead: len(x.dead)}
 }
 
 // OrphanBlocks is the number of blocks of layers that will be dropped. R.
@@ -148,6 +148,7 @@ func (x *Index) Zero(l *Layer, first, last uint64) {
 // zeroChunk makes a set of blocks of a chunk read as zeros.
 func (x *Index) zeroChunk(l *Layer, number, set uint64) {
 	x.supersede(l, number, set, false)
+	l.zeroed = true
 	if c := l.chunks.at(number); c != nil {
 		for data := c.data & set; data != 0; data &= data - 1 {
 			x.point(l, number*ChunkBlocks+uint64(bits.TrailingZeros64(data)), Zeroed)

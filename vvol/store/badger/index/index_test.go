@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"encoding/hex"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -310,7 +312,7 @@ func TestSurvivors(t *testing.T) {
 	}
 	require.Equal(t, []uint64{2*segmentRecords + 1}, ids(5*segmentRecords))
 	require.Equal(t, []uint64{segmentRecords + 1}, ids(2*segmentRecords), "the newest still grows")
-	x.records[segmentRecords+1].Damaged = true
+	x.record(segmentRecords + 1).Damaged = true
 	require.Equal(t, []uint64{1}, ids(2*segmentRecords), "a damaged record holds nothing up")
 }
 
@@ -480,4 +482,48 @@ func FuzzLoadRows(f *testing.F) {
 		}
 		require.Same(t, x.Layers[3], x.Volumes[store.ID{1}].Head)
 	})
+}
+
+// BenchmarkMemory tells what an index of 1 GiB of data takes, with its records, written in
+// sequence, at random, and one block in each MiB.
+func BenchmarkMemory(b *testing.B) {
+	const blocks = 1 << 30 / BlockSize
+	for _, c := range []struct {
+		name  string
+		order func(i int) uint64
+	}{
+		{"sequential", func(i int) uint64 { return uint64(i) }},
+		{"random", func(i int) uint64 { return uint64(i) * 0x9e3779b1 % blocks }},
+		{"scattered", func(i int) uint64 { return uint64(i) * (1 << 20 / BlockSize) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				x := New(func() uint64 { return 0 })
+				l := NewLayer(1, store.Pool{})
+				x.Layers[1] = l
+				before := reachable()
+				moves := make([]Move, 0, RecordBlocks)
+				for i := range blocks {
+					block := c.order(i)
+					x.Write(l, block, 1, uint64(i), uint64(i))
+					if moves = append(moves, Move{l, block, Journaled(uint64(i))}); len(moves) == RecordBlocks {
+						slices.SortFunc(moves, CompareMoves)
+						x.Settle(uint64(i/RecordBlocks+2), moves)
+						moves = moves[:0]
+					}
+				}
+				require.EqualValues(b, blocks, l.Mapped())
+				b.ReportMetric(float64(reachable()-before)/(1<<20), "MiB/GiB")
+				runtime.KeepAlive(x)
+			}
+		})
+	}
+}
+
+// reachable is the memory that is in use, in bytes.
+func reachable() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -25,9 +25,10 @@ type Layer struct {
 	children []*Layer
 	place    int // among the children of the parent
 	chunks   tree
-	records  map[uint64]*Record
-	mapped   uint64 // blocks that hold data
-	dirty    uint64 // blocks that are in the journal only
+	records  *Record // the first of a list
+	zeroed   bool    // some blocks may read as zeros
+	mapped   uint64  // blocks that hold data
+	dirty    uint64  // blocks that are in the journal only
 
 	// Sums of a layer's chain; see family.go.
 	shown     uint64        // blocks that hold data, looked at from this layer
@@ -38,7 +39,7 @@ type Layer struct {
 
 // NewLayer returns a layer without parent that knows of nothing.
 func NewLayer(id uint64, pool store.Pool) *Layer {
-	return &Layer{ID: id, Pool: pool, records: map[uint64]*Record{}}
+	return &Layer{ID: id, Pool: pool}
 }
 
 // SetParent puts a layer that has no parent above one. W.

@@ -17,11 +17,8 @@ func (x *Index) Mergeable(tail uint64) (l *Layer) {
 
 // Records lists the ids of at most n records of a layer, in no order. R.
 func (l *Layer) Records(n int) (ids []uint64) {
-	for id := range l.records {
-		if len(ids) == n {
-			break
-		}
-		ids = append(ids, id)
+	for r := l.records; r != nil && len(ids) < n; r = r.next {
+		ids = append(ids, r.ID)
 	}
 	return ids
 }
@@ -46,13 +43,12 @@ func (l *Layer) Dismiss(id uint64, t *Entry) {
 // and what the layer says of these, up into the child. The record loses the blocks that
 // the child overrides. W.
 func (x *Index) MoveUp(l *Layer, id uint64, blocks []uint64) {
-	child, r := l.Child(), l.records[id]
+	child, r := l.Child(), x.record(id)
 	if r == nil {
 		return // died meanwhile
 	}
-	delete(l.records, id)
-	child.records[id] = r
-	r.Layer = child
+	r.leave()
+	r.join(child)
 	child.LastID = max(child.LastID, id)
 	for j, block := range blocks {
 		if block == DeadIndex || l.Get(block) != At(id, j) {

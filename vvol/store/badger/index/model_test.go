@@ -301,16 +301,23 @@ func (m *model) checkStat(v *Volume, allocated uint64) {
 // checkCounts counts anew what the index keeps count of.
 func (m *model) checkCounts() {
 	var held, live, dirty, mapped uint64
-	segments := map[uint64]segment{}
-	for _, r := range m.x.records {
-		held, live = held+uint64(r.n), live+uint64(r.live)
-		s := segments[r.ID/segmentRecords]
-		segments[r.ID/segmentRecords] = segment{s.held + uint64(r.n), s.live + uint64(r.live)}
-		require.Same(m.t, r, r.Layer.records[r.ID])
+	segments := map[uint64][2]uint64{}
+	records := map[uint64]*Record{}
+	for _, l := range m.x.Layers {
+		var before *Record
+		for r := l.records; r != nil; before, r = r, r.next {
+			require.Same(m.t, r, m.x.record(r.ID))
+			require.Same(m.t, l, r.Layer)
+			require.Equal(m.t, before, r.prev)
+			records[r.ID] = r
+			held, live = held+uint64(r.n), live+uint64(r.live)
+			s := segments[r.ID/segmentRecords]
+			segments[r.ID/segmentRecords] = [2]uint64{s[0] + uint64(r.n), s[1] + uint64(r.live)}
+		}
 	}
 	require.Len(m.t, m.x.segments, len(segments))
 	for n, s := range segments {
-		require.Equal(m.t, s, *m.x.segments[n])
+		require.Equal(m.t, s, [2]uint64{m.x.segments[n].held, m.x.segments[n].live})
 	}
 	leads := map[uint64]uint8{}
 	children := map[*Layer]int{}
@@ -332,13 +339,13 @@ func (m *model) checkCounts() {
 		require.Equal(m.t, data, l.mapped, "layer %d", l.ID)
 		mapped += data
 	}
-	for _, r := range m.x.records {
+	for _, r := range records {
 		require.Equal(m.t, leads[r.ID], r.live, "record %d", r.ID)
 	}
 	for _, l := range m.x.Layers {
 		require.Equal(m.t, children[l], l.Children(), "layer %d", l.ID)
 	}
 	c := m.x.Counts()
-	require.Equal(m.t, Counts{held, live, dirty, len(m.x.records), len(m.x.dead)}, c)
+	require.Equal(m.t, Counts{held, live, dirty, len(records), len(m.x.dead)}, c)
 	require.Equal(m.t, mapped*BlockSize, m.x.PoolUsage(store.Pool{}))
 }

@@ -14,6 +14,28 @@ type Record struct {
 
 	n    uint8 // blocks, at most RecordBlocks
 	live uint8 // of these, blocks that the layer leads to
+
+	prev, next *Record // of the layer
+}
+
+// join puts a record in front of those of a layer.
+func (r *Record) join(l *Layer) {
+	if r.Layer, r.prev, r.next = l, nil, l.records; r.next != nil {
+		r.next.prev = r
+	}
+	l.records = r
+}
+
+// leave takes a record from its layer.
+func (r *Record) leave() {
+	if r.prev == nil {
+		r.Layer.records = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	}
 }
 
 // Burial is a dead record. It may be deleted when what was in the journal before Page
@@ -23,9 +45,20 @@ type Burial struct{ ID, Page uint64 }
 // segmentRecords is the number of consecutive ids whose blocks are counted together.
 const segmentRecords = 256
 
-// segment counts blocks of records with consecutive ids, which lie together in the
-// value log.
-type segment struct{ held, live uint64 }
+// segment holds records with consecutive ids, which lie together in the value log, and
+// counts their blocks.
+type segment struct {
+	held, live uint64
+	records    [segmentRecords]*Record
+}
+
+// record returns the record with an id, or nil. R.
+func (x *Index) record(id uint64) *Record {
+	if s := x.segments[id/segmentRecords]; s != nil {
+		return s.records[id%segmentRecords]
+	}
+	return nil
+}
 
 func (x *Index) segment(id uint64) *segment {
 	s := x.segments[id/segmentRecords]
@@ -38,23 +71,26 @@ func (x *Index) segment(id uint64) *segment {
 
 // adopt adds a record whose blocks are all live so far.
 func (x *Index) adopt(l *Layer, id uint64, n int) {
-	r := &Record{ID: id, Layer: l, n: uint8(n), live: uint8(n)}
-	x.records[id], l.records[id] = r, r
+	r := &Record{ID: id, n: uint8(n), live: uint8(n)}
+	r.join(l)
+	x.records++
 	x.held += uint64(n)
 	x.live += uint64(n)
 	s := x.segment(id)
+	s.records[id%segmentRecords] = r
 	s.held, s.live = s.held+uint64(n), s.live+uint64(n)
 }
 
 // lose counts one block of a record dead.
 func (x *Index) lose(id uint64) {
-	r := x.records[id]
-	if r == nil {
+	s := x.segments[id/segmentRecords]
+	if s == nil || s.records[id%segmentRecords] == nil {
 		return
 	}
+	r := s.records[id%segmentRecords]
 	r.live--
 	x.live--
-	x.segment(id).live--
+	s.live--
 	if r.live == 0 {
 		x.bury(r)
 	}
@@ -62,11 +98,12 @@ func (x *Index) lose(id uint64) {
 
 // bury hands a record to the list of the dead.
 func (x *Index) bury(r *Record) {
-	delete(x.records, r.ID)
-	delete(r.Layer.records, r.ID)
+	r.leave()
+	x.records--
 	x.held -= uint64(r.n)
 	x.live -= uint64(r.live)
 	s := x.segment(r.ID)
+	s.records[r.ID%segmentRecords] = nil
 	s.held, s.live = s.held-uint64(r.n), s.live-uint64(r.live)
 	if s.held == 0 {
 		delete(x.segments, r.ID/segmentRecords)
@@ -178,7 +215,7 @@ func (x *Index) Survivors(newest uint64, blocks int) (all []*Record) {
 // movable lists records of a segment that are not damaged and keep their layer.
 func (x *Index) movable(segment uint64, blocks int) (all []*Record) {
 	for id := segment * segmentRecords; id < (segment+1)*segmentRecords && blocks > 0; id++ {
-		if r := x.records[id]; r != nil && !r.Layer.Merging && !r.Damaged {
+		if r := x.record(id); r != nil && !r.Layer.Merging && !r.Damaged {
 			all = append(all, r)
 			blocks -= int(r.live)
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math"
 	"slices"
 
 	"vvsim/vvol/store"
@@ -128,18 +129,15 @@ func (x *Index) Orphan() *Layer {
 
 // Unload buries up to n records of an orphan, and tells whether none is left. W.
 func (x *Index) Unload(l *Layer, n int) (done bool) {
-	for _, r := range l.records {
-		if n--; n < 0 {
-			return false
-		}
-		x.bury(r)
+	for ; l.records != nil && n > 0; n-- {
+		x.bury(l.records)
 	}
-	return true
+	return l.records == nil
 }
 
 // Drop takes an orphan away that Forget has gone through, and buries its records. W.
 func (x *Index) Drop(l *Layer) {
-	x.Unload(l, len(l.records))
+	x.Unload(l, math.MaxInt)
 	x.dirty -= l.dirty
 	x.pools[l.Pool] -= l.mapped * BlockSize
 	delete(x.Layers, l.ID)

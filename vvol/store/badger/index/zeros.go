@@ -21,6 +21,7 @@ func AppendBlock(all []Span, id, block uint64) []Span {
 
 // mark lets blocks of a chunk of which the layer says nothing read as zeros.
 func (l *Layer) mark(number, set uint64) {
+	l.zeroed = true
 	if p := l.chunks.slot(number); *p == nil && set == everyBlock {
 		*p = zeroChunk
 		return
@@ -33,6 +34,9 @@ func (l *Layer) mark(number, set uint64) {
 
 // ZeroSpans lists what is zeroed in a layer and wanted, in order, as spans of an id. R.
 func (l *Layer) ZeroSpans(id uint64, wanted func(block uint64) bool) (all []Span) {
+	if !l.zeroed {
+		return nil
+	}
 	for number, c := range l.chunks.all() {
 		for set := c.zero; set != 0; set &= set - 1 {
 			if b := number*ChunkBlocks + uint64(bits.TrailingZeros64(set)); wanted(b) {
