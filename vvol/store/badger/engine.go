@@ -137,6 +137,7 @@ func (e *Engine) badgerOptions() bdb.Options {
 		WithDetectConflicts(false).                        // Meta serialises its updates, volumes have the committer
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableBytes).
+		WithBaseTableSize(tableBytes).
 		WithNumMemtables(3).
 		WithValueThreshold(valueThreshold). // records go to the value log, entries and rows stay in the tree
 		WithValueLogFileSize(e.o.ValueLogBytes).

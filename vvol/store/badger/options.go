@@ -33,6 +33,7 @@ const (
 	defaultCollectEvery  = 500 * time.Millisecond
 
 	memTableBytes  = 4 << 20 // small: a deletion counts as discarded when its table has been compacted
+	tableBytes     = 1 << 20 // of a table of the tree; each of the builders at work keeps twice as much
 	commitRecords  = 512     // of one transaction of Badger, which holds 15 % of a memory table
 	valueThreshold = 4096    // bytes from which a value goes to the value log
 	blockSize      = index.BlockSize
