@@ -36,3 +36,16 @@ func TestTailWaitsForSync(t *testing.T) {
 	require.Equal(t, e.journal.Head(), e.journal.Tail())
 	require.NoError(t, e.Close())
 }
+
+// TestCalm: when nothing comes in the journal goes to stable storage by itself, so that a
+// snapshot after many writes need not wait for them.
+func TestCalm(t *testing.T) {
+	e, err := Open(t.Context(), small(t.TempDir()))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	require.NoError(t, e.Create(t.Context(), store.ID{1}, store.CreateOptions{Size: 1 << 20}))
+	o, err := e.Open(t.Context(), store.ID{1})
+	require.NoError(t, err)
+	require.NoError(t, o.WriteAt(t.Context(), make([]byte, blockSize), 0, store.WriteOptions{}))
+	require.Eventually(t, func() bool { return e.journal.Stable() == e.journal.Head() }, 10*time.Second, time.Millisecond)
+}

@@ -211,6 +211,9 @@ func (d *drainer) work(quiet bool) error {
 			quiet && !due && !cleaned && (held > 0 || d.next().dead > 0) {
 			d.beginCheckpoint()
 		}
+		if !due && !cleaned && quiet {
+			return j.Flush() // which takes long after many writes: the next snapshot finds it done
+		}
 		if !due && !cleaned {
 			return nil
 		}

@@ -73,10 +73,10 @@ func (f *scaleFixture) snapshot(o store.Object) store.ID {
 	return id
 }
 
-// settle waits until all is in Badger.
+// settle waits until all is in Badger, and the journal on stable storage.
 func (f *scaleFixture) settle() {
 	require.NoError(f.b, f.e.committer.call(func() error { return nil }))
-	for f.e.drainer.reached.Load() < f.e.journal.Head() {
+	for f.e.drainer.reached.Load() < f.e.journal.Head() || f.e.journal.Stable() < f.e.journal.Head() {
 		require.NoError(f.b, f.e.drainer.awaitCollection(context.Background()))
 	}
 }
