@@ -212,15 +212,10 @@ func (b *batch) reset() {
 // check is what every change of a volume has to pass. Only the committer changes
 // volumes, so that it reads them without the lock.
 func check(v *index.Volume, off, n uint64) error {
-	switch {
-	case v.Gone:
-		return store.ErrGone
-	case v.ReadOnly:
+	if v.ReadOnly && !v.Gone {
 		return store.ErrReadOnly
-	case off > v.Size || n > v.Size-off:
-		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, off, v.Size)
 	}
-	return nil
+	return v.Holds(off, n)
 }
 
 // stage puts a change into the batch.

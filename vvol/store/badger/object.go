@@ -54,22 +54,50 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 	defer o.e.use.RUnlock()
 	o.e.counts.reads.Add(1)
 	o.e.counts.readBytes.Add(uint64(len(p)))
-	for try := 0; ; try++ {
-		o.e.index.RLock()
-		v := o.v
-		head, size, gone := v.Head, v.Size, v.Gone
-		o.e.index.RUnlock()
-		switch {
-		case gone:
-			return store.ErrGone
-		case off > size || uint64(len(p)) > size-off:
-			return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, len(p), off, size)
-		}
-		err := o.e.readHead(head, off, p)
-		if try == headTries || !moved(err) {
-			return err
+	err := o.readLocated(p, off)
+	for try := 0; moved(err) && try <= headTries; try++ {
+		var head *index.Layer
+		if head, err = o.head(off, len(p)); err == nil {
+			err = o.e.readHead(head, off, p)
 		}
 	}
+	return err
+}
+
+// readLocated is the usual way of a read: whole blocks of one record or few, which are
+// found together with the head that leads to them. errNotLocated leaves others, and
+// what was moved meanwhile, to be read step by step.
+func (o *object) readLocated(p []byte, off uint64) error {
+	n := len(p) / blockSize
+	if off%blockSize != 0 || len(p)%blockSize != 0 || n > maxLocated {
+		return errNotLocated
+	}
+	var few [maxLocated]index.Location
+	locs, first := few[:n], off/blockSize
+	o.e.index.RLock()
+	err := o.v.Holds(off, uint64(len(p)))
+	if err == nil {
+		for i := range locs {
+			locs[i] = o.v.Head.Find(first + uint64(i))
+		}
+	}
+	o.e.index.RUnlock()
+	if err != nil {
+		return err
+	}
+	return mediumError(first, o.e.fetch(first, locs, p))
+}
+
+// maxLocated is how many blocks readLocated takes.
+const maxLocated = 16
+
+var errNotLocated = errors.New("not found with the head")
+
+// head returns the head of the volume, which holds n bytes at off.
+func (o *object) head(off uint64, n int) (*index.Layer, error) {
+	o.e.index.RLock()
+	defer o.e.index.RUnlock()
+	return o.v.Head, o.v.Holds(off, uint64(n))
 }
 
 // headTries is how often a read starts again because its head was merged away.
@@ -132,10 +160,19 @@ func (e *Engine) readBlocks(l *index.Layer, first uint64, p []byte) error {
 			break
 		}
 	}
-	if err == nil || errors.Is(err, store.ErrMedium) {
+	if moved(err) {
+		return &store.MediumError{Offset: first * blockSize, Err: err}
+	}
+	return mediumError(first, err)
+}
+
+// mediumError is err as one of the medium at a block, if it is none yet. What moved
+// looks for stays as it is.
+func mediumError(block uint64, err error) error {
+	if err == nil || moved(err) || errors.Is(err, store.ErrMedium) {
 		return err
 	}
-	return &store.MediumError{Offset: first * blockSize, Err: err}
+	return &store.MediumError{Offset: block * blockSize, Err: err}
 }
 
 // errOverwritten tells that a page of the journal went to another group meanwhile.
@@ -175,16 +212,18 @@ func (e *Engine) fetch(first uint64, locs []index.Location, p []byte) error {
 
 var errMerged = errors.New("layer was merged into its child")
 
-// moved tells whether a block has to be looked up again: it went from the journal
+// moved tells whether a block has to be looked up (again): it went from the journal
 // into a record, from one record to another, or into another layer.
 func moved(err error) bool {
-	return errors.Is(err, bdb.ErrKeyNotFound) || errors.Is(err, errOverwritten) || errors.Is(err, errMerged)
+	return err != nil && (errors.Is(err, bdb.ErrKeyNotFound) || errors.Is(err, errOverwritten) || errors.Is(err, errMerged) ||
+		errors.Is(err, errNotLocated))
 }
 
 // fetchRecord copies blocks of one record, and verifies them.
 func (e *Engine) fetchRecord(first uint64, locs []index.Location, p []byte) error {
 	id := locs[0].Record()
 	if at := e.places.get(id); at != nil {
+		at.expect(locs)
 		if at.copyBlocks(first, locs, p) == nil {
 			return nil
 		}

@@ -5,18 +5,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/prefetch"
 )
 
 // place is where a record lies, and what its blocks have to be.
 type place struct {
 	item     *bdb.Item
 	sums     []uint32
-	verified atomic.Uint64 // by index: compared with its sum since the place is remembered
+	value    atomic.Uintptr // where it was in memory when it was last read
+	verified atomic.Uint64  // by index: compared with its sum since the place is remembered
 }
 
 // locate looks a record up.
@@ -32,10 +35,27 @@ func locate(tx *bdb.Txn, id uint64) (*place, error) {
 	return &place{item: item, sums: t.Sums}, nil
 }
 
+// expect brings what copyBlocks is going to touch into the processor's caches: the pages
+// of value logs are cold, and to wait for header and block one after the other took as
+// long as to copy the block. Where the value was last read is good enough: that nobody
+// reads from there is Badger's business, and what is no memory any more does no harm.
+func (at *place) expect(locs []index.Location) {
+	value := at.value.Load()
+	prefetch.Lines(value-prefetch.Line, prefetch.Line) // of Badger's header, in front of the key
+	prefetch.Lines(value+uintptr(locs[0].Index()*blockSize), uintptr(min(len(locs)*blockSize, maxExpect)))
+}
+
+// maxExpect is how many bytes are worth asking for beforehand: in long copies the
+// processor sees by itself what comes next.
+const maxExpect = 2 * blockSize
+
 // copyBlocks copies blocks of the record, which are those from first on. The first copy of
 // each is verified.
 func (at *place) copyBlocks(first uint64, locs []index.Location, p []byte) error {
 	return at.item.Value(func(value []byte) error {
+		if where := uintptr(unsafe.Pointer(unsafe.SliceData(value))); at.value.Load() != where {
+			at.value.Store(where)
+		}
 		for k, loc := range locs {
 			i, block := loc.Index(), first+uint64(k)
 			part := p[k*blockSize : (k+1)*blockSize]

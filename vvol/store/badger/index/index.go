@@ -53,6 +53,18 @@ type Volume struct {
 	Gone     bool
 }
 
+// Holds tells why n bytes at off of the volume cannot be read: store.ErrGone,
+// store.ErrOutOfRange. R.
+func (v *Volume) Holds(off, n uint64) error {
+	switch {
+	case v.Gone:
+		return store.ErrGone
+	case off > v.Size || n > v.Size-off:
+		return fmt.Errorf("%w: %d bytes at %d of %d", store.ErrOutOfRange, n, off, v.Size)
+	}
+	return nil
+}
+
 // Lookup finds a volume, or fails with store.ErrNotFound. R.
 func (x *Index) Lookup(id store.ID) (*Volume, error) {
 	v := x.Volumes[id]
