@@ -56,7 +56,8 @@
 //	           records (checkpoint.go)
 //	value log  runs Badger's collection (space.go, package values)
 //
-// A full journal brakes writers and then holds them until the drainer has made room.
+// A full journal brakes writers and then holds them until the drainer has made room. The
+// drainer waits while value logs hold too much for what is live (space.go).
 // Locks, in the order in which they are taken: the committer's lead, Engine.structure
 // (layers get and lose children and volumes), the index. Who holds structure waits
 // neither for room in the journal nor for the drainer; a change has its room before it

@@ -193,6 +193,9 @@ func (d *drainer) work(quiet bool) error {
 		urgent := d.urgent.Swap(false)
 		due := backlog > j.Pages()/backlogShare || backlog > 0 && (quiet || urgent)
 		if due {
+			if err := d.makeSpace(); err != nil {
+				return err
+			}
 			if err := d.drain(); err != nil {
 				return err
 			}

@@ -32,6 +32,7 @@ type Engine struct {
 	checkpoints *journal.Checkpoints // drainer only
 	journal     *journal.Ring
 	values      *values.Log
+	collecting  sync.Mutex // held while values are collected
 	meta        *meta
 	views       views
 	places      places
@@ -141,8 +142,8 @@ func (e *Engine) badgerOptions() bdb.Options {
 		WithNumMemtables(3).
 		WithValueThreshold(valueThreshold). // records go to the value log, entries and rows stay in the tree
 		WithValueLogFileSize(e.o.ValueLogBytes).
-		WithBlockCacheSize(16 << 20).
-		WithIndexCacheSize(16 << 20).
+		WithBlockCacheSize(0). // blocks are slices of mapped tables, and the cache would charge each with the rest of its table
+		WithIndexCacheSize(0). // all in memory: about 1 per cent of the tree
 		WithCompression(options.None).
 		WithNumCompactors(2).
 		WithMetricsEnabled(false).

@@ -9,13 +9,10 @@ import (
 // Collected is what a collection gave back.
 type Collected struct{ Files, Bytes uint64 }
 
-// rewriteFrom is the dead share of a value log file from which it is rewritten.
-const rewriteFrom = 0.5
-
-// Collect has Badger rewrite and delete the files that are mostly dead, until none is or
-// stop says so. Discard statistics follow compaction, not deletion, so that the tree is
-// compacted first.
-func (l *Log) Collect(stop func() bool) (c Collected, err error) {
+// Collect has Badger rewrite and delete the files that are dead to a share or more, until
+// none is or stop says so. Discard statistics follow compaction, not deletion, so that the
+// tree is compacted first.
+func (l *Log) Collect(from float64, stop func() bool) (c Collected, err error) {
 	_, before := l.files.Sizes()
 	if err := l.fillTable(); err != nil {
 		return c, err
@@ -24,7 +21,7 @@ func (l *Log) Collect(stop func() bool) (c Collected, err error) {
 		return c, err
 	}
 	for !stop() {
-		err = l.rewriteFile()
+		err = l.rewriteFile(from)
 		if err != nil {
 			break
 		}
@@ -66,13 +63,13 @@ const fillRows = 100
 // rewriteFile lets Badger move the live values of one file and delete it, or fails with
 // bdb.ErrNoRewrite. Badger deletes no file while an iterator is open, which keeps the old
 // values until the moved ones are on stable storage.
-func (l *Log) rewriteFile() error {
+func (l *Log) rewriteFile(from float64) error {
 	return l.db.View(func(tx *bdb.Txn) error {
 		o := bdb.DefaultIteratorOptions
 		o.PrefetchValues, o.Prefix = false, []byte{l.o.Fill}
 		it := tx.NewIterator(o)
 		defer it.Close()
-		if err := l.db.RunValueLogGC(rewriteFrom); err != nil {
+		if err := l.db.RunValueLogGC(from); err != nil {
 			return err
 		}
 		return l.files.Sync()

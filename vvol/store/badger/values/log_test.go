@@ -90,7 +90,7 @@ func TestCollect(t *testing.T) {
 	var sum Collected
 	for tries := 0; sum.Files < 5; tries++ { // tables are written out beside us
 		require.Less(t, tries, 100)
-		c, err := l.Collect(func() bool { return false })
+		c, err := l.Collect(0.5, func() bool { return false })
 		require.NoError(t, err)
 		sum.Files, sum.Bytes = sum.Files+c.Files, sum.Bytes+c.Bytes
 	}
