@@ -27,30 +27,29 @@ func (d *drainer) collect() error {
 func (d *drainer) dropLayers(n int) error {
 	e := d.e
 	for range n {
-		e.structure.Lock()
 		e.index.RLock()
-		victim := e.index.Orphan()
+		victim := e.index.Orphan() // and for ever
 		e.index.RUnlock()
-		var err error
-		if victim != nil {
-			err = e.dropLayer(victim)
+		if victim == nil {
+			return nil
 		}
-		e.structure.Unlock()
-		if err != nil || victim == nil {
+		e.forget(victim)
+		for done := false; !done; {
+			e.index.Lock()
+			done = e.index.Unload(victim, unloadAtOnce)
+			e.index.Unlock()
+		}
+		if err := e.dropLayer(victim); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dropLayer removes one layer; its records are buried. Called with structure held.
+// dropLayer takes one layer away whose records are buried.
 func (e *Engine) dropLayer(l *index.Layer) error {
-	e.forget(l)
-	for done := false; !done; {
-		e.index.Lock()
-		done = e.index.Unload(l, unloadAtOnce)
-		e.index.Unlock()
-	}
+	e.structure.Lock()
+	defer e.structure.Unlock()
 	err := e.write(func(tx *bdb.Txn) error {
 		for _, z := range l.Zeros {
 			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
