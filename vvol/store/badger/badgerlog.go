@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -14,30 +15,45 @@ import (
 // tell what goes wrong in its own goroutines, some of which try again for ever.
 type badgerLog struct {
 	warn  func(message string)
-	wrong chan struct{} // capacity 1: an error came
-
-	mu   sync.Mutex
-	last string // the last complaint, at a time
-	at   time.Time
+	wrong chan struct{}          // capacity 1: an error came
+	last  atomic.Pointer[string] // complaint
 }
-
-// complaintEvery is the pause before the same complaint is passed on again.
-const complaintEvery = time.Minute
 
 func newBadgerLog(warn func(string)) *badgerLog {
 	return &badgerLog{warn: warn, wrong: make(chan struct{}, 1)}
 }
 
 func (l *badgerLog) complain(format string, args []any) {
-	message := strings.TrimSpace(fmt.Sprintf(format, args...))
-	l.mu.Lock()
-	known := message == l.last && time.Since(l.at) < complaintEvery
-	if !known {
-		l.last, l.at = message, time.Now()
-	}
-	l.mu.Unlock()
-	if !known {
-		l.warn("badger: " + message)
+	message := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
+	l.last.Store(&message)
+	l.warn(message)
+}
+
+// Limits of warnings.
+const (
+	warningEvery = time.Minute // pause before the same one is passed on again
+	warningsKept = 64          // to tell which is the same
+)
+
+// sparing passes warnings on, but not the same one again and again: what fails is tried
+// again as often as somebody waits for it.
+func sparing(warn func(string)) func(string) {
+	var mu sync.Mutex
+	told := map[string]time.Time{}
+	return func(message string) {
+		mu.Lock()
+		now := time.Now()
+		known := now.Sub(told[message]) < warningEvery
+		if !known {
+			if len(told) >= warningsKept {
+				clear(told)
+			}
+			told[message] = now
+		}
+		mu.Unlock()
+		if !known {
+			warn(message)
+		}
 	}
 }
 
@@ -83,9 +99,7 @@ func (l *badgerLog) closeDatabase(db *bdb.DB) error {
 	case err := <-done:
 		return err
 	case <-grace.C:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return fmt.Errorf("%w: %s", errAbandoned, l.last)
+		return fmt.Errorf("%w: %s", errAbandoned, *l.last.Load())
 	}
 }
 

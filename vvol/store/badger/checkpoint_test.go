@@ -26,7 +26,7 @@ func TestTailWaitsForSync(t *testing.T) {
 	tail, saved := e.journal.Tail(), e.checkpoints.Last()
 
 	whole := e.files
-	e.files = files.New(filepath.Join(o.Dir, "gone"))
+	e.files = files.New(filepath.Join(o.Dir, "gone"), o.ValueLogBytes, memTableBytes)
 	require.Error(t, e.drainer.drainTo(e.journal.Head()))
 	require.Equal(t, tail, e.journal.Tail())
 	require.Equal(t, saved, e.checkpoints.Last())

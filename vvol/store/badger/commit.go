@@ -476,7 +476,7 @@ func (c *committer) flush() {
 // belong to the group from then on.
 func (c *committer) append() error {
 	e, b := c.e, &c.batch
-	if err := c.awaitRoom(uint64(journal.HeaderPages(len(b.runs)) + b.pages)); err != nil {
+	if err := c.awaitRoom(uint64(journal.HeaderPages(len(b.runs))+b.pages) + keptRowPages); err != nil {
 		return err
 	}
 	found, err := e.journal.Append(b.runs, b.data)

@@ -197,6 +197,9 @@ func (d *drainer) work(quiet bool) error {
 				return err
 			}
 			if err := d.drain(); err != nil {
+				if errors.Is(err, store.ErrNoSpace) && d.next().dead > 0 {
+					d.beginCheckpoint() // what is dead may give back what is missing
+				}
 				return err
 			}
 		}
@@ -405,8 +408,13 @@ func (d *drainer) commitRecords(records []packed) error {
 		return nil
 	})
 	if err == nil {
-		err = e.values.Prepare()
+		err = e.begin(valuesAhead) // of a file that may be new
 	}
+	if err != nil {
+		return err
+	}
+	err = e.values.Prepare()
+	e.files.End()
 	if err != nil {
 		return err
 	}

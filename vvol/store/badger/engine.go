@@ -86,7 +86,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 			err = errors.Join(err, e.releaseAll())
 		}
 	}()
-	e.files = files.New(e.dir)
+	e.files = files.New(e.dir, o.ValueLogBytes, memTableBytes)
 	if err := e.inspectFiles(); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,10 @@ func (e *Engine) inspectFiles() error {
 			return fmt.Errorf("badger: %s is missing in a directory that has been in use", manifest)
 		}
 	}
-	return e.files.RemoveUnborn()
+	if err := errors.Join(e.files.GiveUp(), e.files.RemoveUnborn()); err != nil {
+		return err
+	}
+	return e.room(minFreeToOpen)
 }
 
 // enter begins a read, which Close waits for; e.use.RUnlock ends it.
@@ -251,7 +254,7 @@ func (e *Engine) Close() error {
 		e.wait.Wait()
 		e.use.Lock() // nobody reads any more
 		defer e.use.Unlock()
-		e.closeErr = errors.Join(e.drainer.drainTo(e.journal.Head()), e.releaseAll())
+		e.closeErr = errors.Join(e.drainer.drainTo(e.journal.Head()), e.journal.Flush(), e.releaseAll())
 	})
 	return e.closeErr
 }
@@ -261,7 +264,13 @@ func (e *Engine) releaseAll() error {
 	var errs []error
 	e.views.close()
 	if e.db != nil {
-		err := e.log.closeDatabase(e.db)
+		errs = append(errs, e.files.GiveUp())
+		err := e.room(minFreeToOpen)
+		if err == nil {
+			err = e.log.closeDatabase(e.db)
+		} else {
+			err = fmt.Errorf("%w: %w", errAbandoned, err)
+		}
 		if errors.Is(err, errAbandoned) {
 			return err // which may still write: journal and lock stay until the process ends
 		}
@@ -282,8 +291,20 @@ func (e *Engine) releaseAll() error {
 // newID numbers a record, a zero entry or a layer.
 func (e *Engine) newID() uint64 { return e.nextID.Add(1) }
 
-// write runs one Badger transaction.
+// write runs one Badger transaction for which there is room. Errors: ErrNoSpace.
 func (e *Engine) write(f func(tx *bdb.Txn) error) error {
+	if err := e.begin(valuesAhead); err != nil {
+		return err
+	}
+	defer e.files.End()
+	return e.transact(f)
+}
+
+// begin makes room for a transaction, of value logs so many bytes; files.End ends it.
+func (e *Engine) begin(values int64) error { return translate(e.files.Begin(values)) }
+
+// transact runs one Badger transaction; the caller has made room for it.
+func (e *Engine) transact(f func(tx *bdb.Txn) error) error {
 	tx := e.db.NewTransaction(true)
 	defer tx.Discard()
 	if err := f(tx); err != nil {

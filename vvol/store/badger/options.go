@@ -44,9 +44,13 @@ const (
 	maxSnapshot    = 256
 	maxRows        = 2 << 20 // bytes of rows of one transaction
 	maxRowPages    = maxRows/journal.PageSize + 64
+	fewRowPages    = 16  // of a change of a full array: volumes can be deleted
+	keptRowPages   = 256 // of the journal that writes leave to such changes
 	rowOverhead    = 16
 	minFree        = 256 << 20       // bytes that a file system must have left for writes
 	minFreeForRows = 64 << 20        // and for rows, so that volumes of a full array can be deleted
+	minFreeToOpen  = 8 << 20         // and for opening: Badger begins logs and writes tables
+	valuesAhead    = 16 << 20        // of the value log that are allocated before transactions: 8 MiB of blocks, and rows
 	mergeBatch     = 512             // records that change their layer in one transaction
 	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
 	dropsAtOnce    = 64              // layers dropped in one round of the collector
@@ -75,6 +79,7 @@ func (o *Options) ensureDefaults() {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
+	o.Warn = sparing(o.Warn)
 }
 
 func (o *Options) validate() error {

@@ -23,7 +23,7 @@ const roleVariable = "VVSIM_ENGINE_ROLE"
 type play func(dir string, tell func(string), await func()) error
 
 func roles() map[string]play {
-	return map[string]play{"sync": failedSync}
+	return map[string]play{"sync": failedSync, "fill": fillDisk}
 }
 
 // playRole plays the part that the environment names.
@@ -80,6 +80,12 @@ func (a *actor) prompt() {
 func (a *actor) end() {
 	require.False(a.t, a.lines.Scan(), a.lines.Text())
 	require.NoError(a.t, a.cmd.Wait())
+}
+
+// kill ends the child.
+func (a *actor) kill() {
+	require.NoError(a.t, a.cmd.Process.Kill())
+	require.Error(a.t, a.cmd.Wait())
 }
 
 // expect returns nil when an error is one of a kind, and tells what it is else.

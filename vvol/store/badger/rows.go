@@ -76,12 +76,19 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	if err := e.room(minFreeForRows); err != nil {
 		return 0, err
 	}
+	if err := e.begin(valuesAhead); err != nil {
+		return 0, err
+	}
+	e.files.End() // what was allocated waits for setRows
 	blob := journal.EncodeRows(c.rows)
 	length := uint64(len(blob))
 	if length > maxRows {
 		return 0, fmt.Errorf("%w: %d bytes of rows", store.ErrTooBig, length)
 	}
 	blob = append(blob, make([]byte, -length%journal.PageSize)...)
+	if j := e.journal; j.Used()+j.Needs(uint64(len(blob))/journal.PageSize+1) > j.Pages() {
+		return 0, fmt.Errorf("%w: the journal is full, and the file system", store.ErrNoSpace)
+	}
 	b := &e.committer.batch
 	defer b.reset()
 	b.add(nil, journal.Run{Kind: journal.Rows, First: length, Count: uint32(uint64(len(blob)) / journal.PageSize)})
@@ -135,7 +142,10 @@ func (e *Engine) finish(number uint64) error {
 }
 
 func (e *Engine) setRows(g *rowGroup) error {
-	if err := e.write(func(tx *bdb.Txn) error { return setRows(tx, g.rows) }); err != nil {
+	if e.begin(valuesAhead) == nil { // else appendRows had
+		defer e.files.End()
+	}
+	if err := e.transact(func(tx *bdb.Txn) error { return setRows(tx, g.rows) }); err != nil {
 		return e.journal.Fail(err) // the journal says otherwise: only a restart makes them agree
 	}
 	e.index.Lock()

@@ -3,6 +3,8 @@ package badger
 import (
 	"fmt"
 	"time"
+
+	"vvsim/vvol/store/badger/values"
 )
 
 // Space that Badger's value logs may hold for each byte that is live, in them or in the
@@ -66,7 +68,7 @@ func (e *Engine) collectValueLog() {
 func (e *Engine) collectFiles(from float64) uint64 {
 	e.collecting.Lock()
 	defer e.collecting.Unlock()
-	c, err := e.values.Collect(from, e.closed.Load)
+	c, err := e.collectValues(from)
 	e.counts.collected.Add(c.Files)
 	e.counts.reclaimed.Add(c.Bytes)
 	if err != nil && !e.closed.Load() {
@@ -96,4 +98,17 @@ func (d *drainer) makeSpace() error {
 		}
 	}
 	return nil
+}
+
+// collectValues runs one collection, for which there has to be room: what is not dead of
+// a file is moved, beside the drainer's transactions.
+func (e *Engine) collectValues(from float64) (c values.Collected, err error) {
+	if err := e.room(minFreeForRows); err != nil {
+		return c, err
+	}
+	if err := e.begin(valuesAhead + int64((1-from)*float64(e.o.ValueLogBytes))); err != nil {
+		return c, err
+	}
+	defer e.files.End()
+	return e.values.Collect(from, e.closed.Load)
 }

@@ -19,7 +19,11 @@ func (e *Engine) change(ctx context.Context, f func() error) error {
 		return err
 	}
 	return e.committer.call(func() error {
-		if err := e.committer.awaitRoom(maxRowPages); err != nil {
+		err := e.committer.awaitRoom(maxRowPages)
+		if errors.Is(err, store.ErrNoSpace) {
+			err = e.committer.awaitRoom(fewRowPages)
+		}
+		if err != nil {
 			return err
 		}
 		e.structure.Lock()

@@ -34,7 +34,8 @@ func (d *Directory) RemoveUnborn() error {
 	return nil
 }
 
-// Sizes tells the bytes on disk of Badger's tree and of its value logs.
+// Sizes tells the bytes on disk of Badger's tree and of its value logs, less what is
+// allocated ahead.
 func (d *Directory) Sizes() (tree, values uint64) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -45,10 +46,12 @@ func (d *Directory) Sizes() (tree, values uint64) {
 		if errors.Is(err, fs.ErrNotExist) || err != nil {
 			continue
 		}
+		n := occupied(info)
+		n -= min(n, d.values.unwritten(f.Name())+d.tables.unwritten(f.Name()))
 		if strings.HasSuffix(f.Name(), ".vlog") {
-			values += occupied(info)
+			values += n
 		} else {
-			tree += occupied(info)
+			tree += n
 		}
 	}
 	return tree, values

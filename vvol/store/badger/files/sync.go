@@ -16,15 +16,20 @@ type Directory struct {
 	path  string
 	syncs *journal.Rounds
 
+	values, tables         reserve // logs of values and of memory tables
+	valueBytes, tableBytes int64   // their sizes
+	spare                  spare
+
 	oldest string // newest value log of the last sync: older ones need no other; runner only
 	known  string // names of the last sync, to see new directory entries; runner only
 
 	newest uint64 // number of a value log; NewestValueLog only
 }
 
-// New returns the Directory at path.
-func New(path string) *Directory {
-	d := &Directory{path: path}
+// New returns the Directory at path, whose value logs and memory tables have these sizes.
+func New(path string, valueBytes, tableBytes int64) *Directory {
+	d := &Directory{path: path, valueBytes: valueBytes, tableBytes: tableBytes, spare: spare{name: filepath.Join(path, "spare")},
+		values: reserve{path: path, ext: ".vlog", digits: 6}, tables: reserve{path: path, ext: ".mem", digits: 5}}
 	d.syncs = journal.NewRounds(d.sync)
 	return d
 }

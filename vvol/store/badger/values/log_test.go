@@ -20,7 +20,7 @@ func open(t *testing.T) (*bdb.DB, *Log, *files.Directory) {
 	db, err := bdb.Open(bdb.DefaultOptions(dir).WithLogger(nil).WithMemTableSize(4 << 20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	d := files.New(dir)
+	d := files.New(dir, fileBytes, 4<<20)
 	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096}), d
 }
 

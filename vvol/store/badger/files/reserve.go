@@ -1,0 +1,150 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserve is the newest of the logs of one kind. Badger writes them through mappings of
+// sparse files, where a full file system ends the process by SIGBUS; what is allocated
+// before is safe.
+type reserve struct {
+	path, ext string
+	digits    int
+
+	mu       sync.Mutex
+	number   uint64 // of the newest log; 0: not looked yet
+	written  int64  // bytes that have been written, in whole pages
+	reserved int64  // bytes that are allocated
+}
+
+func (r *reserve) name(number uint64) string {
+	return filepath.Join(r.path, fmt.Sprintf("%0*d%s", r.digits, number, r.ext))
+}
+
+// ahead allocates what Badger is going to write next, so many bytes. Where the file
+// system does not know how, it does nothing.
+func (r *reserve) ahead(need int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.follow(); err != nil || r.number == 0 {
+		return err
+	}
+	f, err := os.OpenFile(r.name(r.number), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // became a table since
+	}
+	if err != nil {
+		return err
+	}
+	err = r.extend(f, need)
+	return errors.Join(err, f.Close())
+}
+
+// follow finds the newest log: their numbers have no gaps.
+func (r *reserve) follow() error {
+	if r.number == 0 {
+		names, err := filepath.Glob(filepath.Join(r.path, "*"+r.ext))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), r.ext), 10, 32); err == nil {
+				r.number = max(r.number, n)
+			}
+		}
+	}
+	for {
+		_, err := os.Stat(r.name(r.number + 1))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.number, r.written, r.reserved = r.number+1, 0, 0
+	}
+}
+
+func (r *reserve) extend(f *os.File, need int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	// What is allocated and not written is a hole to lseek.
+	hole, err := unix.Seek(int(f.Fd()), min(r.written, info.Size()-1), unix.SEEK_HOLE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	if err != nil {
+		return &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
+	}
+	r.written = hole
+	if r.reserved >= min(hole+need, info.Size()) {
+		return nil
+	}
+	to := min(hole+2*need, info.Size())
+	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, hole, to-hole)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+	case err != nil:
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	r.reserved = to
+	return nil
+}
+
+// unwritten is how much of a log with a name is allocated ahead, in bytes.
+func (r *reserve) unwritten(name string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.number == 0 || name != filepath.Base(r.name(r.number)) {
+		return 0
+	}
+	return uint64(max(r.reserved-r.written, 0))
+}
+
+// memTableAhead is how much of the log of a memory table is allocated ahead, in bytes:
+// more than what transactions put there that are committed at a time.
+const memTableAhead = 1 << 20
+
+// near tells whether the log may reach a size within so many bytes, upon which Badger
+// begins the next.
+func (r *reserve) near(need, size int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written+need >= size
+}
+
+// rotated tells whether the log before the newest is still there.
+func (r *reserve) rotated() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, err := os.Stat(r.name(r.number - 1))
+	return err == nil
+}
+
+// Begin makes room for a transaction, and End tells that it is over: it allocates what
+// the transactions that run will write, of value logs so many bytes. It fails with ENOSPC
+// when there is no room; then End is not to be called.
+func (d *Directory) Begin(values int64) error {
+	if err := errors.Join(d.values.ahead(values), d.tables.ahead(memTableAhead)); err != nil {
+		return err
+	}
+	table := d.tables.near(memTableAhead, d.tableBytes)
+	return d.spare.begin(table || d.values.near(values, d.valueBytes), d.tables.rotated())
+}
+
+// GiveUp gives the spare room up, before Badger opens or closes its files.
+func (d *Directory) GiveUp() error { return d.spare.giveUp() }
+
+// End is called after a transaction.
+func (d *Directory) End() { d.spare.end(d.tables.rotated()) }

@@ -1,0 +1,82 @@
+package files
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// spare is a file that holds nothing but room. It is given up while Badger may begin a new
+// log or a table, whose first pages cannot be allocated ahead, so that they find room
+// also when another process has taken the rest; and taken back before anything else
+// begins.
+type spare struct {
+	name string
+
+	mu   sync.Mutex
+	held bool
+	busy int // transactions that run
+}
+
+// spareBytes is the size of a spare: a table, and the first pages of two logs.
+const spareBytes = 16 << 20
+
+// begin is called before a transaction, end after it. It fails with ENOSPC when the spare
+// cannot be taken: then a transaction may end the process. When given, it is given up;
+// pending tells that what needed it last still does.
+func (s *spare) begin(given, pending bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.held && s.busy == 0 && !pending {
+		if err := s.take(); err != nil {
+			return err
+		}
+	}
+	s.busy++
+	if given && s.held {
+		s.held = false
+		return os.Truncate(s.name, 0)
+	}
+	return nil
+}
+
+// giveUp makes room for what comes before the first transaction or after the last.
+func (s *spare) giveUp() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+	err := os.Remove(s.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (s *spare) end(pending bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy--; s.busy == 0 && !s.held && !pending {
+		_ = s.take() // begin meets the error
+	}
+}
+
+func (s *spare) take() error {
+	f, err := os.OpenFile(s.name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, spareBytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	if err != nil {
+		err = &fs.PathError{Op: "fallocate", Path: s.name, Err: err}
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		s.held = true
+	}
+	return err
+}
