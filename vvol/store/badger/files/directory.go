@@ -2,11 +2,9 @@ package files
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -57,34 +55,5 @@ func (d *Directory) Sizes() (tree, values uint64) {
 	return tree, values
 }
 
-// NewestValueLog is the number of the value log that Badger writes to. For one goroutine
-// at a time.
-func (d *Directory) NewestValueLog() (uint64, error) {
-	if d.newest == 0 {
-		logs, err := filepath.Glob(filepath.Join(d.path, "*.vlog"))
-		if err != nil {
-			return 0, err
-		}
-		for _, name := range logs {
-			n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), ".vlog"), 10, 32)
-			if err != nil {
-				return 0, fmt.Errorf("%s is no name of a value log: %w", name, err)
-			}
-			d.newest = max(d.newest, n)
-		}
-	}
-	for {
-		_, err := os.Stat(d.valueLog(d.newest + 1))
-		if errors.Is(err, fs.ErrNotExist) {
-			return d.newest, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		d.newest++
-	}
-}
-
-func (d *Directory) valueLog(n uint64) string {
-	return filepath.Join(d.path, fmt.Sprintf("%06d.vlog", n))
-}
+// NewestValueLog is the number of the value log that Badger writes to.
+func (d *Directory) NewestValueLog() (uint64, error) { return d.values.newest() }

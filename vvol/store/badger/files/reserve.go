@@ -49,6 +49,14 @@ func (r *reserve) ahead(need int64) error {
 	return errors.Join(err, f.Close())
 }
 
+// newest is the number of the newest log.
+func (r *reserve) newest() (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.follow()
+	return r.number, err
+}
+
 // follow finds the newest log: their numbers have no gaps.
 func (r *reserve) follow() error {
 	if r.number == 0 {

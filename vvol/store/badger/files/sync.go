@@ -22,8 +22,6 @@ type Directory struct {
 
 	oldest string // newest value log of the last sync: older ones need no other; runner only
 	known  string // names of the last sync, to see new directory entries; runner only
-
-	newest uint64 // number of a value log; NewestValueLog only
 }
 
 // New returns the Directory at path, whose value logs and memory tables have these sizes.

@@ -1,6 +1,6 @@
 // Package values looks after Badger's value log: it has files that are mostly dead given
 // back, and large pages used for the file that is written to.
 //
-// Both go through Badger's own interfaces and never touch its files. Keys that it needs
-// start with the byte that its user gives it.
+// Both go through Badger's own interfaces, and through the mapping in which Badger shows
+// values. Keys that it needs start with the byte that its user gives it.
 package values
