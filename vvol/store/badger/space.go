@@ -100,15 +100,17 @@ func (d *drainer) makeSpace() error {
 	return nil
 }
 
-// collectValues runs one collection, for which there has to be room: what is not dead of
+// collectValues runs one collection, each step of which needs room: what is not dead of
 // a file is moved, beside the drainer's transactions.
-func (e *Engine) collectValues(from float64) (c values.Collected, err error) {
-	if err := e.room(minFreeForRows); err != nil {
-		return c, err
-	}
-	if err := e.begin(valuesAhead + int64((1-from)*float64(e.o.ValueLogBytes))); err != nil {
-		return c, err
-	}
-	defer e.files.End()
-	return e.values.Collect(from, e.closed.Load)
+func (e *Engine) collectValues(from float64) (values.Collected, error) {
+	return e.values.Collect(from, e.closed.Load, func(bytes int64, f func() error) error {
+		if err := e.room(minFreeForRows); err != nil {
+			return err
+		}
+		if err := e.begin(valuesAhead + bytes); err != nil {
+			return err
+		}
+		defer e.files.End()
+		return f()
+	})
 }

@@ -9,19 +9,25 @@ import (
 // Collected is what a collection gave back.
 type Collected struct{ Files, Bytes uint64 }
 
+// Step runs f, which writes up to so many bytes of values and a few rows, once there is
+// room for that; or it fails without, which ends the collection.
+type Step func(values int64, f func() error) error
+
 // Collect has Badger rewrite and delete the files that are dead to a share or more, until
-// none is or stop says so. Discard statistics follow compaction, not deletion, so that the
-// tree is compacted first.
-func (l *Log) Collect(from float64, stop func() bool) (c Collected, err error) {
+// none is or stop says so. Each transaction of ours and each file is a step: what is freed
+// by one is there for the next, and a file system that others fill meanwhile is noticed.
+// Discard statistics follow compaction, not deletion, so that the tree is compacted first.
+func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, err error) {
 	_, before := l.files.Sizes()
-	if err := l.fillTable(); err != nil {
+	if err := l.fillTable(step); err != nil {
 		return c, err
 	}
 	if err := l.db.Flatten(1); err != nil {
 		return c, err
 	}
+	survive := int64((1 - from) * float64(l.o.FileBytes))
 	for !stop() {
-		err = l.rewriteFile(from)
+		err = step(survive, func() error { return l.rewriteFile(from) })
 		if err != nil {
 			break
 		}
@@ -39,18 +45,18 @@ func (l *Log) Collect(from float64, stop func() bool) (c Collected, err error) {
 // fillTable makes Badger write its memory table out, which it does when that is full
 // and at no other call: with few keys that are set again and again, and of which the
 // table on disk keeps one version.
-func (l *Log) fillTable() error {
+func (l *Log) fillTable(step Step) error {
 	value := make([]byte, l.o.Threshold-1) // stays out of the value log
-	for filled := int64(0); filled < l.o.TableBytes; filled += fillRows * int64(len(value)) {
-		err := l.db.Update(func(tx *bdb.Txn) error {
-			for i := range fillRows {
-				if err := tx.Set(l.key(2+i), value); err != nil {
-					return err
-				}
+	fill := func(tx *bdb.Txn) error {
+		for i := range fillRows {
+			if err := tx.Set(l.key(2+i), value); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
+		}
+		return nil
+	}
+	for filled := int64(0); filled < l.o.TableBytes; filled += fillRows * int64(len(value)) {
+		if err := step(0, func() error { return l.db.Update(fill) }); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package values
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -90,20 +91,73 @@ func TestCollect(t *testing.T) {
 	var sum Collected
 	for tries := 0; sum.Files < 5; tries++ { // tables are written out beside us
 		require.Less(t, tries, 100)
-		c, err := l.Collect(0.5, func() bool { return false })
+		c, err := l.Collect(0.5, func() bool { return false }, func(_ int64, f func() error) error { return f() })
 		require.NoError(t, err)
 		sum.Files, sum.Bytes = sum.Files+c.Files, sum.Bytes+c.Bytes
 	}
 	_, after := d.Sizes()
 	require.InDelta(t, before-after, sum.Bytes, 4<<20)
+	requireTag(t, db, 7)
+}
+
+// requireTag reads what write wrote.
+func requireTag(t *testing.T, db *bdb.DB, tag byte) {
 	for i := range 17 {
 		require.NoError(t, db.View(func(tx *bdb.Txn) error {
 			item, err := tx.Get([]byte{'v', byte(i)})
 			require.NoError(t, err)
 			return item.Value(func(v []byte) error {
-				require.Equal(t, byte(7), v[0])
+				require.Equal(t, tag, v[0])
 				return nil
 			})
 		}))
 	}
+}
+
+// TestCollectAsksForRoom collects where there is room for so many files, and where there
+// is none for a row: no more is rewritten, the collection says why, and nothing is lost. It
+// was seen to fail with rewriteFile called without step in Collect, and with db.Update
+// called without step in fillTable.
+func TestCollectAsksForRoom(t *testing.T) {
+	db, l, _ := open(t)
+	for tag := range byte(8) {
+		write(t, db, 17, tag)
+	}
+	full := errors.New("full")
+	never := func() bool { return false }
+	for room := range uint64(3) {
+		var c Collected
+		for tries := 0; ; tries++ { // tables are written out beside us
+			require.Less(t, tries, 100, "no file was rewritten where there is room for %d", room)
+			asked, left := false, room
+			var err error
+			c, err = l.Collect(0.5, never, func(values int64, f func() error) error {
+				if values == 0 {
+					return f()
+				}
+				asked = true
+				require.EqualValues(t, fileBytes/2, values, "what may survive in a file")
+				if left == 0 {
+					return full
+				}
+				left--
+				return f()
+			})
+			require.True(t, asked)
+			if left > 0 || c.Files < room { // nothing more to be collected yet
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, full)
+			break
+		}
+		require.Equal(t, room, c.Files)
+	}
+	c, err := l.Collect(0.5, never, func(values int64, _ func() error) error {
+		require.Zero(t, values, "filling comes first")
+		return full
+	})
+	require.ErrorIs(t, err, full)
+	require.Zero(t, c)
+	requireTag(t, db, 7)
 }
