@@ -113,7 +113,7 @@ func (s *Service) Resize(ctx context.Context, id ID, size uint64) (VirtualVolume
 	if err := s.unpinned(id); err != nil {
 		return VirtualVolume{}, err
 	}
-	task, next := s.newTask("resize", id), *row
+	task, next := s.newTask(ctx, "resize", id), *row
 	next.State, next.Intent = Resizing, &intent{Task: task.Number, Size: size}
 	if err := s.commit(ctx, new(batch).put(&next, task)); err != nil {
 		return VirtualVolume{}, err
@@ -201,7 +201,7 @@ func (s *Service) CopyDiffs(ctx context.Context, src, base, dst ID) error {
 		return err
 	}
 	defer unpin()
-	task := s.newTask("copy-diffs", dst)
+	task := s.newTask(ctx, "copy-diffs", dst)
 	if err := s.commit(ctx, new(batch).put(task)); err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (s *Service) CopyDiffs(ctx context.Context, src, base, dst ID) error {
 		b.events = nil
 	}
 	s.endTask(b, task.Number, "", copied)
-	if err := s.commit(ctx, b); err != nil {
+	if err := s.commit(context.WithoutCancel(ctx), b); err != nil { // a cancelled task has its end too
 		return errors.Join(copied, err)
 	}
 	return copied

@@ -375,6 +375,50 @@ func TestCopyDiffs(t *testing.T) {
 	require.ErrorIs(t, err, vvol.ErrNotFound)
 }
 
+// A watched operation's task has the caller's name and can be asked for by its id, over a
+// restart too; a cancelled one says so.
+func TestWatchTask(t *testing.T) {
+	l := newLab(t, 1)
+	src, dst := l.create("src", 4), l.create("dst", 4)
+	ctx, w := vvol.WatchTask(t.Context(), "prepareToSnapshotVirtualVolume")
+	require.Empty(t, w.ID())
+	snap, err := l.PrepareSnapshot(ctx, src.ID, vvol.SnapshotSpec{})
+	require.NoError(t, err)
+	_, err = l.TakePrepared(t.Context(), []vvol.PreparedItem{{Snapshot: snap.ID}})
+	require.NoError(t, err)
+	require.NoError(t, l.write(src.ID, 5, 's'))
+
+	ctx, refused := vvol.WatchTask(t.Context(), "deleteVirtualVolume")
+	require.ErrorIs(t, l.Delete(ctx, vvol.ID{1}), vvol.ErrNotFound)
+	require.Empty(t, refused.ID())
+	noted, err := l.NoteTask(t.Context(), "resizeVirtualVolume", src.ID, "")
+	require.NoError(t, err)
+
+	require.NoError(t, l.Close())
+	slow := &copyingEngine{Engine: l.engine, at: make(chan struct{}), on: make(chan struct{})}
+	l.open(vvol.Options{Engine: slow})
+	ctx, cancel := context.WithCancel(t.Context())
+	ctx, copying := vvol.WatchTask(ctx, "copyDiffsToVirtualVolume")
+	ended := make(chan error, 1)
+	go func() { ended <- l.CopyDiffs(ctx, src.ID, snap.ID, dst.ID) }()
+	<-slow.at
+	require.NotEmpty(t, copying.ID())
+	cancel()
+	close(slow.on)
+	require.ErrorIs(t, <-ended, context.Canceled)
+
+	for id, want := range map[string]vvol.Task{
+		w.ID():       {Name: "prepareToSnapshotVirtualVolume", State: vvol.TaskSuccess, Result: snap.ID.String()},
+		noted.ID:     {Name: "resizeVirtualVolume", State: vvol.TaskSuccess},
+		copying.ID(): {Name: "copyDiffsToVirtualVolume", State: vvol.TaskError, Cancelled: true},
+	} {
+		got, err := l.Task(id)
+		require.NoError(t, err, id)
+		require.Equal(t, want, vvol.Task{Name: got.Name, State: got.State, Result: got.Result, Cancelled: got.Cancelled}, id)
+	}
+	l.verify()
+}
+
 // copyingEngine stops at each CopyFrom until on is closed.
 type copyingEngine struct {
 	store.Engine

@@ -168,7 +168,8 @@ func (s *Service) PrepareSnapshot(ctx context.Context, id ID, spec SnapshotSpec)
 	defer release()
 	prepared := *row
 	prepared.State = Prepared
-	err = s.commit(ctx, new(batch).put(&prepared).event("vvol.prepared", row.ID.String(), describe(row)))
+	task := s.succeeded(s.newTask(ctx, "prepare-snapshot", row.ID), row.ID.String())
+	err = s.commit(ctx, new(batch).put(&prepared, task).event("vvol.prepared", row.ID.String(), describe(row)))
 	if err != nil {
 		return VirtualVolume{}, err
 	}
@@ -261,7 +262,7 @@ func (s *Service) Revert(ctx context.Context, id, snapshot ID) (VirtualVolume, e
 	if err := s.unpinned(id); err != nil {
 		return VirtualVolume{}, err
 	}
-	task, next := s.newTask("revert", id), *row
+	task, next := s.newTask(ctx, "revert", id), *row
 	next.State, next.Intent = Reverting, &intent{Task: task.Number, Snapshot: snapshot, Size: snap.Size}
 	if err := s.commit(ctx, new(batch).put(&next, task)); err != nil {
 		return VirtualVolume{}, err

@@ -1,20 +1,71 @@
 package vvol
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
+
+// TaskWatch names the task of one operation and tells its id; see WatchTask.
+type TaskWatch struct {
+	name string
+	id   atomic.Pointer[string]
+}
+
+// WatchTask returns a context for one operation, whose task gets that name (VASA's
+// clients see it) and is told to the watch.
+func WatchTask(ctx context.Context, name string) (context.Context, *TaskWatch) {
+	w := &TaskWatch{name: name}
+	return context.WithValue(ctx, watchKey{}, w), w
+}
+
+type watchKey struct{}
+
+// ID is the id of the operation's task; "" before it has one, and when the operation
+// was refused before, or had nothing to do. Safe beside the operation.
+func (w *TaskWatch) ID() string {
+	if id := w.id.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
 // newTask makes the row of an operation that begins; it is written with the
 // operation's first step.
-func (s *Service) newTask(operation string, id ID) *taskRow {
+func (s *Service) newTask(ctx context.Context, operation string, id ID) *taskRow {
+	watch, watched := ctx.Value(watchKey{}).(*TaskWatch)
+	if watched {
+		operation = watch.name
+	}
 	s.catalog.mu.Lock()
 	defer s.catalog.mu.Unlock()
 	s.catalog.counters.Task++
 	n := s.catalog.counters.Task
-	return &taskRow{Number: n, Task: Task{ID: operation + ":" + strconv.FormatUint(n, 10), Name: operation, VVol: id,
+	t := &taskRow{Number: n, Task: Task{ID: operation + ":" + strconv.FormatUint(n, 10), Name: operation, VVol: id,
 		State: TaskRunning, Started: s.now()}}
+	if watched {
+		watch.id.Store(&t.ID)
+	}
+	return t
+}
+
+// NoteTask keeps a task that has succeeded already: of an operation that had nothing to
+// do, for a caller that owes its client a task. Errors: ErrNotFound (volume).
+func (s *Service) NoteTask(ctx context.Context, name string, id ID, result string) (Task, error) {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return Task{}, err
+	}
+	defer end()
+	if _, err := s.VVol(id); err != nil {
+		return Task{}, err
+	}
+	ctx, _ = WatchTask(ctx, name)
+	t := s.succeeded(s.newTask(ctx, name, id), result)
+	return t.Task, s.commit(ctx, new(batch).put(t))
 }
 
 // taskNumber is the number in a task's id; 0 when there is none.
@@ -45,9 +96,20 @@ func (s *Service) endTask(b *batch, number uint64, result string, cause error) {
 	}
 	done := s.succeeded(t, result)
 	if cause != nil {
-		done.State, done.Progress, done.Error = TaskError, t.Progress, cause.Error()
+		done.State, done.Progress, done.Error, done.Cause = TaskError, t.Progress, cause.Error(), causeOf(cause)
+		done.Cancelled = errors.Is(cause, context.Canceled)
 	}
 	b.put(done)
+}
+
+// causeOf is the text of the sentinel in err; that of ErrStorage when there is none.
+func causeOf(err error) string {
+	for _, sentinel := range Errors() {
+		if errors.Is(err, sentinel) {
+			return sentinel.Error()
+		}
+	}
+	return ErrStorage.Error()
 }
 
 // progress notes how far a task is, in memory only.

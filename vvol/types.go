@@ -197,15 +197,17 @@ const (
 
 // Task is the row of one long operation.
 type Task struct {
-	ID       string    `json:"id"`
-	Name     string    `json:"name"` // the operation, "create", "snapshot" …
-	VVol     ID        `json:"vvol,omitzero"`
-	State    TaskState `json:"state"`
-	Progress int       `json:"progress"` // percent
-	Result   string    `json:"result,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Started  time.Time `json:"started"`
-	Ended    time.Time `json:"ended,omitzero"`
+	ID        string    `json:"id"`
+	Name      string    `json:"name"` // the operation, "create", "snapshot" …, or the name that WatchTask gave it
+	VVol      ID        `json:"vvol,omitzero"`
+	State     TaskState `json:"state"`
+	Progress  int       `json:"progress"` // percent
+	Result    string    `json:"result,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Cause     string    `json:"cause,omitempty"` // text of the sentinel in Error
+	Cancelled bool      `json:"cancelled,omitempty"`
+	Started   time.Time `json:"started"`
+	Ended     time.Time `json:"ended,omitzero"`
 }
 
 // Event is something that happened, for `vvsim events` and, later, VASA.

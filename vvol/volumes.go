@@ -109,7 +109,7 @@ func (s *Service) birth(ctx context.Context, operation string, rows []*volumeRow
 		return nil, err
 	}
 	defer release()
-	task, intents := s.newTask(operation, rows[0].ID), new(batch)
+	task, intents := s.newTask(ctx, operation, rows[0].ID), new(batch)
 	for _, r := range rows {
 		begun := *r
 		begun.State, begun.Intent = Creating, &intent{Task: task.Number}
@@ -421,7 +421,7 @@ func (s *Service) Delete(ctx context.Context, id ID) error {
 	if row.State == Prepared {
 		return s.commit(ctx, new(batch).drop(row).event("vvol.deleted", id.String(), describe(row)))
 	}
-	task, dying := s.newTask("delete", id), *row
+	task, dying := s.newTask(ctx, "delete", id), *row
 	dying.State, dying.Intent = Deleting, &intent{Task: task.Number}
 	if err := s.commit(ctx, new(batch).put(&dying, task)); err != nil {
 		return err
