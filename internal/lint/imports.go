@@ -40,9 +40,10 @@ func importTable() map[string]row {
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
-		"vasa":          {imports: []string{"vvol", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
-		"vasa/wire":     {},
-		"vasa/vasatest": {imports: []string{"vasa/wire"}},
+		"vasa":          {imports: []string{"vvol", "vasa/wire", "vasa/wire/xsd"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
+		"vasa/wire":     {imports: []string{"vasa/wire/xsd"}},
+		"vasa/wire/xsd": {},
+		"vasa/vasatest": {imports: []string{"vasa/wire", "vasa/wire/xsd"}},
 		"fault":         {imports: []string{"scsi", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":           {imports: []string{"vvol"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":         {imports: []string{"*"}},
@@ -69,7 +70,7 @@ func outsideTable() map[string][]string {
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt
-		"github.com/vmware/govmomi":           {"vasa", "vasa/wire", "vasa/vasatest"},
+		"github.com/vmware/govmomi":           {"vasa", "vasa/vasatest"},
 		"go.uber.org/zap":                     {"array", "api", "cmd/vvsim", "vasa", "test/"},
 		"github.com/danielgtaylor/huma":       {"api"},
 		"github.com/prometheus/client_golang": {"array", "api"},

@@ -169,6 +169,9 @@ func banned(f *File, fn *ast.FuncDecl, name string, main bool) string {
 	return ""
 }
 
+// contractNames are types that have their name from a standard.
+func contractNames() []string { return []string{"vasa/wire BaseStorageEntity"} }
+
 var vagueName = regexp.MustCompile(`(Manager|Helper|Utils?|Common|Base)([A-Z]|$)`)
 
 // Named finds packages and types with names that say nothing.
@@ -180,7 +183,7 @@ func Named(p *Package) (all []Finding) {
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
 			t, ok := n.(*ast.TypeSpec)
-			if ok && vagueName.MatchString(strings.ToUpper(t.Name.Name[:1])+t.Name.Name[1:]) {
+			if ok && vagueName.MatchString(strings.ToUpper(t.Name.Name[:1])+t.Name.Name[1:]) && !slices.Contains(contractNames(), p.Dir+" "+t.Name.Name) {
 				all = append(all, p.finding(f, t.Pos(), "type name %s says nothing", t.Name.Name))
 			}
 			return true
