@@ -2,7 +2,6 @@ package badger
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -19,16 +18,19 @@ import (
 	"vvsim/vvol/store"
 )
 
-// The child of TestKill writes with one goroutine per region and tells of every
-// acknowledged write on standard output. Its parent kills it without warning,
-// opens the directory, and finds each region's last acknowledged generation or a
-// newer one, whole.
+// The child of TestKill writes with one goroutine per region, while others snapshot,
+// clone, write, revert and delete (family_test.go), and tells of everything that was
+// acknowledged on standard output. Its parent kills it without warning, opens the
+// directory, and finds each region's last acknowledged generation or a newer one, whole,
+// and the families exactly as the child told.
 const (
 	childVariable = "VVSIM_ENGINE_CHILD"
 	flushVariable = "VVSIM_ENGINE_FLUSH" // set: the child tells of flushed writes only
+	startVariable = "VVSIM_ENGINE_START" // generation,round
 	killsVariable = "VVSIM_KILLS"
 	regions       = 8
 	regionBlocks  = 16 // one write: whole or absent
+	crashSize     = 64 << 20
 )
 
 var crashVolume = store.ID{1}
@@ -51,80 +53,84 @@ func TestMain(m *testing.M) {
 }
 
 // regionData is one generation of a region: every 8 bytes tell which.
-func regionData(region, generation uint64) []byte {
+func regionData(region, generation uint64) []byte { return filled(region<<48 | generation) }
+
+// filled is the content of a region of one word.
+func filled(word uint64) []byte {
 	p := make([]byte, regionBlocks*blockSize)
 	for i := 0; i < len(p); i += 8 {
-		binary.BigEndian.PutUint64(p[i:], region<<48|generation)
+		binary.BigEndian.PutUint64(p[i:], word)
 	}
 	return p
 }
 
+// load is what a child does, and how it tells of that.
+type load struct {
+	e       *Engine
+	base    store.Object
+	flushed bool // told of when a flush behind it has returned
+	first   uint64
+	round   uint32
+	mu      sync.Mutex
+}
+
+// tell prints a line, with one call, so that it is there as a whole or not at all.
+func (l *load) tell(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Printf(format+"\n", args...)
+}
+
 // crashChild writes until it is killed. With flushed it tells of a write when a
 // flush behind it has returned, and the data is on its way through the journal, a
-// record and the cleaning while snapshots come and go.
-func crashChild(dir string, flushed bool) error {
+// record and the cleaning while snapshots and clones come and go.
+func crashChild(dir string, flushed bool) (err error) {
+	l := &load{flushed: flushed}
+	if _, err := fmt.Sscanf(os.Getenv(startVariable), "%d,%d", &l.first, &l.round); err != nil {
+		return err
+	}
 	ctx := context.Background()
-	e, err := Open(ctx, small(dir))
-	if err != nil {
+	if l.e, err = Open(ctx, small(dir)); err != nil {
 		return err
 	}
-	o, err := e.Open(ctx, crashVolume)
-	if err != nil {
+	if l.base, err = l.e.Open(ctx, crashVolume); err != nil {
 		return err
 	}
-	start, err := strconv.ParseUint(os.Getenv("VVSIM_ENGINE_GENERATION"), 10, 64)
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	tell := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Printf(format, args...) // one write call each: a line is whole or absent
-	}
-	tell("ready\n")
+	l.tell("ready")
 	var wait sync.WaitGroup
-	for r := range uint64(regions) {
+	try := func(f func() error) {
 		wait.Go(func() {
-			for g := start; ; g++ {
-				if err := o.WriteAt(ctx, regionData(r, g), r*regionBlocks*blockSize, store.WriteOptions{FUA: g%64 == 0}); err != nil {
-					tell("error %v\n", err)
-					return
-				}
-				if flushed && g%5 == r%5 {
-					if err := o.Flush(ctx); err != nil {
-						tell("error %v\n", err)
-						return
-					}
-				}
-				if !flushed || g%5 == r%5 {
-					tell("w %d %d\n", r, g)
-				}
+			if err := f(); err != nil {
+				l.tell("error %v", err)
 			}
 		})
 	}
-	wait.Go(func() {
-		for n := start; ; n++ { // snapshots that come and go, so that layers are merged and dropped
-			id := store.ID{2, byte(n >> 8), byte(n)}
-			if err := e.Snapshot(ctx, []store.SnapshotSpec{{Source: crashVolume, Snapshot: id}}); err != nil {
-				tell("error %v\n", err)
-				return
-			}
-			tell("s %d\n", n)
-			victim := n
-			if n%3 == 0 { // every third stays until the next one is there, so that chains stay short
-				victim = n - 3
-			}
-			if victim >= start {
-				if err := e.Delete(ctx, store.ID{2, byte(victim >> 8), byte(victim)}); err != nil {
-					tell("error %v\n", err)
-					return
-				}
-			}
-		}
-	})
+	for r := range uint64(regions) {
+		try(func() error { return l.overwrite(ctx, r) })
+	}
+	for number := range byte(keepers) {
+		try((&keeper{load: l, number: number}).run)
+	}
 	wait.Wait()
 	return nil
+}
+
+// overwrite writes one generation of a region of the base after the other.
+func (l *load) overwrite(ctx context.Context, r uint64) error {
+	for g := l.first; ; g++ {
+		if err := l.base.WriteAt(ctx, regionData(r, g), r*regionBlocks*blockSize, store.WriteOptions{FUA: g%64 == 0}); err != nil {
+			return err
+		}
+		if l.flushed && g%5 != r%5 {
+			continue
+		}
+		if l.flushed {
+			if err := l.base.Flush(ctx); err != nil {
+				return err
+			}
+		}
+		l.tell("w %d %d", r, g)
+	}
 }
 
 func small(dir string) Options {
@@ -132,7 +138,8 @@ func small(dir string) Options {
 }
 
 // TestKill was seen to fail with the answer of an op moved before the commit in
-// committer.flush.
+// committer.flush, and with journal.Zero left out of what Engine.recover applies: an
+// unmapped region of a clone came back.
 func TestKill(t *testing.T) {
 	kills := 10
 	if n, err := strconv.Atoi(os.Getenv(killsVariable)); err == nil {
@@ -144,17 +151,17 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	e, err := Open(t.Context(), small(dir))
 	require.NoError(t, err)
-	require.NoError(t, e.Create(t.Context(), crashVolume, store.CreateOptions{Size: 64 << 20}))
+	require.NoError(t, e.Create(t.Context(), crashVolume, store.CreateOptions{Size: crashSize}))
 	require.NoError(t, e.Close())
-	acknowledged := make([]uint64, regions)
-	next := uint64(1)
+	o := newOracle(t)
 	for range kills {
-		c := startChild(t, dir, next, false)
-		killer := time.AfterFunc(time.Duration(20+random.IntN(300))*time.Millisecond, func() { _ = c.cmd.Process.Kill() })
-		snapshots := c.follow(acknowledged)
+		c := startChild(t, dir, o, false)
+		killer := time.AfterFunc(time.Duration(20+random.IntN(500))*time.Millisecond, func() { _ = c.cmd.Process.Kill() })
+		c.follow(o)
 		killer.Stop()
-		next = verifyAfterKill(t, dir, acknowledged, snapshots) + 1
+		o.verify(dir)
 	}
+	t.Log(o)
 }
 
 // child is the process that is going to be killed.
@@ -164,9 +171,10 @@ type child struct {
 	lines *bufio.Scanner
 }
 
-func startChild(t *testing.T, dir string, generation uint64, flushed bool) *child {
+// startChild starts the next round of an oracle.
+func startChild(t *testing.T, dir string, o *oracle, flushed bool) *child {
 	c := &child{t: t, cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), childVariable+"="+dir, fmt.Sprintf("VVSIM_ENGINE_GENERATION=%d", generation))
+	c.cmd.Env = append(os.Environ(), childVariable+"="+dir, o.start())
 	if flushed {
 		c.cmd.Env = append(c.cmd.Env, flushVariable+"=1")
 	}
@@ -180,56 +188,10 @@ func startChild(t *testing.T, dir string, generation uint64, flushed bool) *chil
 	return c
 }
 
-// follow reads what the child tells until it is dead; acknowledged is brought up to
-// date, and the last snapshot that was told of is returned.
-func (c *child) follow(acknowledged []uint64) (snapshot uint64) {
+// follow has the oracle hear what the child tells until it is dead.
+func (c *child) follow(o *oracle) {
 	for c.lines.Scan() {
-		var r, g uint64
-		if n, _ := fmt.Sscanf(c.lines.Text(), "w %d %d", &r, &g); n == 2 {
-			acknowledged[r] = g
-			continue
-		}
-		if n, _ := fmt.Sscanf(c.lines.Text(), "s %d", &g); n == 1 {
-			snapshot = g
-			continue
-		}
-		require.NotContains(c.t, c.lines.Text(), "error")
+		o.hear(c.lines.Text())
 	}
 	require.Error(c.t, c.cmd.Wait(), "the child was to be killed")
-	return snapshot
-}
-
-// verifyAfterKill opens the directory and returns the highest generation found.
-func verifyAfterKill(t *testing.T, dir string, acknowledged []uint64, snapshot uint64) (highest uint64) {
-	e, err := Open(t.Context(), small(dir))
-	require.NoError(t, err)
-	o, err := e.Open(t.Context(), crashVolume)
-	require.NoError(t, err)
-	for r := range uint64(regions) {
-		p := make([]byte, regionBlocks*blockSize)
-		require.NoError(t, o.ReadAt(t.Context(), p, r*regionBlocks*blockSize))
-		word := binary.BigEndian.Uint64(p)
-		if word == 0 {
-			require.Zero(t, acknowledged[r], "region %d lost everything", r)
-			continue
-		}
-		g := word & (1<<48 - 1)
-		require.GreaterOrEqual(t, g, acknowledged[r], "region %d lost an acknowledged write", r)
-		require.True(t, bytes.Equal(regionData(r, g), p), "region %d holds a torn write", r)
-		highest = max(highest, g, snapshot)
-	}
-	if snapshot%3 == 0 && snapshot > 0 {
-		_, err := e.Stat(t.Context(), store.ID{2, byte(snapshot >> 8), byte(snapshot)})
-		require.NoError(t, err, "an acknowledged snapshot is missing")
-	}
-	ids, err := e.Volumes(t.Context())
-	require.NoError(t, err)
-	for _, id := range ids { // chains stay short enough to go on
-		if id != crashVolume {
-			require.NoError(t, e.Delete(t.Context(), id))
-		}
-	}
-	require.NoError(t, o.Close())
-	require.NoError(t, e.Close())
-	return max(highest, snapshot)
 }

@@ -45,7 +45,7 @@ func newVolatile(t *testing.T) *volatile {
 	if out, err := exec.Command("mount", "-o", "loop", v.image, v.mount).CombinedOutput(); err != nil {
 		t.Skipf("needs loop mounts, which this machine refuses: %v: %s", err, strings.TrimSpace(string(out)))
 	}
-	t.Cleanup(func() { _ = exec.Command("umount", v.mount).Run() })
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", v.mount).Run() })
 	return v
 }
 
@@ -83,11 +83,13 @@ func (c *child) stop() {
 	}
 }
 
-// TestPowerCut loses the page cache under a child that writes, flushes, snapshots and
-// deletes: what a flush covered is there, every write is whole, the engine opens. It
-// was seen to fail with fdatasync taken out of journal.Ring.sync, and with the syncs taken
-// out of files.Directory.sync. It does not see the order of checkpoint and tail, as the
-// journal does not come round in its short lives: TestTailWaitsForSync does.
+// TestPowerCut loses the page cache under a child that writes, flushes, snapshots, clones,
+// reverts and deletes: what a flush or a change of the catalog covered is there, every write
+// is whole, the engine opens. It was seen to fail with fdatasync taken out of
+// journal.Ring.sync, with the syncs taken out of files.Directory.sync, and, as a deleted
+// volume was there, with the rows not set in Engine.replayRows. It does not see the order of
+// checkpoint and tail, as the journal does not come round in its short lives:
+// TestTailWaitsForSync does.
 func TestPowerCut(t *testing.T) {
 	cuts := 4
 	if n, err := strconv.Atoi(os.Getenv(cutsVariable)); err == nil {
@@ -100,12 +102,11 @@ func TestPowerCut(t *testing.T) {
 	dir := filepath.Join(v.mount, "data")
 	e, err := Open(t.Context(), small(dir))
 	require.NoError(t, err)
-	require.NoError(t, e.Create(t.Context(), crashVolume, store.CreateOptions{Size: 64 << 20}))
+	require.NoError(t, e.Create(t.Context(), crashVolume, store.CreateOptions{Size: crashSize}))
 	require.NoError(t, e.Close())
-	flushed := make([]uint64, regions)
-	next := uint64(1)
+	o := newOracle(t)
 	for range cuts {
-		c := startChild(t, dir, next, true)
+		c := startChild(t, dir, o, true)
 		cut := make(chan struct{})
 		time.AfterFunc(time.Duration(50+random.IntN(1500))*time.Millisecond, func() {
 			defer close(cut)
@@ -113,9 +114,10 @@ func TestPowerCut(t *testing.T) {
 			v.cut()
 			_ = c.cmd.Process.Kill()
 		})
-		snapshots := c.follow(flushed)
+		c.follow(o)
 		<-cut
 		v.back()
-		next = verifyAfterKill(t, dir, flushed, snapshots) + 1
+		o.verify(dir)
 	}
+	t.Log(o)
 }
