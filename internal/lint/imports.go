@@ -40,14 +40,15 @@ func importTable() map[string]row {
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
-		"vasa":          {imports: []string{"vvol", "vasa/wire", "vasa/wire/xsd"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
+		"vasa":          {imports: []string{"vvol", "vasa/trust", "vasa/wire", "vasa/wire/xsd"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
+		"vasa/trust":    {},
 		"vasa/wire":     {imports: []string{"vasa/wire/xsd"}},
 		"vasa/wire/xsd": {},
 		"vasa/vasatest": {imports: []string{"vasa/wire", "vasa/wire/xsd"}},
 		"fault":         {imports: []string{"scsi", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":           {imports: []string{"vvol"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":         {imports: []string{"*"}},
-		"cmd/vvsim":     {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu"}, tests: []string{"*"}},
+		"cmd/vvsim":     {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust"}, tests: []string{"*"}},
 
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}},
