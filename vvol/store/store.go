@@ -99,6 +99,12 @@ type Engine interface {
 	// Volumes lists all volumes, in no order. The catalog compares itself with it at start.
 	Volumes(ctx context.Context) ([]ID, error)
 
+	// SetPool lets a volume draw on another pool. What can be written again in place
+	// (Info.InPlace) counts there from then on, and the limits of both pools, where they
+	// have one, move by as much, so that nothing that had room before lacks it after. What
+	// the volume shares stays where it is counted. Errors: ErrNotFound.
+	SetPool(ctx context.Context, id ID, pool Pool) error
+
 	// SetPoolLimit bounds the bytes that pool may hold; 0 means none. Writes that
 	// would allocate beyond it fail with ErrNoSpace; what is there stays. Not durable:
 	// the catalog sets it at every start.

@@ -137,7 +137,10 @@ func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
 	child := l.Child()
 	// The sync of drainTo also keeps the layer's row until its records' new entries are on
 	// stable storage: Badger's logs may lose an older transaction and keep a newer one.
-	if err := d.drainTo(child.RowPage); err != nil {
+	e.index.RLock()
+	page := child.RowPage
+	e.index.RUnlock()
+	if err := d.drainTo(page); err != nil {
 		return false, err
 	}
 	e.structure.Lock()

@@ -229,6 +229,27 @@ func (e *Engine) Revert(ctx context.Context, id, snapshot store.ID) error {
 	return err
 }
 
+// SetPool implements store.Engine.
+func (e *Engine) SetPool(ctx context.Context, id store.ID, pool store.Pool) error {
+	return e.change(ctx, func() error {
+		v, err := e.index.Lookup(id)
+		if err != nil || v.Pool == pool {
+			return err
+		}
+		moved := *v
+		moved.Pool = pool
+		head := index.NewHead{Volume: &moved, Layer: v.Head, Size: v.Size}
+		number, err := e.appendRows(rowChange{rows: []journal.Row{
+			{Key: numberKey(keyLayer, v.Head.ID), Value: index.EncodeLayer(v.Head.Parent, pool, v.Head.Merging)},
+			{Key: volumeKey(id), Value: head.Encode()},
+		}, install: func(page uint64) { e.index.SetPool(v, pool, page) }})
+		if err != nil {
+			return err
+		}
+		return e.finish(number)
+	})
+}
+
 // Resize implements store.Engine. What lies between the sizes is zeroed with the change,
 // so that what a smaller size cuts off never comes back.
 func (e *Engine) Resize(ctx context.Context, id store.ID, size uint64) error {

@@ -315,6 +315,27 @@ func (e *Engine) Volumes(context.Context) ([]store.ID, error) {
 	return ids, nil
 }
 
+// SetPool implements store.Engine.
+func (e *Engine) SetPool(_ context.Context, id store.ID, pool store.Pool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.lookup(id)
+	if err != nil || v.pool == pool {
+		return err
+	}
+	held := v.head.held()
+	e.pools[v.head.pool] -= held
+	e.pools[pool] += held
+	if l := e.limits[v.head.pool]; l > 0 {
+		e.limits[v.head.pool] = max(l, held+1) - held
+	}
+	if e.limits[pool] > 0 {
+		e.limits[pool] += held
+	}
+	v.pool, v.head.pool = pool, pool
+	return nil
+}
+
 // SetPoolLimit implements store.Engine.
 func (e *Engine) SetPoolLimit(pool store.Pool, bytes uint64) {
 	e.mu.Lock()

@@ -152,6 +152,27 @@ func durable() []lasting {
 			d.limit(0)
 			d.fails(o.WriteAt(d.ctx, pattern(d.bs, 3), 2*d.bs, store.WriteOptions{}), store.ErrNoSpace)
 		}},
+		{"SetPool lasts", func(d *reopened) {
+			o, pool := d.create(8), store.Pool(newID())
+			d.fill(o, 0, 6, 1)
+			s := d.snapshot(o)
+			d.fill(o, 0, 2, 2)
+			d.ok(d.e.SetPool(d.ctx, o.ID(), pool))
+			d.fill(o, 2, 1, 3)
+			for range 2 {
+				fresh := d.again(o, s)
+				o, s = fresh[0], fresh[1]
+				require.Equal(d.T, pool, d.stat(o.ID()).Pool)
+				require.Equal(d.T, d.pool, d.stat(s.ID()).Pool)
+				require.Equal(d.T, 3*d.bs, d.e.PoolUsage(pool))
+				require.Equal(d.T, 6*d.bs, d.e.PoolUsage(d.pool))
+			}
+			d.ok(d.e.Delete(d.ctx, s.ID()))
+			d.eventually("space that is shared no more", func() bool { return d.e.PoolUsage(pool)+d.e.PoolUsage(d.pool) == 6*d.bs })
+			o = d.again(o)[0]
+			require.Equal(d.T, pool, d.stat(o.ID()).Pool)
+			require.Equal(d.T, 6*d.bs, d.e.PoolUsage(pool)+d.e.PoolUsage(d.pool))
+		}},
 		{"Revert lasts", func(d *reopened) {
 			o := d.create(8)
 			p := d.fill(o, 0, 4, 1)

@@ -136,7 +136,7 @@ type weighted struct {
 func (w *walk) step() error {
 	all := []weighted{{30, w.write}, {15, w.read}, {8, w.unmap}, {4, w.zero}, {6, w.compareAndWrite}, {6, w.copy},
 		{4, w.create}, {4, w.delete}, {8, w.snapshot}, {5, w.clone}, {4, w.revert}, {4, w.resize}, {4, w.checkOne},
-		{2, w.flush}, {2, w.repeat}, {3, w.readOnly}}
+		{2, w.flush}, {2, w.setPool}, {2, w.repeat}, {3, w.readOnly}}
 	if w.r.IntN(badArguments) == 0 {
 		return w.outOfRange()
 	}

@@ -260,6 +260,24 @@ func (w *walk) resize() error {
 	return nil
 }
 
+// setPool moves a volume to one of the pools, and what it holds in place with it.
+func (w *walk) setPool() error {
+	v, to := w.pick(anyVolume), w.r.IntN(2)
+	w.note("set pool %d of %s", to, w.name(v.id))
+	before, err := w.e.Stat(w.ctx, v.id)
+	if err != nil {
+		return err
+	}
+	if err := w.e.SetPool(w.ctx, v.id, w.pools[to]); err != nil {
+		return err
+	}
+	v.pool = w.pools[to]
+	if used := w.e.PoolUsage(v.pool); used < before.InPlace {
+		return fmt.Errorf("pool holds %d bytes after %d came", used, before.InPlace)
+	}
+	return nil
+}
+
 func (w *walk) checkOne() error {
 	v := w.pick(anyVolume)
 	w.note("check %s", w.name(v.id))

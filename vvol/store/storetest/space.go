@@ -108,6 +108,41 @@ func accounting() []sentence {
 			f.ok(f.e.Revert(f.ctx, o.ID(), s.ID()))
 			require.Zero(f.T, f.stat(o.ID()).InPlace)
 		}},
+		{"SetPool moves what is in place, and as much of the limits", func(f *fixture) {
+			o, pool := f.create(16), store.Pool(newID())
+			f.fill(o, 0, 8, 1)
+			s := f.snapshot(o)
+			p := f.fill(o, 0, 3, 2)
+			f.e.SetPoolLimit(f.pool, 12*f.bs)
+			f.e.SetPoolLimit(pool, 2*f.bs)
+			for range 2 { // the second changes nothing
+				f.ok(f.e.SetPool(f.ctx, o.ID(), pool))
+				require.Equal(f.T, 3*f.bs, f.e.PoolUsage(pool))
+				require.Equal(f.T, 8*f.bs, f.e.PoolUsage(f.pool))
+			}
+			require.Equal(f.T, pool, f.stat(o.ID()).Pool)
+			require.Equal(f.T, f.pool, f.stat(s.ID()).Pool)
+			f.holds(o, 0, p)
+			other := f.create(16)
+			f.fill(other, 0, 1, 3)
+			f.fails(other.WriteAt(f.ctx, pattern(f.bs, 4), f.bs, store.WriteOptions{}), store.ErrNoSpace)
+			f.fill(o, 8, 2, 5)
+			f.fails(o.WriteAt(f.ctx, pattern(f.bs, 6), 10*f.bs, store.WriteOptions{}), store.ErrNoSpace)
+			require.Equal(f.T, 5*f.bs, f.e.PoolUsage(pool))
+			f.ok(f.e.SetPool(f.ctx, o.ID(), f.pool))
+			require.Zero(f.T, f.e.PoolUsage(pool))
+			require.Equal(f.T, 14*f.bs, f.e.PoolUsage(f.pool))
+			f.fails(o.WriteAt(f.ctx, pattern(f.bs, 7), 10*f.bs, store.WriteOptions{}), store.ErrNoSpace)
+			f.fill(o, 0, 3, 8)
+			f.fails(f.e.SetPool(f.ctx, newID(), pool), store.ErrNotFound)
+		}},
+		{"SetPool leaves no limit where there is nothing left but one that lets nothing in", func(f *fixture) {
+			o, other := f.create(4), f.create(4)
+			f.fill(o, 0, 4, 1)
+			f.e.SetPoolLimit(f.pool, 4*f.bs)
+			f.ok(f.e.SetPool(f.ctx, o.ID(), store.Pool(newID())))
+			f.fails(other.WriteAt(f.ctx, pattern(f.bs, 2), 0, store.WriteOptions{}), store.ErrNoSpace)
+		}},
 		{"what can be written everywhere once can be so whatever the relatives do", func(f *fixture) {
 			// The room that a thick volume reserves: usage and size less what is in place.
 			const blocks = 8

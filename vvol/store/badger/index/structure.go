@@ -85,6 +85,22 @@ func (x *Index) Install(c *Change, page uint64) {
 	}
 }
 
+// SetPool lets a volume draw on another pool, to which what its head holds goes, and as
+// much of the limits. page is the end of the group that holds the rows of both. W.
+func (x *Index) SetPool(v *Volume, pool store.Pool, page uint64) {
+	l := v.Head
+	held := l.mapped * BlockSize
+	x.pools[l.Pool] -= held
+	x.pools[pool] += held
+	if limit := x.Limits[l.Pool]; limit > 0 {
+		x.Limits[l.Pool] = max(limit, held+1) - held
+	}
+	if x.Limits[pool] > 0 {
+		x.Limits[pool] += held
+	}
+	v.Pool, l.Pool, l.RowPage = pool, pool, page
+}
+
 // Remove takes a volume away and returns its head, which stays until Leave. W.
 func (x *Index) Remove(v *Volume) *Layer {
 	v.Gone, v.Head.Volume = true, nil
