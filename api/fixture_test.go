@@ -33,6 +33,8 @@ func (endpoints) Detach(context.Context, vvol.Binding) error                    
 func (endpoints) Map(context.Context, vvol.LUNMapping, vvol.VirtualVolume) error { return nil }
 func (endpoints) Unmap(context.Context, vvol.LUNMapping) error                   { return nil }
 func (endpoints) Changed(vvol.VirtualVolume, bool, bool)                         {}
+func (endpoints) SetQuality(vvol.VirtualVolume)                                  {}
+func (endpoints) Quality(vvol.ID) (vvol.Quality, bool)                           { return vvol.Quality{}, false }
 func (endpoints) Busy(n uint16) bool                                             { return n == 256 }
 func (endpoints) List() []vvol.ProtocolEndpoint {
 	return []vvol.ProtocolEndpoint{{ID: "naa.6027676000000000000000000000100", Name: "pe0", LUN: 256}}

@@ -67,7 +67,7 @@ func (h *handlers) createVVol(ctx context.Context, in *createBody) (*out[VVol], 
 		kind = vvol.Data
 	}
 	v, err := h.o.Service.Create(ctx, vvol.CreateSpec{Container: b.Container, Size: b.SizeBytes, Type: kind, Name: b.Name,
-		ServiceLevel: b.ServiceLevel, Metadata: b.Metadata})
+		PolicySpec: vvol.PolicySpec{ServiceLevel: b.ServiceLevel}, Metadata: b.Metadata})
 	return h.described(ctx, v, err)
 }
 

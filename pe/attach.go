@@ -37,7 +37,7 @@ func (t *Target) Attach(ctx context.Context, b vvol.Binding, v vvol.VirtualVolum
 	if err != nil {
 		return err
 	}
-	a := &attachment{endpoint: e, key: subsidiaryKey(e.LUN, b.Secondary), route: newRoute(u, u.lu)}
+	a := &attachment{endpoint: e, key: subsidiaryKey(e.LUN, b.Secondary), route: newRoute(u, u.front)}
 	t.mu.Lock()
 	for _, name := range initiators {
 		h := t.retain(name)
@@ -146,6 +146,7 @@ func (t *Target) acquire(ctx context.Context, v vvol.VirtualVolume) (*unit, erro
 	}
 	t.mu.Unlock()
 	if u != nil {
+		u.setQuality(v.Quality)
 		return u, nil
 	}
 	o, err := t.o.Engine.Open(ctx, store.ID(v.ID))
@@ -156,6 +157,8 @@ func (t *Target) acquire(ctx context.Context, v vvol.VirtualVolume) (*unit, erro
 	if u.lu, err = t.newVolumeUnit(u, v); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
+	u.front = &throttle{LogicalUnit: u.lu}
+	u.setQuality(v.Quality)
 	t.mu.Lock()
 	t.units[v.ID], t.byNAA[u.naa] = u, u
 	t.mu.Unlock()
@@ -192,7 +195,7 @@ func (t *Target) Map(ctx context.Context, m vvol.LUNMapping, v vvol.VirtualVolum
 	if err != nil {
 		return err
 	}
-	r := newRoute(u, u.lu)
+	r := newRoute(u, u.front)
 	t.mu.Lock()
 	t.mapped[m.LUN] = r
 	t.disks.put(uint64(m.LUN), r)
@@ -230,12 +233,31 @@ func (t *Target) announceDisks(changed *route) {
 
 // Changed implements vvol.Endpoints.
 func (t *Target) Changed(v vvol.VirtualVolume, capacity, _ bool) {
-	t.mu.Lock()
-	u := t.units[v.ID]
-	t.mu.Unlock()
-	if u != nil && capacity {
+	if u := t.unit(v.ID); u != nil && capacity {
 		u.lu.Attention(scsi.CapacityDataChanged, nil)
 	}
+}
+
+// SetQuality implements vvol.Endpoints.
+func (t *Target) SetQuality(v vvol.VirtualVolume) {
+	if u := t.unit(v.ID); u != nil {
+		u.setQuality(v.Quality)
+	}
+}
+
+// Quality implements vvol.Endpoints.
+func (t *Target) Quality(id vvol.ID) (vvol.Quality, bool) {
+	if u := t.unit(id); u != nil {
+		return u.quality(), true
+	}
+	return vvol.Quality{}, false
+}
+
+// unit returns the logical unit of an attached volume, or nil.
+func (t *Target) unit(id vvol.ID) *unit {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.units[id]
 }
 
 // Busy implements vvol.Endpoints.

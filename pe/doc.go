@@ -11,6 +11,11 @@
 // and removes them through the vvol.Endpoints interface; commands look them up
 // without locks. A change of one route touches no other.
 //
+// Limits and durability of a volume belong to its logical unit too. Commands that move
+// data wait for their turn in the task set (throttle, limiter), where they can be aborted;
+// what is beyond the limits comes later and never fails.
+//
 // The package starts no goroutine, and does not know iSCSI, VASA, or how engines
-// work. Hidden limits: none; those of devices are in package device.
+// work. Limits of devices are in package device; as many commands wait for their turn
+// as a task set holds.
 package pe

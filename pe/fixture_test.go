@@ -29,7 +29,16 @@ type gated struct {
 	opens   chan struct{} // closed: Open goes on
 	opening chan struct{}
 	slow    atomic.Pointer[store.ID] // the volume that opens slowly
+	changes atomic.Uint64            // of the medium, and how many were not stable when they returned
+	loose   atomic.Int64
 	once    sync.Once
+}
+
+// Limits are those of an engine whose writes are cached.
+func (g *gated) Limits() store.Limits {
+	l := g.Engine.Limits()
+	l.Sync = false
+	return l
 }
 
 // letGo lets everything that waits go on.
@@ -52,6 +61,44 @@ func (g *gated) Open(ctx context.Context, id store.ID) (store.Object, error) {
 type gatedObject struct {
 	store.Object
 	g *gated
+}
+
+// changed counts a change of the medium.
+func (o gatedObject) changed(w store.WriteOptions) {
+	o.g.changes.Add(1)
+	if !w.FUA {
+		o.g.loose.Add(1)
+	}
+}
+
+func (o gatedObject) WriteAt(ctx context.Context, p []byte, off uint64, w store.WriteOptions) error {
+	o.changed(w)
+	return o.Object.WriteAt(ctx, p, off, w)
+}
+
+func (o gatedObject) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, w store.WriteOptions) error {
+	o.changed(w)
+	return o.Object.CompareAndWrite(ctx, compare, data, off, w)
+}
+
+func (o gatedObject) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) error {
+	o.changed(w)
+	return o.Object.Zero(ctx, off, n, w)
+}
+
+func (o gatedObject) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions) error {
+	o.changed(w)
+	return o.Object.Unmap(ctx, off, n, w)
+}
+
+func (o gatedObject) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
+	o.changed(store.WriteOptions{})
+	return o.Object.CopyFrom(ctx, off, src.(gatedObject).Object, srcOff, n)
+}
+
+func (o gatedObject) Flush(ctx context.Context) error {
+	o.g.loose.Store(0)
+	return o.Object.Flush(ctx)
 }
 
 func (o gatedObject) ReadAt(ctx context.Context, p []byte, off uint64) error {

@@ -18,7 +18,9 @@ type unit struct {
 	naa    NAA
 	object store.Object
 	lu     *device.LogicalUnit
-	refs   int // routes that lead here; guarded by Target.mu
+	front  *throttle   // of lu; where routes lead
+	sync   atomic.Bool // writes are on stable storage before they return
+	refs   int         // routes that lead here; guarded by Target.mu
 	stats  lazyStats
 }
 
@@ -33,27 +35,56 @@ func (l *lazyStats) get() *volumeStats {
 	return l.p.Load()
 }
 
-// medium shows an engine's object as a device's medium.
-type medium struct{ store.Object }
+// setQuality puts limits and durability in force. Calls for one unit do not overlap.
+func (u *unit) setQuality(q vvol.Quality) {
+	u.sync.Store(q.Durability == vvol.DurabilitySync)
+	u.lu.SetWriteThrough(u.sync.Load())
+	u.front.set(rates{iops: q.MaxIOPS, bytes: q.MaxBytesPerSec})
+}
+
+// quality is what is in force.
+func (u *unit) quality() vvol.Quality {
+	r := u.front.rates()
+	q := vvol.Quality{MaxIOPS: r.iops, MaxBytesPerSec: r.bytes, Durability: vvol.DurabilityFlush}
+	if u.lu.WriteThrough() {
+		q.Durability = vvol.DurabilitySync
+	}
+	return q
+}
+
+// medium shows an engine's object as a device's medium. While sync is set, everything
+// that changes it is on stable storage when it returns.
+type medium struct {
+	store.Object
+	sync *atomic.Bool
+}
+
+func (m medium) options(fua bool) store.WriteOptions {
+	return store.WriteOptions{FUA: fua || m.sync.Load()}
+}
 
 func (m medium) WriteAt(ctx context.Context, p []byte, off uint64, fua bool) error {
-	return m.Object.WriteAt(ctx, p, off, store.WriteOptions{FUA: fua})
+	return m.Object.WriteAt(ctx, p, off, m.options(fua))
 }
 
 func (m medium) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, fua bool) error {
-	return m.Object.CompareAndWrite(ctx, compare, data, off, store.WriteOptions{FUA: fua})
+	return m.Object.CompareAndWrite(ctx, compare, data, off, m.options(fua))
 }
 
 func (m medium) Zero(ctx context.Context, off, n uint64, fua bool) error {
-	return m.Object.Zero(ctx, off, n, store.WriteOptions{FUA: fua})
+	return m.Object.Zero(ctx, off, n, m.options(fua))
 }
 
 func (m medium) Unmap(ctx context.Context, off, n uint64) error {
-	return m.Object.Unmap(ctx, off, n, store.WriteOptions{})
+	return m.Object.Unmap(ctx, off, n, m.options(false))
 }
 
 func (m medium) CopyFrom(ctx context.Context, off uint64, src device.Medium, srcOff, n uint64) error {
-	return m.Object.CopyFrom(ctx, off, src.(medium).Object, srcOff, n)
+	err := m.Object.CopyFrom(ctx, off, src.(medium).Object, srcOff, n)
+	if err == nil && m.sync.Load() {
+		err = m.Object.Flush(ctx)
+	}
+	return err
 }
 
 // Extents yields mapped and unmapped extents alternately from off to off+max.

@@ -52,7 +52,7 @@ func serial(n NAA) string { return strings.TrimPrefix(n.String(), "naa.") }
 func (t *Target) newVolumeUnit(u *unit, _ vvol.VirtualVolume) (*device.LogicalUnit, error) {
 	l := t.o.Engine.Limits()
 	c := t.config(device.Volume, device.Identity{NAA: u.naa, Serial: serial(u.naa)})
-	c.Medium = medium{u.object}
+	c.Medium = medium{u.object, &u.sync}
 	c.Limits = device.Limits{Granularity: l.BlockSize, MaxTransfer: l.MaxTransfer, AtomicWrite: l.AtomicWrite,
 		MaxCompareWrite: min(maxCompareWrite, l.MaxTransfer/2/device.BlockLength), MaxUnmap: l.MaxUnmap, WriteThrough: l.Sync}
 	c.Translate = func(err error, lba uint64, write bool) (scsi.Status, *scsi.SenseData) {

@@ -56,7 +56,7 @@ func (r *volumeRow) thick() bool { return r.Pool == r.ID }
 func (s *Service) share(ctx context.Context, pool ID, becomesShared bool) uint64 {
 	var need uint64
 	switch row := s.row(pool); {
-	case row == nil || row.State == Deleting: // its layers live on in snapshots and clones
+	case row == nil || row.State == Deleting || !row.thick(): // its layers live on in snapshots and clones
 	case row.State == Creating:
 		return row.Size
 	default:

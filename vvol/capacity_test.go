@@ -63,7 +63,7 @@ func newLateLab(t *testing.T, blocks uint64) (*lab, *lateEngine) {
 }
 
 func (l *lab) createIn(level string, blocks uint64) (vvol.VirtualVolume, error) {
-	return l.Create(context.Background(), vvol.CreateSpec{Container: "k", Size: blocks * block, ServiceLevel: level})
+	return l.Create(context.Background(), vvol.CreateSpec{Container: "k", Size: blocks * block, PolicySpec: vvol.PolicySpec{ServiceLevel: level}})
 }
 
 // writeAll writes blocks from the first on, until one does not fit.

@@ -251,7 +251,7 @@ func (c *catalog) inUse(id ID) (bindings, luns int) { return len(c.ofVolume[id])
 // listable tells whether a volume exists for queries: not in creation, not being
 // deleted, not prepared only (vasa.md 6).
 func (r *volumeRow) listable() bool {
-	return r.State == Ready || r.State == Resizing || r.State == Reverting
+	return r.State == Ready || r.State == Resizing || r.State == Reverting || r.State == Converting
 }
 
 // copyOut is the row as callers get it: theirs to change.

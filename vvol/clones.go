@@ -12,11 +12,11 @@ import (
 
 // CloneSpec describes a clone. Metadata is its own, the source's is not copied.
 type CloneSpec struct {
-	Name         string
-	Container    string // name or id; default the source's (FastClone allows no other)
-	ServiceLevel string // default: the source's in its container, else the first of the new one
-	Metadata     map[string]string
-	ID           ID // default: a new random one
+	Name       string
+	Container  string // name or id; default the source's (FastClone allows no other)
+	Metadata   map[string]string
+	ID         ID // default: a new random one
+	PolicySpec    // asking for nothing: in its container the source's level, quality and policy, where that level still offers them; else the first level
 }
 
 // Clone makes a writable volume with the present content of a volume, which has
@@ -81,13 +81,23 @@ func (s *Service) cloneRow(source *volumeRow, spec CloneSpec) (*volumeRow, error
 			return nil, err
 		}
 	}
-	level := spec.ServiceLevel
-	if level == "" && k.ID == source.Container {
-		level = source.ServiceLevel
-	}
 	row := &volumeRow{VirtualVolume: VirtualVolume{ID: spec.ID, Name: spec.Name, Type: source.Type, Container: k.ID,
 		Size: source.Size, Metadata: maps.Clone(spec.Metadata)}}
-	return row, s.prepareBirth(row, k, level)
+	if err := s.prepareBirth(row); err != nil {
+		return nil, err
+	}
+	var first []ServiceLevel
+	if k.ID == source.Container {
+		if spec.PolicySpec == (PolicySpec{}) && row.inherit(source, k, false) {
+			return row, nil
+		}
+		if l, err := k.level(source.ServiceLevel); err == nil {
+			first = []ServiceLevel{l}
+		}
+	}
+	level, quality, err := k.choose(spec.PolicySpec, false, first...)
+	row.grade(level, quality, spec.Policy)
+	return row, err
 }
 
 // Resize sets the size. Growth reads as zeros. Errors: ErrNotFound, ErrInvalid,

@@ -64,8 +64,8 @@ func (s *Service) checkContainer(spec ContainerSpec) error {
 	if err := s.checkSize(spec.Size, 0); err != nil {
 		return err
 	}
-	if len(spec.ServiceLevels) > maxLevels {
-		return fmt.Errorf("%w: %d service levels, at most %d", ErrInvalid, len(spec.ServiceLevels), maxLevels)
+	if n := len(spec.ServiceLevels); n < 1 || n > maxLevels {
+		return fmt.Errorf("%w: %d service levels, must be 1 to %d", ErrInvalid, n, maxLevels)
 	}
 	seen := map[string]bool{}
 	for _, l := range spec.ServiceLevels {
@@ -80,16 +80,15 @@ func (s *Service) checkContainer(spec ContainerSpec) error {
 	return nil
 }
 
-// checkLevel refuses what nothing enforces yet rather than promise it.
 func checkLevel(l ServiceLevel) error {
 	if err := checkName("name of a service level", l.Name); err != nil {
 		return err
 	}
-	if l.Name == "" || l.SnapshotLimit < 0 {
-		return fmt.Errorf("%w: service level %q with snapshot limit %d", ErrInvalid, l.Name, l.SnapshotLimit)
+	if l.Name == "" {
+		return fmt.Errorf("%w: a service level without a name", ErrInvalid)
 	}
-	if l.MaxIOPS != 0 || l.MaxBytesPerSec != 0 || l.Durability != "" || l.WarnPercentUsed != 0 {
-		return fmt.Errorf("%w: service level %q: rates, durability and thresholds are not enforced by this version", ErrUnsupported, l.Name)
+	if err := l.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -161,30 +160,54 @@ func (s *Service) Containers() []StorageContainer {
 	return list
 }
 
-// ResizeContainer changes the size. Errors: ErrNotFound, ErrInvalid, ErrInUse
-// (the container holds more than that).
+// ContainerUpdate changes what it names.
+type ContainerUpdate struct {
+	Size          uint64         // bytes; 0 leaves it
+	ServiceLevels []ServiceLevel // all of them, the default first; nil leaves them
+}
+
+// ResizeContainer changes the size. Errors as UpdateContainer.
 func (s *Service) ResizeContainer(ctx context.Context, ref string, size uint64) (StorageContainer, error) {
+	if err := s.checkSize(size, 0); err != nil {
+		return StorageContainer{}, err
+	}
+	return s.UpdateContainer(ctx, ref, ContainerUpdate{Size: size})
+}
+
+// UpdateContainer changes size and service levels, both or none. Volumes keep the
+// quality that they have; those whose level offers it no more are out of compliance.
+// Errors: ErrNotFound, ErrInvalid, ErrInUse (the container holds more than the new size).
+func (s *Service) UpdateContainer(ctx context.Context, ref string, u ContainerUpdate) (StorageContainer, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return StorageContainer{}, err
 	}
 	defer end()
-	if err := s.checkSize(size, 0); err != nil {
-		return StorageContainer{}, err
-	}
 	row, unlock, err := s.lockContainer(ctx, ref)
 	if err != nil {
 		return StorageContainer{}, err
 	}
 	defer unlock()
-	s.refresh(ctx, row.ID)
-	if used := s.containerUsed(row.ID); size < used {
-		return StorageContainer{}, fmt.Errorf("%w: container %q holds or reserves %d bytes", ErrInUse, row.Name, used)
+	next, b := *row, new(batch)
+	if u.Size != 0 && u.Size != row.Size {
+		next.Size = u.Size
+		s.refresh(ctx, row.ID)
+		if used := s.containerUsed(row.ID); u.Size < used {
+			return StorageContainer{}, fmt.Errorf("%w: container %q holds or reserves %d bytes", ErrInUse, row.Name, used)
+		}
+		b.event("container.resized", row.ID.String(), fmt.Sprintf("%s: %d to %d bytes", row.Name, row.Size, u.Size))
 	}
-	next := *row
-	next.Size = size
-	event := fmt.Sprintf("%s: %d to %d bytes", row.Name, row.Size, size)
-	if err := s.commit(ctx, new(batch).put(&next).event("container.resized", row.ID.String(), event)); err != nil {
+	if u.ServiceLevels != nil && !slices.Equal(u.ServiceLevels, row.ServiceLevels) {
+		next.ServiceLevels = slices.Clone(u.ServiceLevels)
+		b.event("container.levels", row.ID.String(), fmt.Sprintf("%s: %d service levels", row.Name, len(u.ServiceLevels)))
+	}
+	if err := s.checkContainer(ContainerSpec{Name: next.Name, Size: next.Size, ServiceLevels: next.ServiceLevels}); err != nil {
+		return StorageContainer{}, err
+	}
+	if len(b.events) == 0 {
+		return row.copyOut(), nil
+	}
+	if err := s.commit(ctx, b.put(&next)); err != nil {
 		return StorageContainer{}, err
 	}
 	s.capacity.mu.Lock()

@@ -113,6 +113,10 @@ func (e crashingEngine) Resize(ctx context.Context, id store.ID, size uint64) er
 	return e.crash.observed(func() error { return e.Engine.Resize(ctx, id, size) })
 }
 
+func (e crashingEngine) SetPool(ctx context.Context, id store.ID, pool store.Pool) error {
+	return e.crash.observed(func() error { return e.Engine.SetPool(ctx, id, pool) })
+}
+
 func (e crashingEngine) Meta() store.Meta { return crashingMeta{e.Engine.Meta(), e.crash} }
 
 type crashingMeta struct {
@@ -136,7 +140,7 @@ func newStage(t *testing.T) *stage {
 	s := &stage{lab: newLab(t, 2)}
 	s.disk, s.other = s.create("disk", 4), s.create("other", 8)
 	var err error
-	s.thick, err = s.Create(ctx, vvol.CreateSpec{Container: "default", Size: 2 * mib, Name: "thick", ServiceLevel: "thick"})
+	s.thick, err = s.Create(ctx, vvol.CreateSpec{Container: "default", Size: 2 * mib, Name: "thick", PolicySpec: vvol.PolicySpec{ServiceLevel: "thick"}})
 	require.NoError(t, err)
 	require.NoError(t, s.write(s.disk.ID, 0, 'a'))
 	s.snapshot, err = s.Snapshot(ctx, s.disk.ID, vvol.SnapshotSpec{Name: "snap"})
@@ -171,15 +175,15 @@ func (s *stage) touch() {
 func (s *stage) view() []string {
 	var list []string
 	for _, k := range s.Containers() {
-		list = append(list, fmt.Sprint("container ", k.Name, k.Size))
+		list = append(list, fmt.Sprint("container ", k.Name, k.Size, k.ServiceLevels))
 	}
 	for _, v := range s.VVols(vvol.Filter{Prepared: true}) {
 		first := byte('?')
 		if v.State != vvol.Prepared {
 			first = s.read(v.ID, 0)
 		}
-		list = append(list, fmt.Sprintf("vvol %s %d %s %s parent=%v snapshotOf=%v %v first=%q", v.Name, v.Size, v.State,
-			v.ServiceLevel, v.Parent, v.SnapshotOf, v.Metadata, first))
+		list = append(list, fmt.Sprintf("vvol %s %d %s %s %v %v parent=%v snapshotOf=%v %v first=%q", v.Name, v.Size, v.State,
+			v.ServiceLevel, v.Quality, v.Policy, v.Parent, v.SnapshotOf, v.Metadata, first))
 	}
 	for _, b := range s.Bindings(vvol.BindingFilter{}) {
 		list = append(list, fmt.Sprint("binding ", b.VVol, b.Host))
@@ -321,7 +325,7 @@ func failOnce(t *testing.T, at int, op crashOperation, done []string) bool {
 // Every method of the Service that changes something is in the table of
 // operations, or is no more than another one.
 func TestEveryOperationCrashes(t *testing.T) {
-	others := []string{"Check", "Close", "ContainerUsage", "Ranges", "Subscribe", "Usage", // queries
+	others := []string{"Check", "Close", "Compliance", "ContainerUsage", "Ranges", "Subscribe", "Usage", // queries
 		"Start",          // crashes in TestCrashInRecovery
 		"EnsureDefaults", // CreateContainer
 		"Snapshot",       // SnapshotSet of one
@@ -366,6 +370,10 @@ func containerOperations() []crashOperation {
 			_, err := s.ResizeContainer(ctx, "default", 2*gib)
 			return err
 		}},
+		{"update container", "UpdateContainer", func(ctx context.Context, s *stage) error {
+			_, err := s.UpdateContainer(ctx, "default", vvol.ContainerUpdate{Size: 2 * gib, ServiceLevels: []vvol.ServiceLevel{{Name: "gold"}}})
+			return err
+		}},
 		{"delete container", "DeleteContainer", func(ctx context.Context, s *stage) error {
 			return s.DeleteContainer(ctx, "empty")
 		}},
@@ -376,7 +384,7 @@ func volumeOperations() []crashOperation {
 	str := func(s string) *string { return &s }
 	create := func(level string) func(context.Context, *stage) error {
 		return func(ctx context.Context, s *stage) error {
-			_, err := s.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, Name: "new", ServiceLevel: level})
+			_, err := s.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, Name: "new", PolicySpec: vvol.PolicySpec{ServiceLevel: level}})
 			return err
 		}
 	}
@@ -388,6 +396,14 @@ func volumeOperations() []crashOperation {
 	}
 	remove := func(of func(*stage) vvol.VirtualVolume) func(context.Context, *stage) error {
 		return func(ctx context.Context, s *stage) error { return s.Delete(ctx, of(s).ID) }
+	}
+	setPolicy := func(of func(*stage) vvol.VirtualVolume, level string) func(context.Context, *stage) error {
+		return func(ctx context.Context, s *stage) error {
+			iops := uint64(500)
+			_, err := s.SetPolicy(ctx, of(s).ID, vvol.PolicySpec{ServiceLevel: level, Quality: vvol.QualitySpec{MaxIOPS: &iops},
+				Policy: vvol.Policy{ProfileID: "gold", Generation: 2}})
+			return err
+		}
 	}
 	return []crashOperation{
 		{"create", "Create", create("default")},
@@ -408,6 +424,13 @@ func volumeOperations() []crashOperation {
 		{"delete snapshot", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.snapshot })},
 		{"delete snapshot of thick", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.thickSnapshot })},
 		{"delete prepared", "Delete", remove(func(s *stage) vvol.VirtualVolume { return s.prepared })},
+		{"set policy", "SetPolicy", setPolicy(func(s *stage) vvol.VirtualVolume { return s.other }, "default")},
+		{"thin to thick", "SetPolicy", setPolicy(func(s *stage) vvol.VirtualVolume { return s.disk }, "thick")},
+		{"thick to thin", "SetPolicy", setPolicy(func(s *stage) vvol.VirtualVolume { return s.thick }, "default")},
+		{"adjust policy", "AdjustPolicy", func(ctx context.Context, s *stage) error {
+			_, err := s.AdjustPolicy(ctx, s.disk.ID, vvol.PolicySpec{Quality: vvol.QualitySpec{Durability: str(vvol.DurabilitySync)}})
+			return err
+		}},
 		{"copy diffs", "CopyDiffs", func(ctx context.Context, s *stage) error {
 			return s.CopyDiffs(ctx, s.disk.ID, s.snapshot.ID, s.other.ID)
 		}},
@@ -441,11 +464,11 @@ func snapshotOperations() []crashOperation {
 			return err
 		}},
 		{"clone of thick elsewhere", "Clone", func(ctx context.Context, s *stage) error {
-			_, err := s.Clone(ctx, s.thick.ID, vvol.CloneSpec{Name: "c", Container: "empty", ServiceLevel: "thick"})
+			_, err := s.Clone(ctx, s.thick.ID, vvol.CloneSpec{Name: "c", Container: "empty", PolicySpec: vvol.PolicySpec{ServiceLevel: "thick"}})
 			return err
 		}},
 		{"fast clone of thick", "FastClone", func(ctx context.Context, s *stage) error {
-			_, err := s.FastClone(ctx, s.thick.ID, vvol.CloneSpec{Name: "f", ServiceLevel: "default"})
+			_, err := s.FastClone(ctx, s.thick.ID, vvol.CloneSpec{Name: "f", PolicySpec: vvol.PolicySpec{ServiceLevel: "default"}})
 			return err
 		}},
 		{"revert", "Revert", func(ctx context.Context, s *stage) error {

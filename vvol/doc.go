@@ -20,6 +20,8 @@
 //	                    │               │  ▲
 //	                    └──► (absent)   └──┘ Reverting, Resizing: the row names the target
 //	                    undone at start      finished at start
+//	                                         Converting: from thin to thick or back; what the
+//	                                         engine says of its pool decides at start
 //
 //	Prepared: a snapshot that has an id and limits checked but no content yet
 //	          (VASA prepareToSnapshot); taking it makes it Creating, and undoing
@@ -46,7 +48,8 @@
 //	n              counters: last binding id, volume serial, task and event number
 //	c/ID           StorageContainer
 //	p/ID           pool of a thick volume: its container
-//	v/ID           VirtualVolume, its pool, generation and intent
+//	v/ID           VirtualVolume, its pool, generation, intent and what its policy asked;
+//	               rows from before there was a quality get one at Open
 //	h/NAME         Host
 //	b/NUMBER       Binding
 //	l/NUMBER       LUNMapping
@@ -69,4 +72,10 @@
 // Thin volumes draw on their container's pool, which is limited to the
 // container's size less what thick volumes reserve; see type capacity. Thin
 // sizes may add up to more than the container.
+//
+// # Quality
+//
+// A volume has a quality of service within the bounds of a service level (package
+// policy), written down in its row when it is given. The data path enforces its limits
+// and durability (Endpoints.SetQuality), the pools its space. Compliance measures all of it.
 package vvol

@@ -65,6 +65,7 @@ type endpoints struct {
 	attached map[vvol.BindingID]vvol.Binding
 	mapped   map[uint16]vvol.LUNMapping
 	busy     map[vvol.ID]bool
+	quality  map[vvol.ID]vvol.Quality // in force, of attached volumes and of those that were
 	changes  []string
 	refuse   error                              // of Attach and Map
 	draining func(context.Context) error        // of Detach and Unmap
@@ -73,7 +74,8 @@ type endpoints struct {
 }
 
 func newEndpoints(t testing.TB, pes int) *endpoints {
-	e := &endpoints{t: t, attached: map[vvol.BindingID]vvol.Binding{}, mapped: map[uint16]vvol.LUNMapping{}, busy: map[vvol.ID]bool{}}
+	e := &endpoints{t: t, attached: map[vvol.BindingID]vvol.Binding{}, mapped: map[uint16]vvol.LUNMapping{}, busy: map[vvol.ID]bool{},
+		quality: map[vvol.ID]vvol.Quality{}}
 	for i := range pes {
 		e.pes = append(e.pes, vvol.ProtocolEndpoint{ID: vvol.PEID(fmt.Sprintf("naa.%032x", i+1)), Name: fmt.Sprintf("pe%d", i), LUN: uint16(256 + i)})
 	}
@@ -116,7 +118,7 @@ func (e *endpoints) Attach(_ context.Context, b vvol.Binding, v vvol.VirtualVolu
 		if e.refuse != nil {
 			return e.refuse
 		}
-		e.attached[b.ID] = b
+		e.attached[b.ID], e.quality[v.ID] = b, v.Quality
 		return nil
 	})
 }
@@ -144,7 +146,7 @@ func (e *endpoints) Map(_ context.Context, m vvol.LUNMapping, v vvol.VirtualVolu
 		if e.refuse != nil {
 			return e.refuse
 		}
-		e.mapped[m.LUN] = m
+		e.mapped[m.LUN], e.quality[v.ID] = m, v.Quality
 		return nil
 	})
 }
@@ -168,6 +170,29 @@ func (e *endpoints) Changed(v vvol.VirtualVolume, capacity, content bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.changes = append(e.changes, fmt.Sprintf("%s %d capacity=%t content=%t", v.Name, v.Size, capacity, content))
+}
+
+func (e *endpoints) SetQuality(v vvol.VirtualVolume) {
+	defer e.enter(v.ID)()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.quality[v.ID] = v.Quality
+}
+
+func (e *endpoints) Quality(id vvol.ID) (vvol.Quality, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.attached {
+		if b.VVol == id {
+			return e.quality[id], true
+		}
+	}
+	for _, m := range e.mapped {
+		if m.VVol == id {
+			return e.quality[id], true
+		}
+	}
+	return vvol.Quality{}, false
 }
 
 func (e *endpoints) Busy(n uint16) bool {

@@ -124,7 +124,7 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 		return fmt.Sprintf("used %d reserved %d logical %d volumes %d\n", u.Used, u.Reserved, u.Logical, u.Volumes), err
 	case "create":
 		_, err := s.Create(ctx, vvol.CreateSpec{Container: or(text(d, "in"), "default"), Name: first, Size: number(d, "mib")*mib + number(d, "bytes"),
-			Type: vvol.Type(text(d, "type")), ServiceLevel: text(d, "level"), Metadata: pairs(d)})
+			Type: vvol.Type(text(d, "type")), PolicySpec: vvol.PolicySpec{ServiceLevel: text(d, "level")}, Metadata: pairs(d)})
 		return "", err
 	case "snapshot":
 		_, err := s.Snapshot(ctx, s.id(first), vvol.SnapshotSpec{Name: name, Writable: d.HasArg("writable"), Metadata: pairs(d)})
@@ -156,7 +156,7 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 func (s *script) runMore(ctx context.Context, d *datadriven.TestData, first, name string) (string, error) {
 	switch d.Cmd {
 	case "clone":
-		_, err := s.Clone(ctx, s.id(first), vvol.CloneSpec{Name: name, Container: text(d, "in"), ServiceLevel: text(d, "level")})
+		_, err := s.Clone(ctx, s.id(first), vvol.CloneSpec{Name: name, Container: text(d, "in"), PolicySpec: vvol.PolicySpec{ServiceLevel: text(d, "level")}})
 		return "", err
 	case "fast-clone":
 		_, err := s.FastClone(ctx, s.id(first), vvol.CloneSpec{Name: name, Container: text(d, "in")})

@@ -67,7 +67,7 @@ func expect(t *rapid.T, err error, want error) bool {
 func (m *model) create(t *rapid.T) {
 	size := rapid.Uint64Range(0, 4).Draw(t, "MiB") * mib
 	level := rapid.SampledFrom([]string{"", "thick"}).Draw(t, "level")
-	v, err := m.Create(m.t.Context(), vvol.CreateSpec{Container: "default", Size: size, Name: "n", ServiceLevel: level})
+	v, err := m.Create(m.t.Context(), vvol.CreateSpec{Container: "default", Size: size, Name: "n", PolicySpec: vvol.PolicySpec{ServiceLevel: level}})
 	if size == 0 {
 		expect(t, err, vvol.ErrInvalid)
 		return
@@ -265,7 +265,7 @@ func TestThickGuarantee(t *testing.T) {
 		size := rapid.Uint64Range(blocks, 5*blocks).Draw(rt, "container") * block
 		_, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "k", Size: size})
 		require.NoError(rt, err)
-		thick, err := l.Create(ctx, vvol.CreateSpec{Container: "k", Size: blocks * block, ServiceLevel: "thick"})
+		thick, err := l.Create(ctx, vvol.CreateSpec{Container: "k", Size: blocks * block, PolicySpec: vvol.PolicySpec{ServiceLevel: "thick"}})
 		require.NoError(rt, err)
 		thin, err := l.Create(ctx, vvol.CreateSpec{Container: "k", Size: mib})
 		require.NoError(rt, err)
@@ -295,7 +295,7 @@ func TestThickGuarantee(t *testing.T) {
 				}
 			},
 			"clone": func(*rapid.T) {
-				if v, err := l.FastClone(ctx, thick.ID, vvol.CloneSpec{ServiceLevel: "default"}); spaceOr(err) {
+				if v, err := l.FastClone(ctx, thick.ID, vvol.CloneSpec{PolicySpec: vvol.PolicySpec{ServiceLevel: "default"}}); spaceOr(err) {
 					others = append(others, v.ID)
 				}
 			},

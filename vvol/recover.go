@@ -26,6 +26,9 @@ func (s *Service) resume(ctx context.Context) error {
 			}
 		}
 	}
+	if err := s.gradeOld(ctx); err != nil {
+		return err
+	}
 	if err := s.endTasks(ctx); err != nil {
 		return err
 	}
@@ -48,7 +51,7 @@ func (s *Service) unsettled() []*volumeRow {
 		switch r.State {
 		case Creating, Deleting:
 			first = append(first, r)
-		case Reverting, Resizing:
+		case Reverting, Resizing, Converting:
 			then = append(then, r)
 		}
 	}
@@ -118,6 +121,12 @@ func (s *Service) settle(ctx context.Context, row *volumeRow) error {
 			return s.abandon(ctx, row, err)
 		}
 		return s.rest(ctx, row, row.Intent.Size, "vvol.resized", nil)
+	case Converting:
+		info, err := engine.Stat(ctx, id)
+		if err != nil {
+			return translate(err)
+		}
+		return s.converted(ctx, row, info.Pool, nil)
 	}
 	return nil
 }
@@ -153,7 +162,7 @@ func (s *Service) reachable(id ID) bool {
 	return b+l > 0
 }
 
-// abandon takes back the intent of a deletion, revert or resize after the engine
+// abandon takes back the intent of a deletion, revert, resize or conversion after the engine
 // refused it, and returns cause. The engine has the last word on the size, which
 // may have changed before a crash.
 func (s *Service) abandon(ctx context.Context, row *volumeRow, cause error) error {
@@ -165,6 +174,9 @@ func (s *Service) abandon(ctx context.Context, row *volumeRow, cause error) erro
 	}
 	if err != nil {
 		return errors.Join(cause, translate(err))
+	}
+	if row.State == Converting {
+		return s.converted(ctx, row, info.Pool, cause)
 	}
 	if err := s.rest(ctx, row, info.Size, "", cause); err != nil {
 		return errors.Join(cause, err)
@@ -200,7 +212,7 @@ func (s *Service) undoBirth(ctx context.Context, row *volumeRow, cause error) er
 	}
 	b := new(batch)
 	if before := row.Intent.Before; before != nil {
-		b.put(&volumeRow{VirtualVolume: *before, Pool: row.Pool})
+		b.put(&volumeRow{VirtualVolume: *before, Pool: row.Pool, Asked: row.Asked})
 	} else {
 		b.drop(row)
 	}

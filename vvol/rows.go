@@ -65,8 +65,9 @@ type poolRow struct {
 // changed once they are in the catalog; an update replaces them.
 type volumeRow struct {
 	VirtualVolume
-	Pool       ID      `json:"pool,omitzero"` // of a thick volume and its snapshots; else the container's
-	Generation uint64  `json:"generation"`    // counts reverts
+	Pool       ID      `json:"pool,omitzero"`  // of a thick volume and its snapshots; else the container's
+	Generation uint64  `json:"generation"`     // counts reverts
+	Asked      Quality `json:"asked,omitzero"` // by the policy, when it was set
 	Intent     *intent `json:"intent,omitempty"`
 }
 
@@ -76,7 +77,9 @@ type intent struct {
 	Task     uint64         `json:"task,omitempty"`
 	Snapshot ID             `json:"snapshot,omitzero"`  // Reverting: to this
 	Size     uint64         `json:"sizeBytes,omitzero"` // Reverting and Resizing: to this
-	Before   *VirtualVolume `json:"before,omitempty"`   // Creating: the Prepared one it was and becomes again when undone
+	After    *VirtualVolume `json:"after,omitempty"`    // Converting: to this, with what its policy asked
+	Asked    Quality        `json:"asked,omitzero"`
+	Before   *VirtualVolume `json:"before,omitempty"` // Creating: the Prepared one it was and becomes again when undone
 }
 
 type bindingRow struct{ Binding }

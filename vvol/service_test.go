@@ -135,15 +135,12 @@ func TestSecondaryIDsEnd(t *testing.T) {
 func TestServiceLevels(t *testing.T) {
 	ctx := t.Context()
 	l := newLab(t, 1)
-	for _, level := range []vvol.ServiceLevel{{Name: "x", MaxIOPS: 1}, {Name: "x", MaxBytesPerSec: 1}, {Name: "x", Durability: "sync"}, {Name: "x", WarnPercentUsed: 1}} {
-		_, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "c", Size: gib, ServiceLevels: []vvol.ServiceLevel{level}})
-		require.ErrorIs(t, err, vvol.ErrUnsupported)
-	}
-	for _, levels := range [][]vvol.ServiceLevel{{{}}, {{Name: "x"}, {Name: "x"}}, {{Name: "x", SnapshotLimit: -1}}, make([]vvol.ServiceLevel, 100)} {
+	for _, levels := range [][]vvol.ServiceLevel{{{}}, {{Name: "x"}, {Name: "x"}}, {{Name: "x", SnapshotLimit: -1}},
+		{{Name: "x", MaxIOPS: 1 << 40}}, {{Name: "x", MaxBytesPerSec: 1}}, {{Name: "x", Durability: "never"}}, {{Name: "x", WarnPercentUsed: 101}}, make([]vvol.ServiceLevel, 100)} {
 		_, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "c", Size: gib, ServiceLevels: levels})
 		require.ErrorIs(t, err, vvol.ErrInvalid)
 	}
-	v, err := l.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, ServiceLevel: "bronze"})
+	v, err := l.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib, PolicySpec: vvol.PolicySpec{ServiceLevel: "bronze"}})
 	require.NoError(t, err)
 	for range 8 {
 		_, err = l.Snapshot(ctx, v.ID, vvol.SnapshotSpec{})

@@ -11,9 +11,10 @@ import (
 // SnapshotSpec describes a snapshot. Without a name it has none; metadata is its
 // own, the source's is not copied.
 type SnapshotSpec struct {
-	Name     string
-	Metadata map[string]string
-	Writable bool // not for thick volumes, whose reserve it would eat
+	Name       string
+	Metadata   map[string]string
+	Writable   bool // not for thick volumes, whose reserve it would eat
+	PolicySpec      // asking for nothing: the source's level, quality and policy; a snapshot is never thick itself
 }
 
 // SnapshotItem asks for one snapshot of a set.
@@ -100,19 +101,28 @@ func (s *Service) snapshotRow(source *volumeRow, id ID, spec SnapshotSpec) (*vol
 	}
 	row := &volumeRow{VirtualVolume: VirtualVolume{ID: id, Name: spec.Name, Type: source.Type, Container: source.Container,
 		Size: source.Size, Parent: source.ID, SnapshotOf: source.ID, ReadOnly: !spec.Writable, Metadata: maps.Clone(spec.Metadata)}}
-	if err := s.prepareBirth(row, k, source.ServiceLevel); err != nil {
+	if err := s.prepareBirth(row); err != nil {
 		return nil, err
 	}
-	row.Pool = source.Pool // prepareBirth gave a thick one a pool of its own
-	return row, s.checkSnapshotLimit(source, k)
+	if row.Pool = source.Pool; spec.PolicySpec == (PolicySpec{}) {
+		row.inherit(source, k, true)
+		return row, s.checkSnapshotLimit(source)
+	}
+	var first []ServiceLevel
+	if l, err := k.level(source.ServiceLevel); err == nil {
+		first = []ServiceLevel{l}
+	}
+	level, quality, err := k.choose(spec.PolicySpec, true, first...)
+	if err != nil {
+		return nil, err
+	}
+	row.grade(level, quality, spec.Policy)
+	return row, s.checkSnapshotLimit(source)
 }
 
 // checkSnapshotLimit counts prepared ones too, so that taking them cannot exceed it.
-func (s *Service) checkSnapshotLimit(source *volumeRow, k *containerRow) error {
-	limit := s.options.MaxSnapshots
-	if l, err := k.level(source.ServiceLevel); err == nil && l.SnapshotLimit > 0 {
-		limit = l.SnapshotLimit
-	}
+func (s *Service) checkSnapshotLimit(source *volumeRow) error {
+	limit := source.snapshotLimit(s.options.MaxSnapshots)
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
 	if n := s.catalog.bySource.size(source.ID); n >= limit {

@@ -58,18 +58,6 @@ const (
 	Other  Type = "Other"
 )
 
-// ServiceLevel is one quality of service that a container offers. Limits of zero
-// mean none.
-type ServiceLevel struct {
-	Name            string `json:"name"`
-	Thin            bool   `json:"thin"`                      // false: space is reserved at creation
-	MaxIOPS         uint64 `json:"maxIops,omitempty"`         // per volume
-	MaxBytesPerSec  uint64 `json:"maxBytesPerSec,omitempty"`  // per volume
-	SnapshotLimit   int    `json:"snapshotLimit,omitempty"`   // per volume
-	Durability      string `json:"durability,omitempty"`      // "", "flush" or "sync"
-	WarnPercentUsed int    `json:"warnPercentUsed,omitempty"` // of the container
-}
-
 // StorageContainer is a pool of space in which VVols live.
 type StorageContainer struct {
 	ID            ContainerID    `json:"id"`
@@ -91,12 +79,13 @@ type ContainerUsage struct {
 type State string
 
 const (
-	Creating  State = "Creating"
-	Prepared  State = "Prepared"
-	Ready     State = "Ready"
-	Reverting State = "Reverting"
-	Resizing  State = "Resizing"
-	Deleting  State = "Deleting"
+	Creating   State = "Creating"
+	Prepared   State = "Prepared"
+	Ready      State = "Ready"
+	Reverting  State = "Reverting"
+	Resizing   State = "Resizing"
+	Converting State = "Converting"
+	Deleting   State = "Deleting"
 )
 
 // VirtualVolume is the catalog's row of one VVol.
@@ -108,6 +97,8 @@ type VirtualVolume struct {
 	Size         uint64            `json:"sizeBytes"`
 	State        State             `json:"state"`
 	ServiceLevel string            `json:"serviceLevel"`
+	Quality      Quality           `json:"quality,omitzero"`    // what it has; see PolicySpec
+	Policy       Policy            `json:"policy,omitzero"`     // where that came from
 	Parent       ID                `json:"parent,omitzero"`     // the volume a snapshot or fast clone was taken of
 	SnapshotOf   ID                `json:"snapshotOf,omitzero"` // set for snapshots
 	ReadOnly     bool              `json:"readOnly,omitempty"`
@@ -177,6 +168,14 @@ type Endpoints interface {
 	// Changed tells that the size of an attached volume changed (capacity), or its
 	// content as a whole was replaced by a revert (content).
 	Changed(v VirtualVolume, capacity, content bool)
+
+	// SetQuality puts a volume's limits and durability in force, for commands that run as
+	// well; nothing to do for a volume that is not attached. Attach and Map do so too.
+	SetQuality(v VirtualVolume)
+
+	// Quality tells what is in force for a volume, its MaxIOPS, MaxBytesPerSec and
+	// Durability; false when it is not attached.
+	Quality(id ID) (Quality, bool)
 
 	// Busy tells whether the LUN number n is taken by a protocol endpoint or alias.
 	Busy(n uint16) bool

@@ -12,13 +12,13 @@ import (
 
 // CreateSpec describes a new volume.
 type CreateSpec struct {
-	Container    string // name or id
-	Size         uint64 // bytes
-	Type         Type   // default Data
-	Name         string
-	ServiceLevel string // default: the container's first
-	Metadata     map[string]string
-	ID           ID // default: a new random one
+	Container  string // name or id
+	Size       uint64 // bytes
+	Type       Type   // default Data
+	Name       string
+	Metadata   map[string]string
+	ID         ID // default: a new random one
+	PolicySpec    // default: the container's first level; of a Config volume its first thin one
 }
 
 // Create makes an empty volume. Errors: ErrNotFound (container), ErrInvalid,
@@ -39,9 +39,18 @@ func (s *Service) Create(ctx context.Context, spec CreateSpec) (VirtualVolume, e
 	}
 	row := &volumeRow{VirtualVolume: VirtualVolume{ID: spec.ID, Name: spec.Name, Type: spec.Type, Container: k.ID,
 		Size: spec.Size, Metadata: maps.Clone(spec.Metadata)}}
-	if err := s.prepareBirth(row, k, spec.ServiceLevel); err != nil {
+	if err := s.prepareBirth(row); err != nil {
 		return VirtualVolume{}, err
 	}
+	var first []ServiceLevel
+	if spec.Type == Config { // of 256 GB, of which little is used (vasa.md 10)
+		first = k.thinLevels()
+	}
+	level, quality, err := k.choose(spec.PolicySpec, false, first...)
+	if err != nil {
+		return VirtualVolume{}, err
+	}
+	row.grade(level, quality, spec.Policy)
 	_, unlock, err := s.lockVolumes(ctx, nil, []ID{row.ID})
 	if err != nil {
 		return VirtualVolume{}, err
@@ -56,28 +65,19 @@ func (s *Service) Create(ctx context.Context, spec CreateSpec) (VirtualVolume, e
 	return made[0], nil
 }
 
-// prepareBirth checks what callers chose and fills what they left: id, level, pool, time.
-func (s *Service) prepareBirth(row *volumeRow, k *containerRow, level string) error {
+// prepareBirth checks what callers chose and fills what they left: id and time.
+func (s *Service) prepareBirth(row *volumeRow) (err error) {
 	if err := checkName("name of a vvol", row.Name); err != nil {
 		return err
 	}
 	if err := checkMetadata(row.Metadata); err != nil {
 		return err
 	}
-	l, err := k.level(level)
-	if err != nil {
-		return err
-	}
-	row.ServiceLevel, row.Created = l.Name, s.now()
+	row.Created = s.now()
 	if row.ID == (ID{}) {
-		if row.ID, err = s.newID(); err != nil {
-			return err
-		}
+		row.ID, err = s.newID()
 	}
-	if !l.Thin {
-		row.Pool = row.ID
-	}
-	return nil
+	return err
 }
 
 func checkMetadata(m map[string]string) error {

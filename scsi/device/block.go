@@ -418,6 +418,22 @@ func compareAndWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	return scsi.Response{TransferLength: uint64(2 * half)}
 }
 
+// Traffic tells whether a task reads, writes, verifies or unmaps blocks for the
+// initiator, and how many bytes move between the two; copies inside the array, and what
+// tells of blocks only, do not.
+func Traffic(t *scsi.Task) (bytes uint64, ok bool) {
+	cmd := sharedTable().lookUp(t.CDB)
+	if cmd == nil || cmd.traits&media == 0 {
+		return 0, false
+	}
+	if cmd.dataOut != nil {
+		return uint64(len(t.DataOut)), true
+	}
+	var c cdb.Block
+	c.Parse(t.CDB)
+	return min(uint64(c.Blocks)*BlockLength, uint64(t.ExpectedIn)), true
+}
+
 // preFetch is SBC-3 5.13: CONDITION MET says that all blocks fit in the cache,
 // GOOD that they may not.
 func preFetch(lu *LogicalUnit, t *scsi.Task) scsi.Response {

@@ -77,11 +77,13 @@ type Limits struct {
 	WriteThrough    bool   // every write is on stable storage: the write cache reads as disabled
 }
 
+// MaxTasks is how many tasks one task set holds; more get TASK SET FULL.
+const MaxTasks = 4096
+
 // Named limits of the device server.
 const (
 	maxUnmapDescriptors = 256
 	maxWriteSame        = 16 << 20 // bytes of one WRITE SAME; ESXi sends 1 MiB, or up to 16 MiB when tuned
-	maxTasks            = 4096     // in one task set; more get TASK SET FULL
 	maxAttentions       = 8        // pending unit attentions of one nexus
 	maxRegistrations    = 1024     // persistent reservation keys
 	maxParameterList    = 1 << 16  // bytes of Data-Out that are not blocks

@@ -175,7 +175,7 @@ func portName(target string, port uint16) []byte {
 func (lu *LogicalUnit) extendedInquiry(p []byte, t *scsi.Task) []byte {
 	p = append(p, make([]byte, 60)...)
 	p[5] = 0x07 // HEADSUP, ORDSUP, SIMPSUP
-	if lu.c.Kind == Volume && !lu.c.Limits.WriteThrough {
+	if lu.c.Kind == Volume && !lu.mode.writeThrough() {
 		p[6] = 0x01 // V_SUP: a volatile cache
 	}
 	p[7] = 0x01 // LUICLR

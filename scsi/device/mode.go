@@ -39,19 +39,40 @@ type modePages struct {
 }
 
 // reset sets the default values.
-func (m *modePages) reset(writeThrough bool) {
+func (m *modePages) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.through = writeThrough
 	m.control = [12]byte{pageControl, 10, 0, 0x10} // unrestricted reordering, QERR 0 (scsi.md 0 rule 14)
 	m.caching = [20]byte{pageCaching, 18}
-	if !writeThrough {
-		m.caching[2] = cachingWCE
-	}
+	m.caching[2] = cachingWCE
 	m.publish()
 }
 
+// setWriteThrough says whether the medium is write-through, which it tells when it has
+// changed. The cache is enabled, as by default, when it is no more.
+func (m *modePages) setWriteThrough(on bool) (changed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.through == on {
+		return false
+	}
+	m.through = on
+	m.caching[2] |= cachingWCE
+	m.publish()
+	return true
+}
+
+func (m *modePages) writeThrough() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.through
+}
+
+// publish is called with mu held, after changes.
 func (m *modePages) publish() {
+	if m.through {
+		m.caching[2] &^= cachingWCE
+	}
 	m.dSense.Store(m.control[2]&controlDSense != 0)
 	m.tas.Store(m.control[5]&controlTAS != 0)
 	m.swp.Store(m.control[4]&controlSWP != 0)
@@ -103,7 +124,7 @@ func (m *modePages) page(code byte, pc byte, k Kind) []byte {
 	case defaultValues:
 		var d modePages
 		d.through = m.through
-		d.reset(m.through)
+		d.reset()
 		switch code {
 		case pageCaching:
 			return d.caching[:]

@@ -168,7 +168,7 @@ func TestTaskAbortedStatus(t *testing.T) {
 func TestTaskSetFull(t *testing.T) {
 	x := newBench(t, Volume)
 	var held []*scsi.Task
-	for i := range maxTasks {
+	for i := range MaxTasks {
 		task := &scsi.Task{Nexus: x.a, Tag: uint32(i), CDB: make([]byte, 16), Attribute: scsi.Simple}
 		x.lu.Prepare(task)
 		held = append(held, task)

@@ -33,6 +33,8 @@ const (
 	// anyState commands run on a target port in any access state (SPC-4
 	// 5.15.2.4.5), and while a SANITIZE runs or has failed (SBC-3 4.11).
 	anyState
+	// media commands read or write blocks for the initiator (Traffic).
+	media
 	// prompt commands wait for nothing but memory, unless they are to be on stable storage.
 	prompt
 )
@@ -173,24 +175,24 @@ func blockRows() []command {
 			u(scsi.OpReadCapacity10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0), nil, readCapacity10},
 		{scsi.OpServiceActionIn16, scsi.SAReadCapacity16, "READ CAPACITY(16)", most, freeClass, standby,
 			u(scsi.OpServiceActionIn16, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0), nil, readCapacity16},
-		{scsi.OpRead6, -1, "READ(6)", v, readClass, prompt, u6(scsi.OpRead6), nil, read},
-		{scsi.OpRead10, -1, "READ(10)", v, readClass, prompt, u10(scsi.OpRead10, fua), nil, read},
-		{scsi.OpRead12, -1, "READ(12)", v, readClass, prompt, u12(scsi.OpRead12, fua), nil, read},
-		{scsi.OpRead16, -1, "READ(16)", v, readClass, prompt, u16(scsi.OpRead16, fua), nil, read},
-		{scsi.OpWrite6, -1, "WRITE(6)", v, writeClass, prompt, u6(scsi.OpWrite6), blocksOut, write},
-		{scsi.OpWrite10, -1, "WRITE(10)", v, writeClass, prompt, u10(scsi.OpWrite10, fua), blocksOut, write},
-		{scsi.OpWrite12, -1, "WRITE(12)", v, writeClass, prompt, u12(scsi.OpWrite12, fua), blocksOut, write},
-		{scsi.OpWrite16, -1, "WRITE(16)", v, writeClass, prompt, u16(scsi.OpWrite16, fua), blocksOut, write},
-		{scsi.OpWriteAtomic16, -1, "WRITE ATOMIC(16)", v, writeClass, 0,
+		{scsi.OpRead6, -1, "READ(6)", v, readClass, media | prompt, u6(scsi.OpRead6), nil, read},
+		{scsi.OpRead10, -1, "READ(10)", v, readClass, media | prompt, u10(scsi.OpRead10, fua), nil, read},
+		{scsi.OpRead12, -1, "READ(12)", v, readClass, media | prompt, u12(scsi.OpRead12, fua), nil, read},
+		{scsi.OpRead16, -1, "READ(16)", v, readClass, media | prompt, u16(scsi.OpRead16, fua), nil, read},
+		{scsi.OpWrite6, -1, "WRITE(6)", v, writeClass, media | prompt, u6(scsi.OpWrite6), blocksOut, write},
+		{scsi.OpWrite10, -1, "WRITE(10)", v, writeClass, media | prompt, u10(scsi.OpWrite10, fua), blocksOut, write},
+		{scsi.OpWrite12, -1, "WRITE(12)", v, writeClass, media | prompt, u12(scsi.OpWrite12, fua), blocksOut, write},
+		{scsi.OpWrite16, -1, "WRITE(16)", v, writeClass, media | prompt, u16(scsi.OpWrite16, fua), blocksOut, write},
+		{scsi.OpWriteAtomic16, -1, "WRITE ATOMIC(16)", v, writeClass, media,
 			u(scsi.OpWriteAtomic16, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0), blocksOut, writeAtomic},
-		{scsi.OpWriteAndVerify10, -1, "WRITE AND VERIFY(10)", v, writeClass, 0, u10(scsi.OpWriteAndVerify10, 0x16), blocksOut, writeAndVerify},
-		{scsi.OpWriteAndVerify12, -1, "WRITE AND VERIFY(12)", v, writeClass, 0, u12(scsi.OpWriteAndVerify12, 0x16), blocksOut, writeAndVerify},
-		{scsi.OpWriteAndVerify16, -1, "WRITE AND VERIFY(16)", v, writeClass, 0, u16(scsi.OpWriteAndVerify16, 0x16), blocksOut, writeAndVerify},
-		{scsi.OpVerify10, -1, "VERIFY(10)", v, readClass, 0, u10(scsi.OpVerify10, 0x16), verifyOut, verify},
-		{scsi.OpVerify12, -1, "VERIFY(12)", v, readClass, 0, u12(scsi.OpVerify12, 0x16), verifyOut, verify},
-		{scsi.OpVerify16, -1, "VERIFY(16)", v, readClass, 0, u16(scsi.OpVerify16, 0x16), verifyOut, verify},
-		{scsi.OpOrWrite16, -1, "ORWRITE(16)", v, writeClass, 0, u16(scsi.OpOrWrite16, 0x18), blocksOut, orWrite},
-		{scsi.OpCompareAndWrite, -1, "COMPARE AND WRITE", v, writeClass, 0,
+		{scsi.OpWriteAndVerify10, -1, "WRITE AND VERIFY(10)", v, writeClass, media, u10(scsi.OpWriteAndVerify10, 0x16), blocksOut, writeAndVerify},
+		{scsi.OpWriteAndVerify12, -1, "WRITE AND VERIFY(12)", v, writeClass, media, u12(scsi.OpWriteAndVerify12, 0x16), blocksOut, writeAndVerify},
+		{scsi.OpWriteAndVerify16, -1, "WRITE AND VERIFY(16)", v, writeClass, media, u16(scsi.OpWriteAndVerify16, 0x16), blocksOut, writeAndVerify},
+		{scsi.OpVerify10, -1, "VERIFY(10)", v, readClass, media, u10(scsi.OpVerify10, 0x16), verifyOut, verify},
+		{scsi.OpVerify12, -1, "VERIFY(12)", v, readClass, media, u12(scsi.OpVerify12, 0x16), verifyOut, verify},
+		{scsi.OpVerify16, -1, "VERIFY(16)", v, readClass, media, u16(scsi.OpVerify16, 0x16), verifyOut, verify},
+		{scsi.OpOrWrite16, -1, "ORWRITE(16)", v, writeClass, media, u16(scsi.OpOrWrite16, 0x18), blocksOut, orWrite},
+		{scsi.OpCompareAndWrite, -1, "COMPARE AND WRITE", v, writeClass, media,
 			u(scsi.OpCompareAndWrite, fua, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x1f, 0), twiceBlocksOut, compareAndWrite},
 		{scsi.OpPreFetch10, -1, "PRE-FETCH(10)", v, readClass, 0, u10(scsi.OpPreFetch10, 0x02), nil, preFetch},
 		{scsi.OpPreFetch16, -1, "PRE-FETCH(16)", v, readClass, 0, u16(scsi.OpPreFetch16, 0x02), nil, preFetch},
@@ -207,9 +209,9 @@ func provisioningRows() []command {
 	const v = Volume
 	sanitize := u(scsi.OpSanitize, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0)
 	return []command{
-		{scsi.OpUnmap, -1, "UNMAP", v, writeClass, 0, u(scsi.OpUnmap, 0, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0), parameterList, unmap},
-		{scsi.OpWriteSame10, -1, "WRITE SAME(10)", v, writeClass, 0, u10(scsi.OpWriteSame10, 0x18), oneBlockOut, writeSame},
-		{scsi.OpWriteSame16, -1, "WRITE SAME(16)", v, writeClass, 0, u16(scsi.OpWriteSame16, 0x19), oneBlockOut, writeSame},
+		{scsi.OpUnmap, -1, "UNMAP", v, writeClass, media, u(scsi.OpUnmap, 0, 0, 0, 0, 0, 0x1f, 0xff, 0xff, 0), parameterList, unmap},
+		{scsi.OpWriteSame10, -1, "WRITE SAME(10)", v, writeClass, media, u10(scsi.OpWriteSame10, 0x18), oneBlockOut, writeSame},
+		{scsi.OpWriteSame16, -1, "WRITE SAME(16)", v, writeClass, media, u16(scsi.OpWriteSame16, 0x19), oneBlockOut, writeSame},
 		{scsi.OpServiceActionIn16, scsi.SAGetLBAStatus, "GET LBA STATUS", v, readClass, 0,
 			u(scsi.OpServiceActionIn16, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0), nil, getLBAStatus},
 		{scsi.OpSanitize, sanitizeOverwrite, "SANITIZE OVERWRITE", v, writeClass, 0, sanitize, parameterList, sanitizeRun},

@@ -71,7 +71,7 @@ func (lu *LogicalUnit) leave(t *scsi.Task) {
 // returns the status to end with at once, GOOD when the task may run.
 func (lu *LogicalUnit) awaitTurn(t *scsi.Task) scsi.Status {
 	lu.mu.Lock()
-	if lu.tasks.count > maxTasks {
+	if lu.tasks.count > MaxTasks {
 		lu.mu.Unlock()
 		return scsi.StatusTaskSetFull
 	}
@@ -202,7 +202,7 @@ func (lu *LogicalUnit) reset(ctx context.Context, by *scsi.Nexus) scsi.Managemen
 	lu.reservations.spc2 = nil
 	lu.refreshGuard()
 	lu.mu.Unlock()
-	lu.mode.reset(lu.c.Limits.WriteThrough)
+	lu.mode.reset()
 	lu.Attention(scsi.BusDeviceResetOccurred, nil)
 	return r
 }

@@ -40,7 +40,8 @@ func New(c Config) (*LogicalUnit, error) {
 	lu.absent = Absent{LUNs: c.LUNs, Sense: scsi.UnsupportedLUN}
 	lu.left.L = &lu.mu
 	lu.nexuses.Store(&map[*scsi.Nexus]*nexusState{})
-	lu.mode.reset(c.Limits.WriteThrough)
+	lu.mode.reset()
+	lu.mode.setWriteThrough(c.Limits.WriteThrough)
 	if err := lu.loadReservations(); err != nil {
 		return nil, err
 	}
@@ -49,6 +50,18 @@ func New(c Config) (*LogicalUnit, error) {
 
 // Medium returns the medium of a volume, nil of other kinds.
 func (lu *LogicalUnit) Medium() Medium { return lu.c.Medium }
+
+// SetWriteThrough says that every write is on stable storage before its status, or no
+// longer, beside what Limits say. Writes that begin after it returns are; when that
+// changes, every nexus hears of it by MODE PARAMETERS CHANGED (SPC-4 5.14).
+func (lu *LogicalUnit) SetWriteThrough(on bool) {
+	if lu.mode.setWriteThrough(on || lu.c.Limits.WriteThrough) {
+		lu.Attention(scsi.ModeParametersChanged, nil)
+	}
+}
+
+// WriteThrough tells whether every write is on stable storage before its status.
+func (lu *LogicalUnit) WriteThrough() bool { return lu.mode.writeThrough() }
 
 // Prepare implements scsi.LogicalUnit.
 func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
