@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/xml"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -55,6 +56,8 @@ const (
 	MaxHeaderText = 4 << 10
 	// MaxReason is how many bytes of a fault's reason are kept.
 	MaxReason = 16 << 10
+	// maxCode is how many bytes of an unknown fault code are kept.
+	maxCode = 64
 )
 
 // Kinds of errors and findings about envelopes, beside those of package xsd.
@@ -154,8 +157,6 @@ func (e *envelope) request(req *Request, action string) error {
 	value := op.NewRequest()
 	switch {
 	case el == nil && op.EmptyRequest():
-		req.Value = value
-		return e.tail()
 	case el == nil:
 		return &Error{Kind: EmptyBody, Path: "Envelope/Body", Detail: op.Name + " needs an element"}
 	case el.Name.Local != op.Name:
@@ -167,8 +168,10 @@ func (e *envelope) request(req *Request, action string) error {
 			return err
 		}
 	}
-	if err := e.r.Decode(el, value); err != nil {
-		return err
+	if el != nil {
+		if err := e.r.Decode(el, value); err != nil {
+			return err
+		}
 	}
 	if err := e.tail(); err != nil {
 		return err
@@ -202,7 +205,7 @@ func (e *envelope) response(resp *Response, op *Operation) error {
 	case el == nil:
 		return &Error{Kind: EmptyBody, Path: "Envelope/Body", Detail: op.Name + " needs a response"}
 	case el.Name == xml.Name{Space: e.version.uri(), Local: "Fault"}:
-		fault, err := e.fault(el)
+		fault, err := e.fault()
 		if err == nil {
 			err = e.tail()
 		}
@@ -213,7 +216,7 @@ func (e *envelope) response(resp *Response, op *Operation) error {
 	case el.Name != op.responseElement() || op.Response == nil:
 		return &Error{Kind: xsd.UnknownElement, Path: "Envelope/Body", Detail: "not the response of " + op.Name}
 	}
-	value := newOf(op.Response)
+	value := reflect.New(op.Response).Interface()
 	if err := e.r.Decode(el, value); err != nil {
 		return err
 	}
@@ -230,7 +233,7 @@ type envelope struct {
 	version    Version
 	understood []string
 	headers    []Header
-	open       []*xsd.Element // the envelope, and the body unless it is empty
+	open       int // elements to be ended: the envelope, and the body unless it is empty
 }
 
 func open(body []byte, o Options) (*envelope, error) {
@@ -258,35 +261,35 @@ func (e *envelope) head() (*xsd.Element, error) {
 	default:
 		return nil, &Error{Kind: VersionMismatch}
 	}
-	e.open = append(e.open, root)
-	child, err := e.r.Child(root)
+	e.open = 1
+	child, err := e.r.Child()
 	if err != nil {
 		return nil, err
 	}
 	if child != nil && child.Name == (xml.Name{Space: e.version.uri(), Local: "Header"}) {
-		if err := e.header(child); err != nil {
+		if err := e.header(); err != nil {
 			return nil, err
 		}
-		if child, err = e.r.Child(root); err != nil {
+		if child, err = e.r.Child(); err != nil {
 			return nil, err
 		}
 	}
 	if child == nil || child.Name != (xml.Name{Space: e.version.uri(), Local: "Body"}) {
 		return nil, &Error{Kind: xsd.Missing, Path: "Envelope/Body"}
 	}
-	el, err := e.r.Child(child)
+	el, err := e.r.Child()
 	if el != nil {
-		e.open = append(e.open, child)
+		e.open = 2
 	}
 	return el, err
 }
 
 // header reads the header blocks. One that must be understood ends the request after all
 // have been read, so that the trace has them.
-func (e *envelope) header(header *xsd.Element) error {
+func (e *envelope) header() error {
 	refused := ""
 	for {
-		block, err := e.r.Child(header)
+		block, err := e.r.Child()
 		if err != nil {
 			return err
 		}
@@ -300,7 +303,7 @@ func (e *envelope) header(header *xsd.Element) error {
 		if err != nil {
 			return err
 		}
-		h := Header{Name: block.Name, MustUnderstand: e.mustUnderstand(block), Text: string(text[:min(len(text), MaxHeaderText)])}
+		h := Header{Name: block.Name, MustUnderstand: e.mustUnderstand(block), Text: cut(string(text), MaxHeaderText)}
 		e.headers = append(e.headers, h)
 		if h.MustUnderstand && !slices.Contains(e.understood, h.Name.Space) {
 			refused = h.Name.Local
@@ -337,8 +340,8 @@ func (e *envelope) mustUnderstand(block *xsd.Element) (must bool) {
 
 // tail reads from the end of the element in the body to the end of the document.
 func (e *envelope) tail() error {
-	for _, parent := range slices.Backward(e.open) {
-		extra, err := e.r.Child(parent)
+	for range e.open {
+		extra, err := e.r.Child()
 		if err != nil {
 			return err
 		}
@@ -357,67 +360,45 @@ func EncodeRequest(v Version, request any) ([]byte, error) {
 		return nil, errors.New("wire: not a request")
 	}
 	if op.EmptyRequest() {
-		return v.envelope(nil)
+		return v.message(xml.Name{}, nil)
 	}
-	return v.envelope(func(enc *xsd.Encoder) error { return enc.Element(op.element(), request) })
+	return v.message(op.element(), request)
 }
 
 // EncodeResponse writes the envelope of the response to an operation: a struct of its
 // Response type or a pointer to one, or nil if it has none.
 func EncodeResponse(v Version, op *Operation, response any) ([]byte, error) {
-	if op.Response == nil {
-		if response != nil {
-			return nil, errors.New("wire: " + op.Name + " has no response")
-		}
-		return v.envelope(nil)
-	}
-	if !isOf(response, op.Response) {
+	switch t := reflect.TypeOf(response); {
+	case op.Response == nil && response != nil:
+		return nil, errors.New("wire: " + op.Name + " has no response")
+	case op.Response == nil:
+		return v.message(xml.Name{}, nil)
+	case t != op.Response && t != reflect.PointerTo(op.Response):
 		return nil, errors.New("wire: not the response of " + op.Name)
 	}
-	return v.envelope(func(enc *xsd.Encoder) error { return enc.Element(op.responseElement(), response) })
+	return v.message(op.responseElement(), response)
 }
 
-// Marshal writes a request, a response or the detail of a fault as a document of its own,
-// as it stands in the body of an envelope.
-func Marshal(v any) ([]byte, error) {
+// message writes an envelope around the element of value, or around nothing.
+func (v Version) message(name xml.Name, value any) ([]byte, error) {
 	s, err := schema()
 	if err != nil {
 		return nil, err
 	}
 	enc := s.NewEncoder()
-	if f, ok := v.(Fault); ok {
-		if err := encodeDetail(enc, f); err != nil {
+	if value != nil {
+		if err := enc.Element(name, value); err != nil {
 			return nil, err
 		}
-		return enc.Document(), nil
 	}
-	name, ok := elementOf(v)
-	if !ok {
-		return nil, errors.New("wire: neither a request nor a response nor a fault")
-	}
-	if err := enc.Element(name, v); err != nil {
-		return nil, err
-	}
-	return enc.Document(), nil
+	return v.envelope(enc, enc.Bytes()), nil
 }
 
-// envelope writes an envelope around what content writes.
-func (v Version) envelope(content func(*xsd.Encoder) error) ([]byte, error) {
-	s, err := schema()
-	if err != nil {
-		return nil, err
-	}
-	enc := s.NewEncoder()
-	if content != nil {
-		if err := content(enc); err != nil {
-			return nil, err
-		}
-	}
-	body := enc.Bytes()
-	out := make([]byte, 0, len(body)+512)
+// envelope writes an envelope around a body that uses the prefixes of enc.
+func (v Version) envelope(enc *xsd.Encoder, body []byte) []byte {
+	out := make([]byte, 0, len(body)+1024)
 	out = append(out, `<?xml version="1.0" encoding="UTF-8"?>`...)
-	out = append(out, "\n"+`<soap:Envelope xmlns:soap="`+v.uri()+`"`+enc.Declarations()...)
-	out = append(out, `><soap:Body>`...)
+	out = append(out, "\n"+`<soap:Envelope xmlns:soap="`+v.uri()+`"`+enc.Declarations()+`><soap:Body>`...)
 	out = append(out, body...)
-	return append(out, `</soap:Body></soap:Envelope>`...), nil
+	return append(out, `</soap:Body></soap:Envelope>`...)
 }

@@ -68,6 +68,7 @@ func TestRefused(t *testing.T) {
 		{"no body", `<e:Envelope xmlns:e="` + soap11URI + `"/>`, "", xsd.Missing, "Envelope/Body"},
 		{"truncated", in(bind)[:len(start11)+60], "", xsd.Malformed, "Envelope/Body/bindVirtualVolume/vvolId[1]"},
 		{"trailing", in(bind) + "x", "", xsd.Malformed, ""},
+		{"empty and trailing", in("") + "x", "urn:queryCatalog", xsd.Malformed, ""},
 		{"two roots", in(bind) + "<a/>", "", xsd.Malformed, "a"},
 		{"two elements", in(bind + bind), "", xsd.Repeated, "Envelope"},
 		{"document type", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>` + strings.TrimPrefix(in(bind), `<?xml version="1.0"?>`), "", xsd.Malformed, ""},
@@ -81,6 +82,8 @@ func TestRefused(t *testing.T) {
 		{"deep unknown", in("<s:queryArrays>" + strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40) + "</s:queryArrays>"), "", xsd.TooLarge,
 			"Envelope/Body/queryArrays" + strings.Repeat("/a", 30)},
 		{"long tag", in(`<s:queryArrays ` + strings.Repeat(` a=""`, xsd.MaxTag/5) + `/>`), "", xsd.TooLarge, "Envelope/Body"},
+		{"many elements", in("<s:queryArrays>" + strings.Repeat("<a/>", xsd.MaxNodes)), "", xsd.TooLarge, "Envelope/Body/queryArrays/a"},
+		{"many attributes", in("<s:queryArrays>" + strings.Repeat("<a"+strings.Repeat(` b=""`, 1000)+"/>", xsd.MaxNodes/1000)), "", xsd.TooLarge, "Envelope/Body/queryArrays/a"},
 		{"long body", in(strings.Repeat(" ", MaxBody)), "", xsd.TooLarge, ""},
 
 		{"unknown operation", in("<s:formatDisks/>"), "urn:formatDisks", NoOperation, "Envelope/Body"},

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/xml"
-	"reflect"
 	"strings"
 
 	"vvsim/vasa/wire/xsd"
@@ -63,24 +62,18 @@ func EncodeFault(v Version, f *SOAPFault) ([]byte, error) {
 			return nil, err
 		}
 	}
-	out := []byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<soap:Envelope xmlns:soap="` + v.uri() + `"` + enc.Declarations() + `><soap:Body><soap:Fault>`)
-	code, detail := string(f.Code), "detail"
+	var out []byte
+	detail := "detail"
 	if v == SOAP12 {
 		detail = "soap:Detail"
-		out = append(out, `<soap:Code><soap:Value>soap:`...)
-		out = xsd.AppendText(out, code)
+		out = append(out, `<soap:Fault><soap:Code><soap:Value>soap:`...)
+		out = xsd.AppendText(out, string(f.Code))
 		out = append(out, `</soap:Value></soap:Code><soap:Reason><soap:Text xml:lang="en">`...)
 		out = xsd.AppendText(out, f.Reason)
 		out = append(out, `</soap:Text></soap:Reason>`...)
 	} else {
-		switch f.Code {
-		case CodeSender:
-			code = "Client"
-		case CodeReceiver:
-			code = "Server"
-		}
-		out = append(out, `<faultcode>soap:`...)
-		out = xsd.AppendText(out, code)
+		out = append(out, `<soap:Fault><faultcode>soap:`...)
+		out = xsd.AppendText(out, f.Code.soap11())
 		out = append(out, `</faultcode><faultstring>`...)
 		out = xsd.AppendText(out, f.Reason)
 		out = append(out, `</faultstring>`...)
@@ -90,7 +83,17 @@ func EncodeFault(v Version, f *SOAPFault) ([]byte, error) {
 		out = append(out, enc.Bytes()...)
 		out = append(out, "</"+detail+">"...)
 	}
-	return append(out, `</soap:Fault></soap:Body></soap:Envelope>`...), nil
+	return v.envelope(enc, append(out, `</soap:Fault>`...)), nil
+}
+
+func (c FaultCode) soap11() string {
+	switch c {
+	case CodeSender:
+		return "Client"
+	case CodeReceiver:
+		return "Server"
+	}
+	return string(c)
 }
 
 // encodeDetail writes the fault element, and in it the element of the same name, still
@@ -101,32 +104,32 @@ func encodeDetail(enc *xsd.Encoder, f Fault) error {
 }
 
 // fault reads a fault of either version.
-func (e *envelope) fault(el *xsd.Element) (*SOAPFault, error) {
+func (e *envelope) fault() (*SOAPFault, error) {
 	f := &SOAPFault{}
-	err := e.each(el, func(child *xsd.Element) (err error) {
+	err := e.each(func(child *xsd.Element) (err error) {
 		switch child.Name.Local {
 		case "faultcode":
 			var text string
-			text, err = e.r.Text(child)
+			text, err = e.r.Text()
 			f.Code = parseCode(text)
 		case "Code":
-			err = e.each(child, func(value *xsd.Element) error {
+			err = e.each(func(value *xsd.Element) error {
 				if value.Name.Local != "Value" {
 					return e.r.Skip(value)
 				}
-				text, err := e.r.Text(value)
+				text, err := e.r.Text()
 				f.Code = parseCode(text)
 				return err
 			})
 		case "faultstring":
-			f.Reason, err = e.reason(child)
+			f.Reason, err = e.reason()
 		case "Reason":
-			err = e.each(child, func(text *xsd.Element) (err error) {
-				f.Reason, err = e.reason(text)
+			err = e.each(func(*xsd.Element) (err error) {
+				f.Reason, err = e.reason()
 				return err
 			})
 		case "detail", "Detail":
-			err = e.each(child, func(entry *xsd.Element) error { return e.detail(entry, f) })
+			err = e.each(func(entry *xsd.Element) error { return e.detail(entry, f) })
 		default:
 			err = e.r.Skip(child)
 		}
@@ -135,10 +138,10 @@ func (e *envelope) fault(el *xsd.Element) (*SOAPFault, error) {
 	return f, err
 }
 
-// each reads the children of an element.
-func (e *envelope) each(el *xsd.Element, read func(*xsd.Element) error) error {
+// each reads the children of the innermost element.
+func (e *envelope) each(read func(*xsd.Element) error) error {
 	for {
-		child, err := e.r.Child(el)
+		child, err := e.r.Child()
 		if err != nil || child == nil {
 			return err
 		}
@@ -148,12 +151,17 @@ func (e *envelope) each(el *xsd.Element, read func(*xsd.Element) error) error {
 	}
 }
 
-func (e *envelope) reason(el *xsd.Element) (string, error) {
-	text, err := e.r.Text(el)
-	if len(text) > MaxReason {
-		text = strings.ToValidUTF8(text[:MaxReason], "")
+func (e *envelope) reason() (string, error) {
+	text, err := e.r.Text()
+	return cut(text, MaxReason), err
+}
+
+// cut shortens a text to n bytes, or less if a character would be split.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
 	}
-	return text, err
+	return strings.ToValidUTF8(s[:n], "")
 }
 
 // parseCode reads a qualified fault code; of a dotted one of SOAP 1.1 the first part counts.
@@ -169,7 +177,7 @@ func parseCode(text string) FaultCode {
 	case "Server":
 		return CodeReceiver
 	}
-	return FaultCode(local)
+	return FaultCode(cut(local, maxCode))
 }
 
 // detail reads an element of the detail of a fault. Stacks add elements of their own, stack
@@ -190,31 +198,12 @@ func (e *envelope) detail(entry *xsd.Element, f *SOAPFault) error {
 		return e.r.Skip(entry)
 	}
 	f.Detail, f.Name = fault, entry.Name
-	return e.each(entry, func(inner *xsd.Element) error {
-		if inner.Name != entry.Name || inner.Nil() {
+	read := false
+	return e.each(func(inner *xsd.Element) error {
+		if inner.Name != entry.Name || inner.Nil() || read {
 			return e.r.Skip(inner)
 		}
+		read = true
 		return e.r.Decode(inner, fault)
 	})
-}
-
-func newOf(t reflect.Type) any { return reflect.New(t).Interface() }
-
-// isOf tells whether v is a struct of type t or a pointer to one.
-func isOf(v any, t reflect.Type) bool {
-	vt := reflect.TypeOf(v)
-	return vt == t || vt == reflect.PointerTo(t)
-}
-
-// elementOf is the element of a request or response.
-func elementOf(v any) (xml.Name, bool) {
-	if op := OperationOf(v); op != nil {
-		return op.element(), true
-	}
-	for _, op := range table().all {
-		if op.Response != nil && isOf(v, op.Response) {
-			return op.responseElement(), true
-		}
-	}
-	return xml.Name{}, false
 }

@@ -43,7 +43,7 @@ func (r *Reader) structure(el *Element, p *plan, v reflect.Value) error {
 	counts := make([]int, len(p.fields))
 	last := 0
 	for {
-		child, err := r.Child(el)
+		child, err := r.Child()
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (r *Reader) field(el *Element, f *field, v reflect.Value, count *int) error
 
 // empty reads an element that says it is nil to its end.
 func (r *Reader) empty(el *Element) error {
-	text, err := r.Text(el)
+	text, err := r.Text()
 	if err != nil || collapse(text) == "" {
 		return err
 	}
@@ -148,7 +148,7 @@ func (r *Reader) element(el *Element, f *field, v reflect.Value) error {
 			return err
 		}
 	}
-	text, err := r.Text(el)
+	text, err := r.Text()
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (r *Reader) any(el *Element, v reflect.Value) error {
 			return err
 		}
 	}
-	text, err := r.Text(el)
+	text, err := r.Text()
 	if err != nil {
 		return err
 	}

@@ -30,14 +30,15 @@
 //
 // # What the decoder refuses, and what it tolerates
 //
-// Refused always: what is not well-formed UTF-8 XML, document types, entities and
-// processing instructions, nesting deeper than MaxDepth, bodies longer than MaxBody, tags longer
-// than MaxTag, mandatory elements that are missing or nil, repeated elements that may
-// stand once, values that are no number, boolean or time, known types where the schema
-// does not allow them, and an element of a known local name in a namespace that is not
+// Refused always: what is not well-formed UTF-8 XML; document types, entities and
+// processing instructions; what exceeds MaxBody, MaxDepth, MaxTag, MaxNodes or
+// MaxBindings; mandatory elements that are missing or nil; repeated elements that may
+// stand once; values that are no number, boolean or time; known types where the schema
+// does not allow them; and an element of a known local name in a namespace that is not
 // its own: to ignore it would be to do something else than what was asked.
 //
-// Tolerated, unless Options.Strict: unknown elements and attributes, elements out of order, text between
-// elements, nil where the schema does not allow it but where absence is, and unknown
-// types. They are ignored and reported as findings.
+// Tolerated, unless Options.Strict: unknown elements and attributes, elements out of
+// order, text between elements, nil where the schema does not allow it but where absence
+// is allowed, and unknown types. They are ignored and reported as findings. Errors and
+// findings name elements and never hold their text, which may be a password.
 package xsd

@@ -1,13 +1,11 @@
 package xsd
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -49,13 +47,6 @@ func (e *Encoder) Declarations() string {
 		}
 	}
 	return string(out)
-}
-
-// Document is what has been written, one element, as a document of its own, which
-// declares its prefixes.
-func (e *Encoder) Document() []byte {
-	i := bytes.IndexAny(e.out, " />")
-	return slices.Concat(e.out[:i], []byte(e.Declarations()), e.out[i:])
 }
 
 // Element writes v, a struct of the schema or a pointer to one, as the element of the

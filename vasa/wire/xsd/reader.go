@@ -20,6 +20,11 @@ const (
 	MaxDepth = 32
 	// MaxTag is the length of one tag in bytes, with its attributes.
 	MaxTag = 64 << 10
+	// MaxNodes is how many elements and attributes a document may have. They cost more time and
+	// memory than their text: the longest list of a batch has some ten thousand.
+	MaxNodes = 1 << 18
+	// MaxBindings is how many prefixes of namespaces may be declared around an element.
+	MaxBindings = 256
 	// MaxFindings is how many findings one document can give; further ones are counted.
 	MaxFindings = 64
 	// maxShown is how much of a name stands in a path.
@@ -88,6 +93,7 @@ type Reader struct {
 	xml      *xml.Decoder
 	strict   bool
 	begun    bool
+	nodes    int
 	bindings []binding // of namespace prefixes, innermost last
 	path     []step
 	findings []Finding
@@ -226,9 +232,10 @@ func (r *Reader) token() (xml.Token, *Element, error) {
 			el, err := r.start(t, offset)
 			return t, el, err
 		case xml.EndElement:
-			depth := len(r.path)
-			r.bindings = slices.DeleteFunc(r.bindings, func(b binding) bool { return b.depth == depth })
-			r.path = r.path[:depth-1]
+			for n := len(r.bindings); n > 0 && r.bindings[n-1].depth == len(r.path); n-- {
+				r.bindings = r.bindings[:n-1]
+			}
+			r.path = r.path[:len(r.path)-1]
 			return t, nil, nil
 		case xml.CharData:
 			return t, nil, nil
@@ -260,6 +267,9 @@ func (r *Reader) start(t xml.StartElement, offset int64) (*Element, error) {
 	if len(r.path) > MaxDepth {
 		return nil, r.fail(TooLarge, "more than "+strconv.Itoa(MaxDepth)+" elements deep")
 	}
+	if r.nodes += 1 + len(t.Attr); r.nodes > MaxNodes {
+		return nil, r.fail(TooLarge, "more than "+strconv.Itoa(MaxNodes)+" elements and attributes")
+	}
 	el := &Element{Name: t.Name, offset: offset, depth: len(r.path), item: -1}
 	for _, a := range t.Attr {
 		switch {
@@ -270,6 +280,9 @@ func (r *Reader) start(t xml.StartElement, offset int64) (*Element, error) {
 		default:
 			el.Attr = append(el.Attr, a)
 		}
+	}
+	if len(r.bindings) > MaxBindings {
+		return nil, r.fail(TooLarge, "more than "+strconv.Itoa(MaxBindings)+" namespace prefixes")
 	}
 	for _, a := range el.Attr {
 		if err := r.instance(el, a); err != nil {
@@ -347,9 +360,9 @@ func (r *Reader) End() error {
 	}
 }
 
-// Child is the next element in one that is being read, or nil at its end. The one before
-// must have been read to its end.
-func (r *Reader) Child(*Element) (*Element, error) {
+// Child is the next element in the innermost one that is being read, or nil at its end,
+// which ends the reading of that one.
+func (r *Reader) Child() (*Element, error) {
 	for {
 		t, el, err := r.token()
 		if err != nil {
@@ -378,8 +391,8 @@ func (r *Reader) broken(err error) error {
 	return err
 }
 
-// Text reads an element that holds text alone to its end.
-func (r *Reader) Text(*Element) (string, error) {
+// Text reads the innermost element, which holds text alone, to its end.
+func (r *Reader) Text() (string, error) {
 	var text strings.Builder
 	for {
 		t, child, err := r.token()
