@@ -180,3 +180,17 @@ func broken(t *testing.T, err error, kind trust.Break) *trust.UntrustedError {
 	require.Equal(t, kind, e.Break, e.Text)
 	return e
 }
+
+// publicOnly stands for the owner of a public key whose private key is elsewhere.
+type publicOnly struct {
+	crypto.Signer
+	public crypto.PublicKey
+}
+
+func (p publicOnly) Public() crypto.PublicKey { return p.public }
+
+func revokedSerial() *big.Int { return big.NewInt(4711) }
+
+func signed(ca *party, change func(*x509.Certificate)) func(*testing.T, *x509.CertificateRequest) string {
+	return func(t *testing.T, csr *x509.CertificateRequest) string { return answer(t, ca, csr, change) }
+}

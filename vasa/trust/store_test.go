@@ -2,8 +2,15 @@ package trust_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"net"
@@ -311,12 +318,8 @@ func TestOpenFilesAreMadePrivate(t *testing.T) {
 	private(t, dir)
 }
 
-// A change that cannot be written is none.
-func TestFullDirectory(t *testing.T) {
-	if os.Geteuid() == 0 {
-		// Root writes everywhere; a directory that is gone stops it as well.
-		t.Log("as root")
-	}
+// A change that cannot be written is none. A directory that is gone stops even root.
+func TestUnwritableDirectory(t *testing.T) {
 	c, dir := newClock(), filepath.Join(t.TempDir(), "vasa")
 	o := options(c)
 	o.Retain = false
@@ -416,12 +419,12 @@ func TestImport(t *testing.T) {
 }
 
 // shake connects, sends a byte so that TLS 1.3 completes, and returns both sides.
-func shake(t *testing.T, s *trust.Store, client *tls.Config) (serverSide, clientSide tls.ConnectionState, err error) {
+func shake(t *testing.T, config, client *tls.Config) (serverSide, clientSide tls.ConnectionState, err error) {
 	t.Helper()
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	server, peer := tls.Server(a, s.ServerConfig()), tls.Client(b, client)
+	server, peer := tls.Server(a, config), tls.Client(b, client)
 	done := make(chan error, 1)
 	go func() {
 		err := server.Handshake()
@@ -449,11 +452,12 @@ func TestServerConfig(t *testing.T) {
 	host, stranger := newLeaf(t, vmca, "esx1"), newLeaf(t, nil, "stranger")
 	pool := x509.NewCertPool()
 	require.True(t, pool.AppendCertsFromPEM(s.CAPEM()))
+	server := s.ServerConfig()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		config := &tls.Config{RootCAs: pool, ServerName: "array.lab", Time: c.Now, MinVersion: version, MaxVersion: version,
 			ClientSessionCache: tls.NewLRUClientSessionCache(4)}
 		for range 2 {
-			state, _, err := shake(t, s, config)
+			state, _, err := shake(t, server, config)
 			require.NoError(t, err, "no certificate")
 			_, err = s.Verify(state.PeerCertificates)
 			broken(t, err, trust.NoCertificate)
@@ -462,7 +466,7 @@ func TestServerConfig(t *testing.T) {
 		for _, p := range []*party{host, stranger} {
 			config := config.Clone()
 			config.Certificates = []tls.Certificate{{Certificate: [][]byte{p.cert.Raw}, PrivateKey: p.key}}
-			state, _, err := shake(t, s, config)
+			state, _, err := shake(t, server, config)
 			require.NoError(t, err)
 			_, err = s.Verify(state.PeerCertificates)
 			if p == host {
@@ -474,11 +478,11 @@ func TestServerConfig(t *testing.T) {
 		// A certificate without its key is nobody's.
 		config = config.Clone()
 		config.Certificates = []tls.Certificate{{Certificate: [][]byte{host.cert.Raw}, PrivateKey: stranger.key}}
-		_, _, err := shake(t, s, config)
+		_, _, err := shake(t, server, config)
 		require.Error(t, err)
 	}
 	old := &tls.Config{RootCAs: pool, ServerName: "array.lab", Time: c.Now, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
-	_, _, err := shake(t, s, old)
+	_, _, err := shake(t, server, old)
 	require.Error(t, err, "TLS 1.1")
 }
 
@@ -492,4 +496,43 @@ func TestChangedCertificateIsServedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, before.Certificate[0], after.Certificate[0])
 	require.Equal(t, s.Certificate().Raw, after.Certificate[0])
+}
+
+func TestKindsOfKeys(t *testing.T) {
+	block := func(label string, der []byte, err error) string {
+		require.NoError(t, err)
+		return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	ecKey := newKey(t).(*ecdsa.PrivateKey)
+	ecDER, err := x509.MarshalECPrivateKey(ecKey)
+	exchange, err2 := ecdh.X25519().GenerateKey(rand.Reader)
+	require.NoError(t, errors.Join(err, err2))
+	exchangeDER, err := x509.MarshalPKCS8PrivateKey(exchange)
+	dir, o := t.TempDir(), options(newClock())
+	s := open(t, dir, o)
+	for _, test := range []struct {
+		key  crypto.Signer
+		text string
+		kind string
+	}{
+		{rsaKey, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), nil), "RSA 2048"},
+		{ecKey, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + block("EC PRIVATE KEY", ecDER, err), "ECDSA P-256"},
+		{edKey, (&party{key: edKey}).keyPEM(t), "Ed25519"},
+	} {
+		cert := certify(t, nil, test.key, leafTemplate("array.lab"))
+		require.NoError(t, s.Import(cert.pem(), test.text))
+		require.Equal(t, test.kind, s.Report().Served.Key)
+		require.Equal(t, test.kind, open(t, dir, o).Report().Served.Key)
+		_, state, err := shake(t, s.ServerConfig(), &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, err)
+		require.True(t, state.PeerCertificates[0].Equal(cert.cert))
+	}
+	require.ErrorContains(t, s.Import(newCA(t, "x").pem(), block("PRIVATE KEY", exchangeDER, err)), "of a kind that TLS cannot serve")
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Import(newCA(t, "x").pem(), block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak), nil)), "RSA key of 1024 bits")
 }

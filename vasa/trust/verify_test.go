@@ -374,6 +374,7 @@ func BenchmarkVerify(b *testing.B) {
 				chains = append(chains, newLeaf(t, root, fmt.Sprint(i)).chain(root))
 			}
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := 0; pb.Next(); i++ {
 					if _, err := s.Verify(chains[i%size]); err != nil {
