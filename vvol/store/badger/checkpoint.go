@@ -38,6 +38,21 @@ func (d *drainer) awaitCheckpoint() error {
 	return <-d.made
 }
 
+// finish drains everything and notes that nothing stands behind, so that the next start
+// need not look for it. Close only.
+func (d *drainer) finish() error {
+	head := d.e.journal.Head()
+	if err := d.drainTo(head); err != nil {
+		return err
+	}
+	last := d.e.checkpoints.Last()
+	if last.Position != head { // padding whose group could not be appended
+		return nil
+	}
+	last.Closed = 1
+	return d.e.checkpoints.Save(last)
+}
+
 func (d *drainer) next() checkpoint {
 	d.e.index.RLock()
 	defer d.e.index.RUnlock()
@@ -51,7 +66,7 @@ func (d *drainer) make(c checkpoint) error {
 	}
 	next := e.checkpoints.Last()
 	next.Position, next.Sequence, next.Before = c.at.page, c.at.sequence, c.at.before
-	next.Records, next.Epoch = c.ids, e.journal.Epoch()
+	next.Records, next.Epoch, next.Stable = c.ids, e.journal.Epoch(), e.journal.Stable()
 	if err := e.checkpoints.Save(next); err != nil {
 		return err
 	}

@@ -95,7 +95,8 @@
 // # Opening
 //
 // The end of the process and of the power take the same way. The journal's whole groups
-// from the checkpoint on are found; their rows are set in Badger in order; layers and
+// from the checkpoint on are found; when they end before what was on stable storage, as the
+// checkpoint or a group says, the disk is damaged and nothing is opened. Their rows are set in Badger in order; layers and
 // volumes are loaded, then records and zeros by id up to the checkpoint's, and what is
 // above it is deleted, as a power cut may have left parts; then the groups are applied.
 // A row of the journal may bring back a layer that was dropped since: it is an orphan, or,

@@ -254,7 +254,7 @@ func (e *Engine) Close() error {
 		e.wait.Wait()
 		e.use.Lock() // nobody reads any more
 		defer e.use.Unlock()
-		e.closeErr = errors.Join(e.drainer.drainTo(e.journal.Head()), e.journal.Flush(), e.releaseAll())
+		e.closeErr = errors.Join(e.drainer.finish(), e.journal.Flush(), e.releaseAll())
 	})
 	return e.closeErr
 }

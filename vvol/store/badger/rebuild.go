@@ -31,7 +31,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.openFiles(); err != nil {
 		return err
 	}
-	groups := e.journal.Recover()
+	groups, err := e.journal.Recover()
+	if err != nil {
+		return err
+	}
 	if err := e.resizeJournal(len(groups) == 0); err != nil {
 		return err
 	}
@@ -72,24 +75,25 @@ func (e *Engine) recover(ctx context.Context) error {
 	c := e.checkpoints.Last()
 	e.drainer.init(e, mark{c.Position, c.Sequence, c.Before})
 	e.drainer.durable.Store(c.Records)
-	c.Epoch = e.journal.Epoch()
+	c.Epoch, c.Stable, c.Closed = e.journal.Epoch(), e.journal.Stable(), 0
 	return errors.Join(e.files.Sync(), e.checkpoints.Save(c))
 }
 
 // openFiles opens the checkpoint and the journal that it names. They are made on the
 // first start; a directory that has volumes and lacks them is damaged.
 func (e *Engine) openFiles() (err error) {
+	state, known, err := e.readState()
+	if err != nil {
+		return err
+	}
+	if known && state.Format != format {
+		return fmt.Errorf("format %d; this version reads %d", state.Format, format)
+	}
 	var fresh bool
 	if e.checkpoints, fresh, err = journal.OpenCheckpoints(e.o.Dir); err != nil {
 		return err
 	}
-	state, known, err := e.readState()
-	switch {
-	case err != nil:
-		return err
-	case known && state.Format != format:
-		return fmt.Errorf("format %d; this version reads %d", state.Format, format)
-	case known && fresh:
+	if known && fresh {
 		return fmt.Errorf("%s %w", e.checkpoints.Name(), journal.ErrNoCheckpoint)
 	}
 	if fresh {
@@ -106,7 +110,7 @@ func (e *Engine) openFiles() (err error) {
 // newJournal makes an empty journal of the size that the options ask for, and the
 // checkpoint that names it.
 func (e *Engine) newJournal(c journal.Checkpoint) (err error) {
-	c.ID, c.Pages, c.Position = rand.Uint64(), uint64(e.o.JournalBytes/journal.PageSize), 0
+	c.ID, c.Pages, c.Position, c.Stable, c.Closed = rand.Uint64(), uint64(e.o.JournalBytes/journal.PageSize), 0, 0, 0
 	if e.journal, err = journal.Open(e.o.Dir, c, true); err != nil {
 		return err
 	}

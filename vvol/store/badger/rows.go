@@ -36,7 +36,7 @@ type stateRow struct {
 }
 
 // format of the directory. An engine refuses others.
-const format = 3
+const format = 4
 
 // rowQueue holds the groups of rows that were appended to the journal and are not in
 // Badger yet. They are set in their order by whoever finishes one of them or a later one.

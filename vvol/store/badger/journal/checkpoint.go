@@ -11,8 +11,8 @@ import (
 )
 
 // Checkpoint is what is known to be on stable storage behind the journal; recovery
-// starts from it. It lives in a file of two slots that are written in turn, so that
-// one of them is whole at any time.
+// starts from it. It lives in a file of two slots that are written one after the other,
+// so that one of them is whole at any time, and a damaged one has a copy.
 type Checkpoint struct {
 	serial   uint64 // of checkpoints; the slot with the higher one holds
 	ID       uint64 // of the journal's file
@@ -22,17 +22,20 @@ type Checkpoint struct {
 	Before   uint64 // epoch of the group before Position: that group's is not lower
 	Epoch    uint64 // of the journal's last open
 	Records  uint64 // what was made of groups is on stable storage up to this number
+	Stable   uint64 // pages of the journal before it are on stable storage
+	Closed   uint64 // 1: nothing was appended behind Position
 }
 
 const (
-	checkpointMagic  = "vvsimcp3"
-	checkpointFields = 8
+	checkpointMagic  = "vvsimcp4"
+	checkpointFields = 10
 	checkpointLength = len(checkpointMagic) + 8*checkpointFields + 4
 	checkpointSlot   = 4096
 )
 
 func (c *Checkpoint) fields() [checkpointFields]*uint64 {
-	return [...]*uint64{&c.serial, &c.ID, &c.Pages, &c.Position, &c.Sequence, &c.Before, &c.Epoch, &c.Records}
+	return [...]*uint64{&c.serial, &c.ID, &c.Pages, &c.Position, &c.Sequence, &c.Before, &c.Epoch, &c.Records,
+		&c.Stable, &c.Closed}
 }
 
 func (c *Checkpoint) encode() []byte {
@@ -109,14 +112,18 @@ func (c *Checkpoints) Last() Checkpoint { return c.last }
 // Name is the path of the file.
 func (c *Checkpoints) Name() string { return c.f.Name() }
 
-// Save writes a checkpoint; it is on stable storage when Save returns nil.
+// Save writes a checkpoint; both copies are on stable storage when Save returns nil.
+// What the checkpoint allows must not be done before: should one copy be damaged, recovery
+// starts from the other, which would be the checkpoint before.
 func (c *Checkpoints) Save(next Checkpoint) error {
 	next.serial = c.last.serial + 1
-	if _, err := c.f.WriteAt(next.encode(), int64(next.serial%2)*checkpointSlot); err != nil {
-		return err
-	}
-	if err := Datasync(c.f); err != nil {
-		return err
+	for slot := range int64(2) {
+		if _, err := c.f.WriteAt(next.encode(), slot*checkpointSlot); err != nil {
+			return err
+		}
+		if err := Datasync(c.f); err != nil {
+			return err
+		}
 	}
 	c.last = next
 	return nil

@@ -13,15 +13,17 @@ import (
 //	4  CRC32C       u32      32 pages      u32  of the whole group
 //	8  journal id   u64      36 entries    u32
 //	16 sequence     u64      40 epoch      u64
-//	48 entries of 24 bytes: layer u64, first block u64, blocks u32, kind u32
+//	48 stable       u64      56 entries of 24 bytes: layer u64, first block u64,
+//	                            blocks u32, kind u32
 //
-// The checksum covers the header from byte 8 to the last entry, and all data. A
+// Stable is the page before which all was on stable storage when the group was written:
+// what is not whole there is damaged, and not torn by an unclean end. The checksum covers the header from byte 8 to the last entry, and all data. A
 // group never wraps around the end of the ring: padding fills up what is too short.
 const (
 	// PageSize is the size of a page, in bytes: one block of data.
 	PageSize    = 4096
-	groupMagic  = 0x76764a32 // "vvJ2"
-	groupHeader = 48
+	groupMagic  = 0x76764a33 // "vvJ3"
+	groupHeader = 56
 	entryLength = 24
 
 	// MaxRuns is the most entries that a group may have.
@@ -63,6 +65,7 @@ type Group struct {
 	Position, End uint64 // pages of the journal
 	Sequence      uint64
 	Epoch         uint64 // of the open that appended it
+	Stable        uint64 // pages before it were on stable storage when it was appended
 	Runs          []Run
 }
 
@@ -78,6 +81,7 @@ func (g *Group) encodeHeader(b []byte, journal uint64) {
 	binary.BigEndian.PutUint32(b[32:], uint32(g.End-g.Position))
 	binary.BigEndian.PutUint32(b[36:], uint32(len(g.Runs)))
 	binary.BigEndian.PutUint64(b[40:], g.Epoch)
+	binary.BigEndian.PutUint64(b[48:], g.Stable)
 	for i := range g.Runs {
 		r, e := &g.Runs[i], b[groupHeader+entryLength*i:]
 		binary.BigEndian.PutUint64(e, r.Layer)
@@ -105,7 +109,7 @@ func decodeGroup(b []byte, journal, position, sequence uint64) (g Group, err err
 	if len(b) < PageSize || binary.BigEndian.Uint32(b) != groupMagic || binary.BigEndian.Uint64(b[8:]) != journal {
 		return g, errNoGroup
 	}
-	g = Group{Position: position, Sequence: sequence, Epoch: binary.BigEndian.Uint64(b[40:])}
+	g = Group{Position: position, Sequence: sequence, Epoch: binary.BigEndian.Uint64(b[40:]), Stable: binary.BigEndian.Uint64(b[48:])}
 	pages, runs := uint64(binary.BigEndian.Uint32(b[32:])), int(binary.BigEndian.Uint32(b[36:]))
 	g.End = position + pages
 	if binary.BigEndian.Uint64(b[16:]) != sequence || binary.BigEndian.Uint64(b[24:]) != position ||

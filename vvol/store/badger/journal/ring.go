@@ -32,6 +32,8 @@ type Ring struct {
 	head    atomic.Uint64 // page behind the last group
 	tail    atomic.Uint64 // pages before it may be overwritten
 	stable  atomic.Uint64 // pages before it are on stable storage
+	claimed uint64        // pages before it were, by the checkpoint; Recover
+	closed  bool          // nothing was appended behind the checkpoint; Recover
 	flushes *Rounds
 	failed  atomic.Pointer[error] // a write or flush failed: nothing more is acknowledged
 	lost    atomic.Bool           // a flush failed: what its pages hold is not known
@@ -86,6 +88,7 @@ func Open(dir string, c Checkpoint, create bool) (*Ring, error) {
 		p.Store(c.Position)
 	}
 	j.sequence, j.before, j.epoch = c.Sequence, c.Before, c.Epoch
+	j.claimed, j.closed = c.Stable, c.Closed != 0
 	return j, nil
 }
 
@@ -161,7 +164,7 @@ func (j *Ring) Append(runs []Run, data [][]byte) (Group, error) {
 }
 
 func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
-	g := Group{Position: j.head.Load(), Sequence: j.sequence, Epoch: j.epoch, Runs: runs}
+	g := Group{Position: j.head.Load(), Sequence: j.sequence, Epoch: j.epoch, Stable: j.stable.Load(), Runs: runs}
 	g.End = g.Position + pages
 	n := HeaderPages(len(runs))
 	if len(j.header) < n*PageSize {
@@ -253,25 +256,4 @@ func (j *Ring) Lost() error {
 		return nil
 	}
 	return j.Err()
-}
-
-// Recover finds the groups behind the checkpoint and sets the head behind the last
-// one that is whole. A group of an earlier epoch behind one of a later is what was
-// there before an unclean end that lost it.
-func (j *Ring) Recover() (all []Group) {
-	position, epoch := j.head.Load(), j.before
-	for position-j.tail.Load() < j.pages {
-		i := position % j.pages * PageSize
-		g, err := decodeGroup(j.ring[i:], j.id, position, j.sequence)
-		if err != nil || g.Epoch < epoch || g.End-j.tail.Load() > j.pages {
-			break
-		}
-		position, epoch = g.End, g.Epoch
-		j.sequence++
-		all = append(all, g)
-	}
-	j.head.Store(position)
-	j.stable.Store(j.tail.Load())
-	j.epoch = max(j.epoch, epoch) + 1
-	return all
 }

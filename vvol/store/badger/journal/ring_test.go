@@ -20,7 +20,9 @@ func create(t *testing.T) (*Ring, Checkpoint, string) {
 	j, err := Open(dir, c, true)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
-	require.Empty(t, j.Recover())
+	found, err := j.Recover()
+	require.NoError(t, err)
+	require.Empty(t, found)
 	return j, c, dir
 }
 
@@ -29,7 +31,9 @@ func reopen(t *testing.T, dir string, c Checkpoint) (*Ring, []Group) {
 	j, err := Open(dir, c, false)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
-	return j, j.Recover()
+	found, err := j.Recover()
+	require.NoError(t, err)
+	return j, found
 }
 
 func page(tag byte) []byte { return bytes.Repeat([]byte{tag}, PageSize) }

@@ -12,7 +12,9 @@ func open(t *testing.T, dir string, c Checkpoint, create bool) (*Ring, []Group) 
 	j, err := Open(dir, c, create)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
-	return j, j.Recover()
+	found, err := j.Recover()
+	require.NoError(t, err)
+	return j, found
 }
 
 func appendPage(t *testing.T, j *Ring, value byte) Group {
