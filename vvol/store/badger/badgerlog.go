@@ -9,6 +9,8 @@ import (
 	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
+
+	"vvsim/vvol/store/badger/values"
 )
 
 // badgerLog passes on to the operator what Badger complains about: it has no other way to
@@ -17,6 +19,8 @@ type badgerLog struct {
 	warn  func(message string)
 	wrong chan struct{}          // capacity 1: an error came
 	last  atomic.Pointer[string] // complaint
+
+	rewrites values.Rewrites
 }
 
 func newBadgerLog(warn func(string)) *badgerLog {
@@ -70,7 +74,7 @@ func (l *badgerLog) Errorf(format string, args ...any) {
 func (l *badgerLog) Warningf(format string, args ...any) { l.complain(format, args) }
 
 // Infof implements Badger's Logger.
-func (l *badgerLog) Infof(string, ...any) {}
+func (l *badgerLog) Infof(format string, args ...any) { l.rewrites.Infof(format, args...) }
 
 // Debugf implements Badger's Logger.
 func (l *badgerLog) Debugf(string, ...any) {}

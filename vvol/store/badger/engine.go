@@ -32,7 +32,8 @@ type Engine struct {
 	checkpoints *journal.Checkpoints // drainer only
 	journal     *journal.Ring
 	values      *values.Log
-	collecting  sync.Mutex // held while values are collected
+	collecting  sync.Mutex   // held while values are collected
+	writing     sync.RWMutex // held for reading by transactions
 	meta        *meta
 	views       views
 	places      places
@@ -61,7 +62,7 @@ type Engine struct {
 
 type counters struct {
 	reads, readBytes, writes, writtenBytes, flushes atomic.Uint64
-	moved, collected                                atomic.Uint64
+	moved, collected, rescued                       atomic.Uint64
 	reclaimed                                       store.Meter
 }
 
@@ -96,7 +97,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	}
 	e.db = db
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold})
+		Threshold: valueThreshold, Rewrites: &e.log.rewrites, Writing: &e.writing, Moved: func() { e.views.renew(db) }, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
 	e.views.renew(db)
 	if err := e.recover(ctx); err != nil {
@@ -240,7 +241,8 @@ func (e *Engine) Metrics() store.Metrics {
 	m.Extra = map[string]float64{"records": float64(n.Records), "dead_records": float64(n.Dead),
 		"journal_bytes": float64(e.journal.Pages() * journal.PageSize), "dirty_bytes": float64(n.Dirty * blockSize),
 		"held_bytes": float64(n.Held * blockSize), "moved_bytes": float64(c.moved.Load() * blockSize),
-		"tree_bytes": float64(tree), "value_log_bytes": float64(values)}
+		"rescued_values": float64(c.rescued.Load()),
+		"tree_bytes":     float64(tree), "value_log_bytes": float64(values)}
 	return m
 }
 
@@ -305,6 +307,8 @@ func (e *Engine) begin(values int64) error { return translate(e.files.Begin(valu
 
 // transact runs one Badger transaction; the caller has made room for it.
 func (e *Engine) transact(f func(tx *bdb.Txn) error) error {
+	e.writing.RLock()
+	defer e.writing.RUnlock()
 	tx := e.db.NewTransaction(true)
 	defer tx.Discard()
 	if err := f(tx); err != nil {

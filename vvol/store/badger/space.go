@@ -71,6 +71,7 @@ func (e *Engine) collectFiles(from float64) uint64 {
 	c, err := e.collectValues(from)
 	e.counts.collected.Add(c.Files)
 	e.counts.reclaimed.Add(c.Bytes)
+	e.counts.rescued.Add(c.Rescued)
 	if err != nil && !e.closed.Load() {
 		e.o.Warn(fmt.Sprintf("collection of the value log: %v", err))
 	}

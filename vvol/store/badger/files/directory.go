@@ -55,5 +55,8 @@ func (d *Directory) Sizes() (tree, values uint64) {
 	return tree, values
 }
 
+// ValueLog is the path of a value log.
+func (d *Directory) ValueLog(number uint64) string { return d.values.name(number) }
+
 // NewestValueLog is the number of the value log that Badger writes to.
 func (d *Directory) NewestValueLog() (uint64, error) { return d.values.newest() }

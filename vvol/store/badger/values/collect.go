@@ -7,7 +7,10 @@ import (
 )
 
 // Collected is what a collection gave back.
-type Collected struct{ Files, Bytes uint64 }
+type Collected struct {
+	Files, Bytes uint64
+	Rescued      uint64 // values that Badger would have lost with a damaged file
+}
 
 // Step runs f, which writes up to so many bytes of values and a few rows, once there is
 // room for that; or it fails without, which ends the collection.
@@ -27,7 +30,7 @@ func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, e
 	}
 	survive := int64((1 - from) * float64(l.o.FileBytes))
 	for !stop() {
-		err = step(survive, func() error { return l.rewriteFile(from) })
+		err = step(survive, func() error { return l.rewriteFile(from, &c) })
 		if err != nil {
 			break
 		}
@@ -68,16 +71,39 @@ const fillRows = 100
 
 // rewriteFile lets Badger move the live values of one file and delete it, or fails with
 // bdb.ErrNoRewrite. Badger deletes no file while an iterator is open, which keeps the old
-// values until the moved ones are on stable storage.
-func (l *Log) rewriteFile(from float64) error {
-	return l.db.View(func(tx *bdb.Txn) error {
-		o := bdb.DefaultIteratorOptions
-		o.PrefetchValues, o.Prefix = false, []byte{l.o.Fill}
-		it := tx.NewIterator(o)
-		defer it.Close()
-		if err := l.db.RunValueLogGC(from); err != nil {
+// values until all moved ones are on stable storage. When that fails the iterator stays
+// open, and the next call tries again; a database that is opened anew knows nothing of
+// deletions that wait.
+func (l *Log) rewriteFile(from float64, c *Collected) error {
+	if l.keep == nil {
+		if err := l.rewrite(from); err != nil {
 			return err
 		}
-		return l.files.Sync()
-	})
+	}
+	n, err := l.rescue()
+	c.Rescued += n
+	if err = errors.Join(err, l.files.Sync()); err == nil {
+		l.letGo()
+	}
+	return err
+}
+
+// rewrite has one file rewritten, and keeps it.
+func (l *Log) rewrite(from float64) error {
+	o := bdb.DefaultIteratorOptions
+	o.PrefetchValues, o.Prefix = false, []byte{l.o.Fill}
+	l.view = l.db.NewTransaction(false)
+	l.keep = l.view.NewIterator(o)
+	*l.o.Rewrites = Rewrites{entries: -1}
+	err := l.db.RunValueLogGC(from)
+	if err != nil {
+		l.letGo()
+	}
+	return err
+}
+
+func (l *Log) letGo() {
+	l.keep.Close()
+	l.view.Discard()
+	l.keep, l.view = nil, nil
 }

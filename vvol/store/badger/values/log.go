@@ -1,6 +1,8 @@
 package values
 
 import (
+	"sync"
+
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store/badger/files"
@@ -13,6 +15,9 @@ type Log struct {
 	files *files.Directory
 	o     Options
 
+	view *bdb.Txn      // of keep
+	keep *bdb.Iterator // keeps the file that was rewritten, until what it held is on stable storage; Collect only
+
 	prepared uint64 // number of the file that Prepare has seen; Prepare only
 	small    bool   // the kernel has no large pages for files; Prepare only
 }
@@ -23,6 +28,11 @@ type Options struct {
 	FileBytes  int64 // of a value log file
 	TableBytes int64 // of a memory table
 	Threshold  int   // bytes from which a value goes to the value log
+
+	Rewrites *Rewrites            // hears Badger's Logger
+	Writing  sync.Locker          // nobody else writes rows while it is held, less filling
+	Moved    func()               // after values of rows were set anew elsewhere
+	Warn     func(message string) // is told of damage
 }
 
 // New returns the Log of db, whose files lie in dir.

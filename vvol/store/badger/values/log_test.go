@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -17,12 +18,26 @@ import (
 const fileBytes = 16 << 20
 
 func open(t *testing.T) (*bdb.DB, *Log, *files.Directory) {
-	dir := t.TempDir()
-	db, err := bdb.Open(bdb.DefaultOptions(dir).WithLogger(nil).WithMemTableSize(4 << 20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes))
+	db, l, d, _ := openHeard(t, t.TempDir())
+	return db, l, d
+}
+
+// hear passes on what Badger tells its Logger.
+type hear struct{ *Rewrites }
+
+func (hear) Errorf(string, ...any)   {}
+func (hear) Warningf(string, ...any) {}
+func (hear) Debugf(string, ...any)   {}
+
+func openHeard(t *testing.T, dir string) (*bdb.DB, *Log, *files.Directory, *[]string) {
+	r := new(Rewrites)
+	db, err := bdb.Open(bdb.DefaultOptions(dir).WithLogger(hear{r}).WithMemTableSize(4 << 20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	d := files.New(dir, fileBytes, 4<<20)
-	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096}), d
+	warned := new([]string)
+	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
+		Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
 }
 
 // write sets n values of 1 MiB.

@@ -1,0 +1,240 @@
+package values
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"reflect"
+
+	bdb "github.com/dgraph-io/badger/v4"
+)
+
+// Badger rewrites a file up to the first record that is not whole, takes that for the
+// end, and deletes the file with all live values behind it. So what it read is counted,
+// and when that is not all of the file, the values that the tree still leads to there are
+// moved before the file goes: also the damaged one, whose blocks have checksums of their
+// own.
+
+// Rewrites learns what Badger rewrote. It has to be told what Badger tells its Logger, as
+// nothing else tells it. Used by who collects.
+type Rewrites struct {
+	file    uint32 // number; 0: not told
+	entries int    // records that were read; -1: not told
+}
+
+// Infof takes what Badger tells its Logger.
+func (r *Rewrites) Infof(format string, args ...any) {
+	switch format {
+	case "Rewriting fid: %d":
+		if n, ok := args[0].(uint32); ok {
+			r.file = n
+		}
+	case "Total entries: %d. Moved: %d":
+		if n, ok := args[0].(int); ok {
+			r.entries = n
+		}
+	}
+}
+
+var errUntold = errors.New("badger did not tell which value log it rewrote")
+
+// rescue moves what Badger left behind in the file that it has just rewritten and not
+// deleted yet. It returns the number of values.
+func (l *Log) rescue() (moved uint64, err error) {
+	r := l.o.Rewrites
+	if r.file == 0 || r.entries < 0 {
+		return 0, errUntold
+	}
+	f, err := os.Open(l.files.ValueLog(uint64(r.file)))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	stop, whole, err := walk(f, r.entries)
+	if whole || err != nil {
+		return 0, err
+	}
+	left, err := l.leadingTo(r.file)
+	if err != nil {
+		return 0, err
+	}
+	damaged := 0
+	for len(left) > 0 {
+		n, bytes := 0, 0
+		for n < len(left) && n < rescueRows && (n == 0 || bytes+int(left[n].at.length) <= rescueBytes) {
+			bytes += int(left[n].at.length)
+			n++
+		}
+		m, bad, err := l.move(f, left[:n])
+		if err != nil {
+			return moved, err
+		}
+		moved, damaged, left = moved+m, damaged+bad, left[n:]
+	}
+	if moved > 0 {
+		l.o.Moved()
+		l.o.Warn(fmt.Sprintf("value log %s is damaged at byte %d: %d values behind that were moved, %d of them damaged",
+			f.Name(), stop, moved, damaged))
+	}
+	return moved, nil
+}
+
+// Limits of one transaction that rescues.
+const (
+	rescueRows  = 256
+	rescueBytes = 8 << 20
+)
+
+// pointer is where the tree says that a value lies.
+type pointer struct{ file, length, offset uint32 }
+
+type stray struct {
+	key []byte
+	at  pointer
+}
+
+// leadingTo lists the keys, less those of filling, whose values lie in a file.
+func (l *Log) leadingTo(file uint32) (all []stray, err error) {
+	err = l.db.View(func(tx *bdb.Txn) error {
+		o := bdb.DefaultIteratorOptions
+		o.PrefetchValues = false
+		it := tx.NewIterator(o)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if at, ok := locate(it.Item()); ok && at.file == file && it.Item().Key()[0] != l.o.Fill {
+				all = append(all, stray{it.Item().KeyCopy(nil), at})
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// locate tells where the value of an item lies; ok is false when that is in the tree.
+// Badger has no name for it.
+func locate(item *bdb.Item) (p pointer, ok bool) {
+	const inValueLog = 1 << 1
+	v := reflect.ValueOf(item).Elem()
+	b := v.FieldByName("vptr").Bytes()
+	if v.FieldByName("meta").Uint()&inValueLog == 0 || len(b) != 12 {
+		return p, false
+	}
+	return pointer{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true
+}
+
+// move sets values anew that still lie where they did, while nobody else writes.
+func (l *Log) move(f *os.File, part []stray) (moved uint64, damaged int, err error) {
+	l.o.Writing.Lock()
+	defer l.o.Writing.Unlock()
+	err = l.db.Update(func(tx *bdb.Txn) error {
+		for _, s := range part {
+			item, err := tx.Get(s.key)
+			if errors.Is(err, bdb.ErrKeyNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if at, ok := locate(item); !ok || at != s.at {
+				continue
+			}
+			value, sound, err := readValue(f, s)
+			if err != nil {
+				return err
+			}
+			if err := tx.Set(s.key, value); err != nil {
+				return err
+			}
+			moved++
+			if !sound {
+				damaged++
+			}
+		}
+		return nil
+	})
+	return moved, damaged, err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Of a record of a value log: header, key with its version, value, CRC32C.
+const (
+	logHeader     = 20 // bytes of a file before its first record
+	versionLength = 8
+	sumLength     = 4
+)
+
+// readValue reads a value as it stands in the file; sound tells whether its record is
+// whole. Where it begins is told by what the tree knows, and not by a header that may
+// be damaged. What the file has lost of it reads as zeros.
+func readValue(f *os.File, s stray) (value []byte, sound bool, err error) {
+	b := make([]byte, s.at.length)
+	if _, err := f.ReadAt(b, int64(s.at.offset)); err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	rest := len(b) - len(s.key) - versionLength - sumLength
+	begin := -1
+	for n := 1; n <= binary.MaxVarintLen32; n++ { // of the length of the value
+		header := 2 + varintLength(len(s.key)+versionLength) + n + 1 // an expiry of zero
+		if length := rest - header; length >= 0 && varintLength(length) == n {
+			begin = header + len(s.key) + versionLength
+		}
+	}
+	if begin < 0 {
+		return nil, false, fmt.Errorf("%s: no value takes %d bytes", f.Name(), len(b))
+	}
+	end := len(b) - sumLength
+	return b[begin:end], crc32.Checksum(b[:end], castagnoli) == binary.BigEndian.Uint32(b[end:]), nil
+}
+
+func varintLength(n int) int { return len(binary.AppendUvarint(nil, uint64(n))) }
+
+// walk goes over a number of records of a file by their headers alone. whole tells
+// whether the file ends behind the last, and stop where that is, or where no header
+// stands.
+func walk(f *os.File, records int) (stop int64, whole bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false, err
+	}
+	stop = logHeader
+	for range records {
+		n, err := recordLength(f, stop)
+		if err != nil {
+			return stop, false, err
+		}
+		if n == 0 || stop+n > info.Size() {
+			return stop, false, nil
+		}
+		stop += n
+	}
+	return stop, stop == info.Size(), nil
+}
+
+// recordLength is the length of the record at a place, by its header; 0: there is none.
+func recordLength(f *os.File, at int64) (int64, error) {
+	var b [2 + 3*binary.MaxVarintLen64]byte
+	n, err := f.ReadAt(b[:], at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	length, rest := int64(2), b[min(n, 2):n]
+	for i := range 3 { // lengths of key and value, expiry
+		v, k := binary.Uvarint(rest)
+		if k <= 0 || v > 1<<32 {
+			return 0, nil
+		}
+		rest = rest[k:]
+		length += int64(k)
+		if i == 0 && v == 0 {
+			return 0, nil
+		}
+		if i < 2 {
+			length += int64(v)
+		}
+	}
+	return length + sumLength, nil
+}
