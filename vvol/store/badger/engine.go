@@ -122,7 +122,10 @@ func (e *Engine) inspectFiles() error {
 	if err := errors.Join(e.files.GiveUp(), e.files.RemoveUnborn()); err != nil {
 		return err
 	}
-	return e.room(minFreeToOpen)
+	if err := e.room(minFreeToOpen); err != nil {
+		return err
+	}
+	return e.files.Seal()
 }
 
 // enter begins a read, which Close waits for; e.use.RUnlock ends it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync/atomic"
+	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
@@ -18,6 +19,7 @@ type object struct {
 	e      *Engine
 	v      *index.Volume
 	closed atomic.Bool
+	warned atomic.Int64 // when damage was last told of, in nanoseconds
 }
 
 func (o *object) ID() store.ID { return o.v.ID }
@@ -61,7 +63,23 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 			err = o.e.readHead(head, off, p)
 		}
 	}
+	if err != nil {
+		o.warn(err)
+	}
 	return err
+}
+
+// damageEvery is the least time between two warnings of one open volume: a disk that fails
+// as a whole would fill the log else.
+const damageEvery = time.Second
+
+// warn tells the operator what a reader meets on the medium, who gets no more than a sense
+// code.
+func (o *object) warn(err error) {
+	last, now := o.warned.Load(), time.Now().UnixNano()
+	if errors.Is(err, store.ErrMedium) && now-last >= int64(damageEvery) && o.warned.CompareAndSwap(last, now) {
+		o.e.o.Warn(fmt.Sprintf("volume %v in %s: %v", o.v.ID, o.e.o.Dir, err))
+	}
 }
 
 // readLocated is the usual way of a read: whole blocks of one record or few, which are

@@ -200,6 +200,33 @@ func TestRemoveUnborn(t *testing.T) {
 	require.ElementsMatch(t, []string{"000001.vlog", "00001.mem", "MANIFEST", "000003.sst"}, left)
 }
 
+// TestSeal ends a log at its last data, also behind a hole, and leaves one without an entry
+// the newest.
+func TestSeal(t *testing.T) {
+	size := func(name string) int64 {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		return info.Size()
+	}
+	dir := t.TempDir()
+	require.NoError(t, New(dir, valueBytes, tableBytes).Seal(), "where there is none")
+	log := begin(t, dir, "000001.vlog", valueBytes)
+	require.True(t, put(log, 0, logHeader))
+	require.NoError(t, New(dir, valueBytes, tableBytes).Seal())
+	require.EqualValues(t, logHeader, size(filepath.Join(dir, "000001.vlog")))
+	require.NoFileExists(t, filepath.Join(dir, "000002.vlog"))
+
+	log = begin(t, dir, "000002.vlog", valueBytes)
+	log[logHeader] = 1
+	require.True(t, put(log, 1<<20, 2<<20))
+	for range 2 {
+		require.NoError(t, New(dir, valueBytes, tableBytes).Seal())
+		require.EqualValues(t, 2<<20, size(filepath.Join(dir, "000002.vlog")))
+		require.EqualValues(t, logHeader, size(filepath.Join(dir, "000003.vlog")))
+		require.NoFileExists(t, filepath.Join(dir, "000004.vlog"))
+	}
+}
+
 // TestSyncFails when it cannot look at the directory; files that vanish are no error.
 func TestSyncFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

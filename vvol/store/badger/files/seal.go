@@ -1,0 +1,64 @@
+package files
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// logHeader is how long the header of a value log is: a key number and a nonce, zeros where
+// nothing is encrypted.
+const logHeader = 20
+
+// Seal ends the newest value log before Badger opens: at its last byte of data, with an
+// empty log behind it. Badger would look through the newest for the first entry whose
+// checksum does not hold, and cut it off there, with all the healthy ones that follow; the
+// empty log it removes when it opens the next time. What a crash leaves unfinished
+// at the end of a log does no harm, as nothing leads to it.
+func (d *Directory) Seal() error {
+	n, err := d.values.newest()
+	if n == 0 || err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.values.name(n), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	end, err := cutHole(f)
+	if err = errors.Join(err, f.Close()); err != nil || end <= logHeader {
+		return err
+	}
+	return os.WriteFile(d.values.name(n+1), make([]byte, logHeader), 0o600)
+}
+
+// cutHole cuts off what follows the last data of a log, and returns its size.
+func cutHole(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	end := int64(0)
+	for end < info.Size() {
+		from, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err == nil {
+			end, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
+		}
+		if err != nil {
+			return 0, &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
+		}
+	}
+	first := make([]byte, 2*logHeader)
+	if _, err := f.ReadAt(first, 0); err == nil && !slices.ContainsFunc(first[logHeader:], func(b byte) bool { return b != 0 }) {
+		end = logHeader // there is no entry
+	}
+	if end < logHeader || end >= info.Size() {
+		return info.Size(), nil
+	}
+	return end, f.Truncate(end)
+}
