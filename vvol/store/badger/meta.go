@@ -45,7 +45,7 @@ func (m *meta) Update(ctx context.Context, f func(store.MetaTx) error) error {
 	}
 	var number uint64
 	err = m.e.committer.call(func() (err error) {
-		if err = m.e.committer.awaitRoom(maxRowPages); err == nil {
+		if err = m.e.awaitRowRoom(); err == nil {
 			number, err = m.e.appendRows(rowChange{rows: t.rows})
 		}
 		return err

@@ -19,17 +19,24 @@ func (e *Engine) change(ctx context.Context, f func() error) error {
 		return err
 	}
 	return e.committer.call(func() error {
-		err := e.committer.awaitRoom(maxRowPages)
-		if errors.Is(err, store.ErrNoSpace) {
-			err = e.committer.awaitRoom(fewRowPages)
-		}
-		if err != nil {
+		if err := e.awaitRowRoom(); err != nil {
 			return err
 		}
 		e.structure.Lock()
 		defer e.structure.Unlock()
 		return f()
 	})
+}
+
+// awaitRowRoom waits until the journal has room for the rows of any change, or, while the
+// file system is full and nothing drains, for those of a small one: volumes can be deleted,
+// and the catalog be told of it. Committer only.
+func (e *Engine) awaitRowRoom() error {
+	err := e.committer.awaitRoom(maxRowPages)
+	if errors.Is(err, store.ErrNoSpace) {
+		err = e.committer.awaitRoom(fewRowPages)
+	}
+	return err
 }
 
 func checkSize(size uint64) error {
