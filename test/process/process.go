@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,7 +56,28 @@ type Array struct {
 	t         testing.TB
 	cmd       *exec.Cmd
 	variables []string // of the env file, NAME=value
+	log       said
 	ended     bool
+}
+
+// said keeps what a process writes to its log, and passes it on. Safe for concurrent use.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(p)
+	return os.Stderr.Write(p)
+}
+
+// Log is what the array has written to its log.
+func (a *Array) Log() string {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	return a.log.text.String()
 }
 
 // Start serves the data directory dir/data on free ports of the loopback, with
@@ -67,7 +89,7 @@ func Start(t testing.TB, dir string, args ...string) *Array {
 	serve := []string{"serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0", "--vasa", "127.0.0.1:0",
 		"--api", "127.0.0.1:0", "--log-level", "error", "-E", env}
 	a := &Array{t: t, cmd: Child(context.Background(), Program(), append(serve, args...)...)}
-	a.cmd.Stderr = os.Stderr
+	a.cmd.Stderr = &a.log
 	out, err := a.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, a.cmd.Start())
