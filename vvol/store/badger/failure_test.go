@@ -87,7 +87,8 @@ func TestFailedSync(t *testing.T) {
 }
 
 // TestFailedAppend has the journal refuse writes: what was acknowledged before is still
-// read, and is there after the next open.
+// read, and is there after the next open. It was seen to fail with the look at Err left out
+// of Ring.Append.
 func TestFailedAppend(t *testing.T) {
 	e, err := Open(t.Context(), small(t.TempDir()))
 	require.NoError(t, err)

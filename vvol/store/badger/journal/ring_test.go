@@ -138,7 +138,8 @@ func TestTornGroupEndsRecovery(t *testing.T) {
 }
 
 // What an unclean end lost must not come back through its successors: a later group
-// of the lost time stands exactly behind the new one that took the lost one's place.
+// of the lost time stands exactly behind the new one that took the lost one's place. It was
+// seen to fail without the comparison of epochs in Ring.Recover.
 func TestLostTimeStaysLost(t *testing.T) {
 	j, c, dir := create(t)
 	write(t, j, 1, 0, 2, 1)

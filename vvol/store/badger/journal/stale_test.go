@@ -25,7 +25,9 @@ func appendPage(t *testing.T, j *Ring, value byte) Group {
 
 // TestStaleGroup has a power cut take the second of three groups. What is appended in
 // its place is as long, so that the third would be the next group of the journal, by its
-// place, its number and its checksum; also when the checkpoint is between the two.
+// place, its number and its checksum; also when the checkpoint is between the two. It was
+// seen to fail without the comparison of epochs in Ring.Recover, and, of the checkpoint, with
+// that beginning at 0.
 func TestStaleGroup(t *testing.T) {
 	dir := t.TempDir()
 	c := Checkpoint{ID: 1, Pages: 64, Sequence: 1}
