@@ -18,7 +18,7 @@ func (h *handlers) describeHost() func(vvol.Host) Host {
 		}
 	}
 	return func(x vvol.Host) Host {
-		d := Host{ID: string(x.ID), Initiators: x.Initiators, FirstSeen: x.FirstSeen,
+		d := Host{ID: string(x.ID), GUID: x.GUID, Initiators: x.Initiators, FirstSeen: x.FirstSeen,
 			Bindings: len(h.o.Service.Bindings(vvol.BindingFilter{Host: x.ID}))}
 		for _, name := range x.Initiators {
 			d.Sessions += sessions[name]

@@ -68,6 +68,7 @@ type LUN struct {
 // Host as the API shows it.
 type Host struct {
 	ID         string    `json:"id"`
+	GUID       string    `json:"guid" doc:"as the host declared itself; empty for one known by iSCSI alone"`
 	Initiators []string  `json:"initiators"`
 	FirstSeen  time.Time `json:"firstSeen"`
 	Bindings   int       `json:"bindings"`

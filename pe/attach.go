@@ -20,33 +20,35 @@ type attachment struct {
 	route    *route
 }
 
-// Attach implements vvol.Endpoints. An attached binding is attached again by
-// doing nothing.
+// Attach implements vvol.Endpoints.
 func (t *Target) Attach(ctx context.Context, b vvol.Binding, v vvol.VirtualVolume, initiators []string) error {
 	e := t.endpoint(b.PE)
 	if e == nil {
 		return fmt.Errorf("%w: protocol endpoint %s", vvol.ErrNotFound, b.PE)
 	}
 	t.mu.Lock()
-	known := t.attached[b.ID] != nil
+	a := t.attached[b.ID]
 	t.mu.Unlock()
-	if known {
-		return nil
+	if a == nil {
+		u, err := t.acquire(ctx, v)
+		if err != nil {
+			return err
+		}
+		a = &attachment{endpoint: e, key: subsidiaryKey(e.LUN, b.Secondary), route: newRoute(u, u.front)}
 	}
-	u, err := t.acquire(ctx, v)
-	if err != nil {
-		return err
-	}
-	a := &attachment{endpoint: e, key: subsidiaryKey(e.LUN, b.Secondary), route: newRoute(u, u.front)}
+	fresh := &attachment{endpoint: e}
 	t.mu.Lock()
 	for _, name := range initiators {
+		if slices.ContainsFunc(a.hosts, func(h *host) bool { return h.name == name }) {
+			continue
+		}
 		h := t.retain(name)
 		h.subs.put(a.key, a.route)
-		a.hosts = append(a.hosts, h)
+		a.hosts, fresh.hosts = append(a.hosts, h), append(fresh.hosts, h)
 	}
 	t.attached[b.ID] = a
 	t.mu.Unlock()
-	t.announce(a)
+	t.announce(fresh)
 	return nil
 }
 

@@ -412,3 +412,43 @@ func TestRoutesChangeUnderLoad(t *testing.T) {
 	require.Len(t, r.target.nexuses, 2)
 	require.NoError(t, r.service.Check(t.Context()))
 }
+
+// A host that declares that it has two initiators reaches its bindings by both, under the
+// handles that they had; of two bindings of a volume under one handle one stays, and I/O
+// through either goes on.
+func TestDeclaredHostReachesByAllInitiators(t *testing.T) {
+	r := newRig(t, time.Minute)
+	v, w := r.create("v"), r.create("w")
+	a, b, other := r.login("a", 1), r.login("b", 1), r.login("c", 1)
+	la := r.bind(v, "a")
+	require.Equal(t, la, r.bind(v, "b"))
+	lw := r.bind(w, "a")
+	a.settle(la, lw)
+	b.settle(la, peAddress)
+	other.settle(peAddress)
+	a.settle(peAddress)
+	require.NotEqual(t, "good", b.ready(lw))
+	running := b.begin(la, readSlow...)
+	await(t, r.engine.reading)
+	declared := make(chan error, 1)
+	go func() {
+		_, err := r.service.DeclareHost(t.Context(), "guid", []string{iqn("a"), iqn("b")}, false)
+		declared <- err
+	}()
+	require.Eventually(t, func() bool {
+		s := b.ready(lw)
+		return s == "6/29/00" || s == "good"
+	}, 20*time.Second, time.Millisecond)
+	require.Equal(t, "good", b.run(la, read...).String(), "while a command of the binding that goes is running")
+	r.engine.letGo()
+	require.Equal(t, "good", await(t, running).String())
+	require.NoError(t, await(t, declared))
+	require.Equal(t, "good", b.run(la, read...).String())
+	require.Equal(t, "6/3F/0E", b.ready(peAddress))
+	require.Equal(t, "good", other.ready(peAddress), "no business of another host")
+	require.Equal(t, a.luns(peAddress, 0), b.luns(peAddress, 0))
+	require.Len(t, r.service.Bindings(vvol.BindingFilter{}), 2)
+	r.unbind(v, "b")
+	require.Equal(t, "5/25/00", a.ready(la))
+	require.Equal(t, "5/25/00", b.ready(la))
+}

@@ -7,13 +7,33 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"vvsim/vvol/secondary"
 )
 
 // Bind gives the host of an initiator access to a volume. A binding the host has
 // already is returned as it is. The catalog is written first, then the endpoints
 // attach it; when they cannot, the row is removed again. Errors: ErrNotFound,
-// ErrInvalid (initiator; a prepared snapshot), ErrTooMany (secondary ids or bindings), ErrStorage.
+// ErrInvalid (initiator; a prepared snapshot), ErrTooMany (secondary ids or bindings),
+// ErrBusy (the host is about to be joined with another), ErrStorage.
 func (s *Service) Bind(ctx context.Context, id ID, initiator string) (Binding, error) {
+	return s.bind(ctx, id, func() (HostID, error) { return s.ensureHost(ctx, initiator) })
+}
+
+// BindHost is Bind for a host that is known, by its id: for all of its initiators, or for
+// none when that fails. Errors as Bind; ErrNotFound (host).
+func (s *Service) BindHost(ctx context.Context, id ID, host HostID) (Binding, error) {
+	return s.bind(ctx, id, func() (HostID, error) {
+		s.catalog.mu.RLock()
+		defer s.catalog.mu.RUnlock()
+		if s.catalog.hosts[host] == nil {
+			return "", fmt.Errorf("%w: host %q", ErrNotFound, host)
+		}
+		return host, nil
+	})
+}
+
+func (s *Service) bind(ctx context.Context, id ID, by func() (HostID, error)) (Binding, error) {
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return Binding{}, err
@@ -22,7 +42,7 @@ func (s *Service) Bind(ctx context.Context, id ID, initiator string) (Binding, e
 	if row.State != Ready {
 		return Binding{}, fmt.Errorf("%w: vvol %v is %s", ErrInvalid, id, row.State)
 	}
-	host, err := s.ensureHost(ctx, initiator)
+	host, err := by()
 	if err != nil {
 		return Binding{}, err
 	}
@@ -50,8 +70,11 @@ func (s *Service) addBinding(ctx context.Context, row *volumeRow, host HostID) (
 	s.catalog.mu.Lock()
 	defer s.catalog.mu.Unlock()
 	s.catalog.newBindings--
+	if s.catalog.binding[host]--; s.catalog.binding[host] == 0 {
+		delete(s.catalog.binding, host)
+	}
 	if err != nil {
-		s.catalog.secondariesOf(b.PE, host).free(b.Secondary, false)
+		s.catalog.secondariesOf(b.PE, host).Free(b.Secondary, false)
 		return Binding{}, err
 	}
 	return b, nil
@@ -67,21 +90,25 @@ func (s *Service) claimBinding(row *volumeRow, host HostID) (Binding, error) {
 	if n := len(c.bindings) + c.newBindings; n >= s.options.MaxBindings {
 		return Binding{}, fmt.Errorf("%w: %d bindings", ErrTooMany, n)
 	}
+	if c.hosts[host] == nil || c.joining[host] {
+		return Binding{}, fmt.Errorf("%w: host %s is becoming part of another", ErrBusy, host)
+	}
 	slices.SortStableFunc(endpoints, func(a, b ProtocolEndpoint) int { return cmp.Compare(c.onPE[a.ID], c.onPE[b.ID]) })
 	for _, pe := range endpoints {
-		secondary, ok := c.secondariesOf(pe.ID, host).take()
+		id, ok := c.secondariesOf(pe.ID, host).Take()
 		if !ok {
 			continue
 		}
 		c.newBindings++
+		c.binding[host]++
 		c.counters.Binding++
-		return Binding{ID: c.counters.Binding, VVol: row.ID, Host: host, PE: pe.ID, Secondary: secondary,
+		return Binding{ID: c.counters.Binding, VVol: row.ID, Host: host, PE: pe.ID, Secondary: id,
 			Generation: row.Generation, Created: s.now()}, nil
 	}
 	if len(endpoints) == 0 {
 		return Binding{}, fmt.Errorf("%w: the array has no protocol endpoint", ErrInvalid)
 	}
-	return Binding{}, fmt.Errorf("%w: host %s has %d bindings on every protocol endpoint", ErrTooMany, host, maxHostBindings)
+	return Binding{}, fmt.Errorf("%w: host %s has %d bindings on every protocol endpoint", ErrTooMany, host, secondary.Max)
 }
 
 func (s *Service) bindingOf(id ID, host HostID) *bindingRow {
@@ -98,11 +125,13 @@ func (s *Service) bindingOf(id ID, host HostID) *bindingRow {
 // Unbind takes a host's binding back: the endpoints detach it, which waits for
 // running I/O, then the row goes. Errors: ErrNotFound.
 func (s *Service) Unbind(ctx context.Context, id ID, initiator string) error {
-	host, ok := s.hostOf(initiator)
-	if !ok {
+	if _, ok := s.hostOf(initiator); !ok {
 		return fmt.Errorf("%w: binding of vvol %v by %q", ErrNotFound, id, initiator)
 	}
-	return s.unbindWhere(ctx, id, true, func(b Binding) bool { return b.Host == host })
+	return s.unbindWhere(ctx, id, true, func(b Binding) bool {
+		host, ok := s.hostOf(initiator) // now: it may have been joined with another
+		return ok && b.Host == host
+	})
 }
 
 // UnbindByID is Unbind of a binding known by its number. Errors: ErrNotFound.

@@ -77,7 +77,7 @@ func (s *Service) share(ctx context.Context, pool ID, becomesShared bool) uint64
 // changes nothing. It takes the container's lock, so that the container's size
 // stays; the caller holds at most volumes.
 func (s *Service) reserve(ctx context.Context, container ContainerID, pool ID, bytes uint64) error {
-	unlock, err := s.locks.acquire(ctx, containerLock(container))
+	unlock, err := s.locks.Acquire(ctx, containerLock(container))
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (s *Service) tryMeasure(ctx context.Context, pool ID) {
 	if s.pool(pool) == nil {
 		return
 	}
-	if unlock, ok := s.locks.try(volumeLock(pool)); ok {
+	if unlock, ok := s.locks.Try(volumeLock(pool)); ok {
 		defer unlock()
 		s.measure(ctx, pool)
 	}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"vvsim/vvol/secondary"
 )
 
 // catalog is the index in memory of the rows in Meta, and the claims of
@@ -34,7 +36,7 @@ type catalog struct {
 	ofVolume    map[ID][]*bindingRow
 	ofHost      map[HostID]map[BindingID]*bindingRow
 	onPE        map[PEID]int
-	secondaries map[peHost]*secondaries
+	secondaries map[peHost]*secondary.IDs
 
 	luns   map[uint16]*lunRow
 	lunsOf map[ID][]uint16
@@ -49,7 +51,9 @@ type catalog struct {
 	takenNames  map[string]bool // container names about to be used
 	takenLUNs   map[uint16]bool
 	newBindings int
-	pins        map[ID]int // volumes whose content a copy reads or writes
+	binding     map[HostID]int  // bindings about to be made, by host
+	joining     map[HostID]bool // hosts that are about to become one
+	pins        map[ID]int      // volumes whose content a copy reads or writes
 	attached    map[BindingID]bool
 	mapped      map[uint16]bool
 }
@@ -70,10 +74,10 @@ func newCatalog() *catalog {
 		volumes: map[ID]*volumeRow{}, byName: index[string]{}, byContainer: index[ContainerID]{},
 		bySource: index[ID]{}, byPool: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
-		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondaries{},
+		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondary.IDs{},
 		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{},
 		filling: map[ContainerID]int{}, closing: map[ContainerID]bool{}, takenNames: map[string]bool{},
-		takenLUNs: map[uint16]bool{}, pins: map[ID]int{}, attached: map[BindingID]bool{}, mapped: map[uint16]bool{},
+		takenLUNs: map[uint16]bool{}, binding: map[HostID]int{}, joining: map[HostID]bool{}, pins: map[ID]int{}, attached: map[BindingID]bool{}, mapped: map[uint16]bool{},
 	}
 }
 
@@ -174,7 +178,7 @@ func (r *bindingRow) put(c *catalog) {
 	}
 	of[r.ID] = r
 	c.onPE[r.PE]++
-	c.secondariesOf(r.PE, r.Host).mark(r.Secondary)
+	c.secondariesOf(r.PE, r.Host).Mark(r.Secondary)
 }
 
 func (r *bindingRow) drop(c *catalog) {
@@ -195,14 +199,14 @@ func (r *bindingRow) drop(c *catalog) {
 	if c.onPE[r.PE]--; c.onPE[r.PE] == 0 {
 		delete(c.onPE, r.PE)
 	}
-	c.secondariesOf(r.PE, r.Host).free(r.Secondary, true)
+	c.secondariesOf(r.PE, r.Host).Free(r.Secondary, true)
 }
 
-func (c *catalog) secondariesOf(pe PEID, host HostID) *secondaries {
+func (c *catalog) secondariesOf(pe PEID, host HostID) *secondary.IDs {
 	k := peHost{pe, host}
 	s := c.secondaries[k]
 	if s == nil {
-		s = &secondaries{}
+		s = &secondary.IDs{}
 		c.secondaries[k] = s
 	}
 	return s

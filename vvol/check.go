@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"vvsim/vvol/secondary"
 	"vvsim/vvol/store"
 )
 
@@ -188,13 +189,13 @@ func sum[K comparable, V any](m map[K]V, size func(V) int) (n [2]int) {
 
 // checkReferences tests the rows against each other and the endpoints.
 func (c *catalog) checkReferences(p *problems, endpoints []ProtocolEndpoint) {
-	type secondary struct {
+	type handle struct {
 		at peHost
 		id uint64
 	}
-	taken, serials := map[secondary]BindingID{}, map[uint64]ID{}
+	taken, serials := map[handle]BindingID{}, map[uint64]ID{}
 	for _, b := range c.bindings {
-		k := secondary{peHost{b.PE, b.Host}, b.Secondary}
+		k := handle{peHost{b.PE, b.Host}, b.Secondary}
 		if other, has := taken[k]; has {
 			p.add("bindings %d and %d share secondary id %d", b.ID, other, b.Secondary)
 		}
@@ -208,7 +209,7 @@ func (c *catalog) checkReferences(p *problems, endpoints []ProtocolEndpoint) {
 		if !slices.ContainsFunc(endpoints, func(e ProtocolEndpoint) bool { return e.ID == b.PE }) {
 			p.add("binding %d is on protocol endpoint %s, which the array does not have", b.ID, b.PE)
 		}
-		if b.ID > c.counters.Binding || b.Secondary < 1 || b.Secondary > maxHostBindings {
+		if b.ID > c.counters.Binding || b.Secondary < 1 || b.Secondary > secondary.Max {
 			p.add("binding %d has secondary id %d, counter %d", b.ID, b.Secondary, c.counters.Binding)
 		}
 	}

@@ -221,7 +221,7 @@ func (s *Service) lockContainer(ctx context.Context, ref string) (*containerRow,
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock, err := s.locks.acquire(ctx, containerLock(row.ID))
+	unlock, err := s.locks.Acquire(ctx, containerLock(row.ID))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -192,7 +192,7 @@ func (s *stage) view() []string {
 		list = append(list, fmt.Sprint("lun ", m))
 	}
 	for _, h := range s.Hosts() {
-		list = append(list, fmt.Sprint("host ", h.ID))
+		list = append(list, fmt.Sprint("host ", h.ID, h.GUID, h.Initiators))
 	}
 	for _, v := range s.VVols(vvol.Filter{}) {
 		state, err := s.ReservationState(v.ID)
@@ -486,6 +486,14 @@ func bindingOperations() []crashOperation {
 	return []crashOperation{
 		{"bind", "Bind", func(ctx context.Context, s *stage) error {
 			_, err := s.Bind(ctx, s.disk.ID, iqn+"1")
+			return err
+		}},
+		{"bind host", "BindHost", func(ctx context.Context, s *stage) error {
+			_, err := s.BindHost(ctx, s.disk.ID, iqn+"1")
+			return err
+		}},
+		{"declare host", "DeclareHost", func(ctx context.Context, s *stage) error {
+			_, err := s.DeclareHost(ctx, "4c4c4544", []string{iqn + "2", iqn + "1"}, false)
 			return err
 		}},
 		{"unbind", "Unbind", func(ctx context.Context, s *stage) error { return s.Unbind(ctx, s.other.ID, iqn+"1") }},

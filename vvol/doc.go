@@ -57,6 +57,12 @@
 //	t/NUMBER       Task: all that run, and the last Options.TasksKept
 //	e/SERIAL       Event: the last Options.EventsKept
 //
+// # Hosts
+//
+// An initiator that logs in or is bound is a host of its own until a host declares, under
+// its GUID, that it has that initiator: then its row becomes part of the declared one, with
+// bindings that keep their handles (DeclareHost).
+//
 // # Concurrency
 //
 // Each volume has a lock, held for a whole operation on it, its engine and

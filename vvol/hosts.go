@@ -32,7 +32,7 @@ func (s *Service) ensureHost(ctx context.Context, initiator string) (HostID, err
 		return "", err
 	}
 	id := HostID(initiator)
-	unlock, err := s.locks.acquire(ctx, hostLock(id))
+	unlock, err := s.locks.Acquire(ctx, hostLock(id))
 	if err != nil {
 		return "", err
 	}

@@ -38,49 +38,6 @@ func TestStoreErrorsHaveRows(t *testing.T) {
 	}
 }
 
-// Ids come lowest first, rest after release, and all of them can be used.
-func TestSecondaries(t *testing.T) {
-	s := &secondaries{}
-	take := func() uint64 {
-		id, ok := s.take()
-		require.True(t, ok)
-		return id
-	}
-	for want := uint64(1); want <= 100; want++ {
-		require.Equal(t, want, take())
-	}
-	s.free(7, true)
-	require.Equal(t, uint64(101), take(), "7 rests")
-	s.free(9, false)
-	require.Equal(t, uint64(9), take(), "9 was never seen")
-	for i := range secondaryRest - 1 {
-		s.free(take(), true)
-		require.Len(t, s.queue, i+2)
-	}
-	require.NotEqual(t, uint64(7), take())
-	s.free(50, true)
-	require.Equal(t, uint64(7), take(), "its rest is over")
-
-	all := &secondaries{}
-	for range maxHostBindings {
-		_, ok := all.take()
-		require.True(t, ok)
-	}
-	_, ok := all.take()
-	require.False(t, ok)
-	all.free(16383, true)
-	all.free(3, true)
-	all.free(3, true) // twice is once
-	id, ok := all.take()
-	require.True(t, ok)
-	require.Equal(t, uint64(16383), id, "the one that rests longest when nothing else is left")
-	id, ok = all.take()
-	require.True(t, ok)
-	require.Equal(t, uint64(3), id)
-	_, ok = all.take()
-	require.False(t, ok)
-}
-
 func TestIDSet(t *testing.T) {
 	s, model := &idSet{}, map[ID]bool{}
 	for i := range 100 {
@@ -112,22 +69,6 @@ func TestRing(t *testing.T) {
 	require.Equal(t, []string{"3"}, r.from(3, 1))
 	require.Empty(t, r.from(6, 10))
 	require.Empty(t, r.from(0, -1))
-}
-
-// A lock is dropped when nobody holds or awaits it, and a waiter that leaves
-// leaves nothing.
-func TestLockTable(t *testing.T) {
-	lt := &lockTable{}
-	unlock, err := lt.acquire(t.Context(), "b", "a", "b")
-	require.NoError(t, err)
-	require.Len(t, lt.locks, 2)
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = lt.acquire(gone, "0", "a")
-	require.ErrorIs(t, err, context.Canceled)
-	require.Len(t, lt.locks, 2)
-	unlock()
-	require.Empty(t, lt.locks)
 }
 
 func TestNames(t *testing.T) {

@@ -51,7 +51,8 @@ const (
 	maxReservation   = 256 << 10 // bytes of one reservation state
 	maxLevels        = 32        // service levels of a container
 	maxInitiatorName = 223       // bytes (RFC 7143 4.2.7.2)
-	maxHostBindings  = 16383     // secondary ids of one host on one PE (scsi.md 1.1)
+	maxInitiators    = 64        // of one host
+	maxGUID          = 64        // bytes
 	maxLUN           = 16383     // flat space addressing (SAM-5 4.7.7.3)
 	maxSetItems      = 1024      // items of one call that takes a list, where the engine allows as many
 	sizeUnit         = 4096      // bytes; sizes are multiples of it and of the engine's block

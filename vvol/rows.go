@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"vvsim/vvol/secondary"
 	"vvsim/vvol/store"
 )
 
@@ -196,7 +197,7 @@ func damaged(r record) string {
 			return fmt.Sprintf("state %q and intent do not fit", r.State)
 		}
 	case *bindingRow:
-		if r.Secondary < 1 || r.Secondary > maxHostBindings {
+		if r.Secondary < 1 || r.Secondary > secondary.Max {
 			return fmt.Sprintf("secondary id %d", r.Secondary)
 		}
 	}

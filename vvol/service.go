@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vvsim/vvol/lock"
 	"vvsim/vvol/store"
 )
 
@@ -24,11 +25,12 @@ type Service struct {
 	arrayID string
 	limits  store.Limits
 
-	locks       lockTable
+	locks       lock.Table
 	catalog     *catalog
 	committer   committer
 	capacity    capacity
 	subscribers subscribers
+	conflicts   conflicts
 
 	gate    sync.Mutex // guards the three below
 	closed  bool
@@ -218,7 +220,7 @@ func (s *Service) lockVolumes(ctx context.Context, ids, coming []ID) (rows []*vo
 	for _, id := range coming {
 		names = append(names, volumeLock(id))
 	}
-	release, err := s.locks.acquire(ctx, names...)
+	release, err := s.locks.Acquire(ctx, names...)
 	if err != nil {
 		end()
 		return nil, nil, err

@@ -35,7 +35,7 @@ func (s *Service) attachAll(ctx context.Context, id ID) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	unlock, err := s.locks.acquire(ctx, volumeLock(id))
+	unlock, err := s.locks.Acquire(ctx, volumeLock(id))
 	if err != nil {
 		return err
 	}

@@ -107,13 +107,15 @@ type VirtualVolume struct {
 	Serial       uint64            `json:"serial"` // small number unique in the array, basis of the NAA designator
 }
 
-// HostID names a host; for hosts known by iSCSI alone it is their initiator name.
+// HostID names a host: by its GUID once that was declared, before by the name of its
+// initiator.
 type HostID string
 
 // Host is a row that lists the initiators of one host.
 type Host struct {
 	ID         HostID    `json:"id"`
-	Initiators []string  `json:"initiators"` // iSCSI names
+	GUID       string    `json:"guid,omitempty"` // as DeclareHost gave it; empty for a host known by iSCSI alone
+	Initiators []string  `json:"initiators"`     // iSCSI names
 	FirstSeen  time.Time `json:"firstSeen"`
 }
 
@@ -154,7 +156,8 @@ type LUNMapping struct {
 // implements it. Calls for one volume come one at a time.
 type Endpoints interface {
 	// Attach opens the volume, publishes the route and raises the unit attention of
-	// a new binding. initiators are the names of the binding's host. An error leaves nothing attached.
+	// a new binding. initiators are the names of the binding's host; of a binding that is
+	// attached, those that are new get the route. An error leaves things as they were.
 	Attach(ctx context.Context, b Binding, v VirtualVolume, initiators []string) error
 
 	// Detach withdraws the route and returns when the last I/O is done, or after
@@ -216,4 +219,14 @@ type Event struct {
 	Kind    string    `json:"kind"`   // noun.verb: "vvol.created", "binding.removed", "container.threshold"
 	Object  string    `json:"object"` // id of what it happened to
 	Message string    `json:"message"`
+	Status  Status    `json:"status,omitempty"` // of what an alarm is about, now
 }
+
+// Status is how bad something is, spelled as VASA spells it.
+type Status string
+
+const (
+	Green  Status = "Green"
+	Yellow Status = "Yellow"
+	Red    Status = "Red"
+)

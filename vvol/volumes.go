@@ -1,6 +1,7 @@
 package vvol
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -246,6 +247,26 @@ type Filter struct {
 // deleted or only prepared (vasa.md 6). It starts from the smallest index that
 // the filter names.
 func (s *Service) VVols(f Filter) []VirtualVolume {
+	rows := s.matching(f)
+	list := make([]VirtualVolume, len(rows))
+	for i, r := range rows {
+		list[i] = r.copyOut()
+	}
+	return list
+}
+
+// VVolIDs is VVols for callers that want nothing but the ids.
+func (s *Service) VVolIDs(f Filter) []ID {
+	rows := s.matching(f)
+	ids := make([]ID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+// matching lists the rows that match, oldest first.
+func (s *Service) matching(f Filter) (rows []*volumeRow) {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
 	c := s.catalog
@@ -253,18 +274,17 @@ func (s *Service) VVols(f Filter) []VirtualVolume {
 	if f.Container != "" {
 		k, err := c.container(f.Container)
 		if err != nil {
-			return []VirtualVolume{}
+			return nil
 		}
 		container = k.ID
 	}
-	list := []VirtualVolume{}
 	c.candidates(f, container, func(r *volumeRow) {
 		if (r.listable() || f.Prepared && r.State == Prepared) && f.matches(r, container) {
-			list = append(list, r.copyOut())
+			rows = append(rows, r)
 		}
 	})
-	slices.SortFunc(list, bySerial)
-	return list
+	slices.SortFunc(rows, func(a, b *volumeRow) int { return cmp.Compare(a.Serial, b.Serial) })
+	return rows
 }
 
 func (f *Filter) matches(r *volumeRow, container ContainerID) bool {

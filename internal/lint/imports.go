@@ -36,8 +36,10 @@ func importTable() map[string]row {
 		"vvol/store/badger/values":   {imports: []string{"vvol/store/badger/files"}},
 		"vvol/store/mem":             {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
 		"vvol/store/storetest":       {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
+		"vvol/lock":                  {},
 		"vvol/policy":                {},
-		"vvol":                       {imports: []string{"vvol/policy", "vvol/store"}, tests: []string{"vvol/store/mem"}},
+		"vvol/secondary":             {},
+		"vvol":                       {imports: []string{"vvol/lock", "vvol/policy", "vvol/secondary", "vvol/store"}, tests: []string{"vvol/store/mem"}},
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},

@@ -1,0 +1,2 @@
+// Package lock holds locks by name, which can be awaited with a context.
+package lock
