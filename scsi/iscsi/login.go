@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/chap"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
@@ -38,7 +39,7 @@ type login struct {
 	identified bool
 	text       []byte // of requests with the C bit
 	keys       pdu.Keys
-	chap       *chapExchange
+	chap       *chap.Exchange
 	authDone   bool
 	done       map[string]bool   // keys negotiated
 	said       map[string]string // keys declared, by which the login knows who is there
@@ -220,7 +221,7 @@ func (l *login) identify() error {
 		l.authDone = true
 		return nil
 	}
-	l.chap = &chapExchange{credentials: credentials}
+	l.chap = chap.New(credentials.CHAP, credentials.Mutual)
 	return nil
 }
 
@@ -292,14 +293,14 @@ func (l *login) authenticate() (answers pdu.Keys, err error) {
 	if l.chap == nil {
 		return answers, nil
 	}
-	if !offered && l.chap.step == chapAlgorithm && l.request.Transit {
+	if !offered && !l.chap.Begun() && l.request.Transit {
 		return nil, refuse(pdu.LoginAuthenticationFailed, "%s has to authenticate", l.c.port.name)
 	}
-	more, err := l.chap.next(l.keys)
+	more, err := l.chap.Next(l.keys)
 	if err != nil {
 		return nil, refuse(pdu.LoginAuthenticationFailed, "%w", err)
 	}
-	l.authDone = l.chap.step == chapDone
+	l.authDone = l.chap.Done()
 	return append(answers, more...), nil
 }
 

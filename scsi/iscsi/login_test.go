@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/scsi/iscsi/chap"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
@@ -29,7 +30,7 @@ func TestLoginStatus(t *testing.T) {
 				return Credentials{}, ErrNotAuthorized
 			}
 			if name == "iqn.2026-01.test:secret" {
-				return Credentials{CHAP: &CHAP{"u", []byte("0123456789ab")}}, nil
+				return Credentials{CHAP: &CHAP{User: "u", Secret: []byte("0123456789ab")}}, nil
 			}
 			return Credentials{}, nil
 		})
@@ -247,33 +248,29 @@ func TestLoginStages(t *testing.T) {
 	c.testUnitReady()
 }
 
-func chapKeys(c *client, user, secret, algorithm string, more ...string) (pdu.LoginResponse, pdu.Keys, *chapExchange) {
+func chapKeys(c *client, user, secret, algorithm string, more ...string) (pdu.LoginResponse, pdu.Keys, string) {
 	c.t.Helper()
 	p, _ := c.loginRequest(pdu.SecurityNegotiation, pdu.SecurityNegotiation, false, usual("AuthMethod", "CHAP,None"))
 	require.Zero(c.t, p.Status)
 	p, k := c.loginRequest(pdu.SecurityNegotiation, pdu.SecurityNegotiation, false, keysOf("CHAP_A", algorithm))
 	require.Zero(c.t, p.Status)
-	x := &chapExchange{}
 	a, _ := k.Get("CHAP_A")
-	x.hash = chapHashes[a]
-	require.NotNil(c.t, x.hash)
 	i, _ := k.Get("CHAP_I")
 	id, ok := negotiate.Number(i, 0, 255)
 	require.True(c.t, ok)
 	text, _ := k.Get("CHAP_C")
-	challenge, err := binaryValue(text)
+	challenge, err := chap.Value(text)
 	require.NoError(c.t, err)
-	x.challenge = challenge
-	answer := keysOf("CHAP_N", user, "CHAP_R", "0x"+hex.EncodeToString(x.response(byte(id), []byte(secret), challenge)))
+	answer := keysOf("CHAP_N", user, "CHAP_R", "0x"+hex.EncodeToString(chap.Response(a, byte(id), []byte(secret), challenge)))
 	if len(more) > 0 && more[len(more)-1] == "reflect" {
 		more[len(more)-1] = text
 	}
 	p, k = c.loginRequest(pdu.SecurityNegotiation, pdu.OperationalNegotiation, true, append(answer, keysOf(more...)...))
-	return p, k, x
+	return p, k, a
 }
 
 func TestCHAP(t *testing.T) {
-	one, two := CHAP{"lab", []byte("initiator-secret")}, CHAP{"array", []byte("target-secret-1")}
+	one, two := CHAP{User: "lab", Secret: []byte("initiator-secret")}, CHAP{User: "array", Secret: []byte("target-secret-1")}
 	access := open{Credentials{CHAP: &one, Mutual: &two}}
 	f := serve(t, func(o *Options) { o.Access = access })
 	for _, a := range []string{"5", "6", "7", "8", "99,5"} {
@@ -293,7 +290,7 @@ func TestCHAP(t *testing.T) {
 		name, _ := k.Get("CHAP_N")
 		require.Equal(t, "array", name)
 		proof, _ := k.Get("CHAP_R")
-		require.Equal(t, "0x"+hex.EncodeToString(x.response(7, two.Secret, []byte{1, 2, 3, 4, 5, 6, 7, 8})), proof)
+		require.Equal(t, "0x"+hex.EncodeToString(chap.Response(x, 7, two.Secret, []byte{1, 2, 3, 4, 5, 6, 7, 8})), proof)
 	}
 	for name, try := range map[string]func(c *client) pdu.LoginStatus{
 		"secret": func(c *client) pdu.LoginStatus { p, _, _ := chapKeys(c, "lab", "wrong", "5"); return p.Status },
@@ -339,8 +336,7 @@ func TestCHAP(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, pdu.LoginAuthenticationFailed, try(f.dial(t))) })
 	}
 	// The answer of RFC 1994's construction, computed by hand with md5sum.
-	x := &chapExchange{hash: chapHashes["5"]}
-	require.Equal(t, "23a3ec3b33eb13f73ca54a90d5594eef", hex.EncodeToString(x.response(1, []byte("s"), []byte("c"))))
+	require.Equal(t, "23a3ec3b33eb13f73ca54a90d5594eef", hex.EncodeToString(chap.Response("5", 1, []byte("s"), []byte("c"))))
 }
 
 // RFC 7143 6.3.5: the same initiator port logs in again.

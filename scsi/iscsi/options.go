@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/chap"
 	"vvsim/scsi/iscsi/pdu"
 )
 
@@ -74,10 +75,7 @@ var ErrNotAuthorized = errors.New("initiator is not authorized")
 type Credentials struct{ CHAP, Mutual *CHAP }
 
 // CHAP is one direction's name and secret.
-type CHAP struct {
-	User   string
-	Secret []byte
-}
+type CHAP = chap.Party
 
 // PortalAddress is one portal as initiators reach it.
 type PortalAddress struct {
