@@ -28,19 +28,20 @@ func importTable() map[string]row {
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 
 		"vvol/store": {},
-		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal", "vvol/store/badger/prefetch", "vvol/store/badger/values"},
+		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal", "vvol/store/badger/prefetch", "vvol/store/badger/values"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
-		"vvol/store/badger/files":    {imports: []string{"vvol/store/badger/journal"}},
-		"vvol/store/badger/index":    {imports: []string{"vvol/store"}},
-		"vvol/store/badger/journal":  {},
-		"vvol/store/badger/prefetch": {},
-		"vvol/store/badger/values":   {imports: []string{"vvol/store/badger/files"}},
-		"vvol/store/mem":             {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
-		"vvol/store/storetest":       {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
-		"vvol/lock":                  {},
-		"vvol/policy":                {},
-		"vvol/secondary":             {},
-		"vvol":                       {imports: []string{"vvol/lock", "vvol/policy", "vvol/secondary", "vvol/store"}, tests: []string{"vvol/store/mem"}},
+		"vvol/store/badger/complaints": {imports: []string{"vvol/store/badger/values"}},
+		"vvol/store/badger/files":      {imports: []string{"vvol/store/badger/journal"}},
+		"vvol/store/badger/index":      {imports: []string{"vvol/store"}},
+		"vvol/store/badger/journal":    {},
+		"vvol/store/badger/prefetch":   {},
+		"vvol/store/badger/values":     {imports: []string{"vvol/store/badger/files"}},
+		"vvol/store/mem":               {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
+		"vvol/store/storetest":         {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
+		"vvol/lock":                    {},
+		"vvol/policy":                  {},
+		"vvol/secondary":               {},
+		"vvol":                         {imports: []string{"vvol/lock", "vvol/policy", "vvol/secondary", "vvol/store"}, tests: []string{"vvol/store/mem"}},
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
@@ -71,7 +72,7 @@ func importTable() map[string]row {
 // are in testLibraries.
 func outsideTable() map[string][]string {
 	return map[string][]string{
-		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/values"},
+		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/complaints", "vvol/store/badger/values"},
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt

@@ -15,6 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/complaints"
 	"vvsim/vvol/store/badger/files"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
@@ -25,7 +26,7 @@ import (
 type Engine struct {
 	o           Options
 	db          *bdb.DB
-	log         *badgerLog
+	log         *complaints.Log
 	dir         string // Badger's directory
 	lock        *os.File
 	files       *files.Directory
@@ -74,7 +75,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), log: newBadgerLog(o.Warn)}
+	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), log: complaints.New(o.Warn)}
 	e.index = index.New(func() uint64 { return e.journal.Head() })
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	}
 	e.db = db
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, Rewrites: &e.log.rewrites, Writing: &e.writing, Moved: func() { e.views.renew(db) }, Warn: e.o.Warn})
+		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Moved: func() { e.views.renew(db) }, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
 	e.views.renew(db)
 	if err := e.recover(ctx); err != nil {
@@ -272,11 +273,11 @@ func (e *Engine) releaseAll() error {
 		errs = append(errs, e.files.GiveUp())
 		err := e.room(minFreeToOpen)
 		if err == nil {
-			err = e.log.closeDatabase(e.db)
+			err = e.log.Close(e.db)
 		} else {
-			err = fmt.Errorf("%w: %w", errAbandoned, err)
+			err = fmt.Errorf("%w: %w", complaints.ErrAbandoned, err)
 		}
-		if errors.Is(err, errAbandoned) {
+		if errors.Is(err, complaints.ErrAbandoned) {
 			return err // which may still write: journal and lock stay until the process ends
 		}
 		errs = append(errs, err)

@@ -65,7 +65,7 @@ func failedSync(dir string, tell func(string), await func()) error {
 // what is in the journal is not read as good; Close returns; all that was flushed before
 // is there after the next open. It was seen to fail with journal.Err taken out of
 // drainer.drain, with journal.Lost taken out of Engine.fetch, and with Badger's Close in
-// place of badgerLog.closeDatabase.
+// place of Log.Close.
 func TestFailedSync(t *testing.T) {
 	v := newVolatile(t)
 	dir := filepath.Join(v.mount, "data")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"vvsim/vvol/store/badger/complaints"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
 )
@@ -79,7 +80,7 @@ func (o *Options) ensureDefaults() {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	o.Warn = sparing(o.Warn)
+	o.Warn = complaints.Sparing(o.Warn)
 }
 
 func (o *Options) validate() error {

@@ -1,4 +1,4 @@
-package badger
+package complaints
 
 import (
 	"errors"
@@ -13,21 +13,22 @@ import (
 	"vvsim/vvol/store/badger/values"
 )
 
-// badgerLog passes on to the operator what Badger complains about: it has no other way to
+// Log passes on to the operator what Badger complains about: it has no other way to
 // tell what goes wrong in its own goroutines, some of which try again for ever.
-type badgerLog struct {
+type Log struct {
 	warn  func(message string)
 	wrong chan struct{}          // capacity 1: an error came
 	last  atomic.Pointer[string] // complaint
 
-	rewrites values.Rewrites
+	Rewrites values.Rewrites // what it told of its collection
 }
 
-func newBadgerLog(warn func(string)) *badgerLog {
-	return &badgerLog{warn: warn, wrong: make(chan struct{}, 1)}
+// New returns a Log that passes complaints to warn.
+func New(warn func(string)) *Log {
+	return &Log{warn: warn, wrong: make(chan struct{}, 1)}
 }
 
-func (l *badgerLog) complain(format string, args []any) {
+func (l *Log) complain(format string, args []any) {
 	message := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
 	l.last.Store(&message)
 	l.warn(message)
@@ -39,9 +40,9 @@ const (
 	warningsKept = 64          // to tell which is the same
 )
 
-// sparing passes warnings on, but not the same one again and again: what fails is tried
+// Sparing passes warnings on, but not the same one again and again: what fails is tried
 // again as often as somebody waits for it.
-func sparing(warn func(string)) func(string) {
+func Sparing(warn func(string)) func(string) {
 	var mu sync.Mutex
 	told := map[string]time.Time{}
 	return func(message string) {
@@ -62,7 +63,7 @@ func sparing(warn func(string)) func(string) {
 }
 
 // Errorf implements Badger's Logger.
-func (l *badgerLog) Errorf(format string, args ...any) {
+func (l *Log) Errorf(format string, args ...any) {
 	l.complain(format, args)
 	select {
 	case l.wrong <- struct{}{}:
@@ -71,21 +72,21 @@ func (l *badgerLog) Errorf(format string, args ...any) {
 }
 
 // Warningf implements Badger's Logger.
-func (l *badgerLog) Warningf(format string, args ...any) { l.complain(format, args) }
+func (l *Log) Warningf(format string, args ...any) { l.complain(format, args) }
 
 // Infof implements Badger's Logger.
-func (l *badgerLog) Infof(format string, args ...any) { l.rewrites.Infof(format, args...) }
+func (l *Log) Infof(format string, args ...any) { l.Rewrites.Infof(format, args...) }
 
 // Debugf implements Badger's Logger.
-func (l *badgerLog) Debugf(string, ...any) {}
+func (l *Log) Debugf(string, ...any) {}
 
-// errAbandoned is a database that could not be closed.
-var errAbandoned = errors.New("the database cannot write its files and is left as it is")
+// ErrAbandoned is a database that could not be closed.
+var ErrAbandoned = errors.New("the database cannot write its files and is left as it is")
 
-// closeDatabase closes Badger, which tries for ever to write out its memory table. When
+// Close closes Badger, which tries for ever to write out its memory table. When
 // it complains while it closes, it is left to itself: its logs were synced by the last
 // checkpoint, and the journal has the rest.
-func (l *badgerLog) closeDatabase(db *bdb.DB) error {
+func (l *Log) Close(db *bdb.DB) error {
 	select {
 	case <-l.wrong: // of before
 	default:
@@ -103,7 +104,7 @@ func (l *badgerLog) closeDatabase(db *bdb.DB) error {
 	case err := <-done:
 		return err
 	case <-grace.C:
-		return fmt.Errorf("%w: %s", errAbandoned, *l.last.Load())
+		return fmt.Errorf("%w: %s", ErrAbandoned, *l.last.Load())
 	}
 }
 
