@@ -76,6 +76,11 @@ func (o gatedObject) WriteAt(ctx context.Context, p []byte, off uint64, w store.
 	return o.Object.WriteAt(ctx, p, off, w)
 }
 
+func (o gatedObject) WriteAll(ctx context.Context, writes []store.Write, w store.WriteOptions) {
+	o.changed(w)
+	o.Object.WriteAll(ctx, writes, w)
+}
+
 func (o gatedObject) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, w store.WriteOptions) error {
 	o.changed(w)
 	return o.Object.CompareAndWrite(ctx, compare, data, off, w)

@@ -83,6 +83,16 @@ func (r *route) Execute(t *scsi.Task) scsi.Response {
 	return r.unit.stats.get().measure(t, r.lu)
 }
 
+// executeAll runs tasks of a volume together and counts them out.
+func (r *route) executeAll(tasks []*scsi.Task, answers []scsi.Response) {
+	defer func() {
+		for range tasks {
+			r.leave()
+		}
+	}()
+	r.unit.stats.get().measureAll(tasks, answers, r.unit.front)
+}
+
 // Manage implements scsi.LogicalUnit.
 func (r *route) Manage(ctx context.Context, m scsi.TaskManagement) scsi.ManagementResponse {
 	return r.lu.Manage(ctx, m)

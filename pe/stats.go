@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"vvsim/scsi"
 	"vvsim/scsi/latency"
@@ -32,13 +33,29 @@ func (v *volumeStats) of(op byte) *opStats {
 
 // measure runs t on lu and counts it.
 func (v *volumeStats) measure(t *scsi.Task, lu scsi.LogicalUnit) scsi.Response {
-	s := v.of(t.CDB[0])
-	out := uint64(len(t.DataOut))
+	op, out := t.CDB[0], len(t.DataOut)
 	start := latency.Now()
 	r := lu.Execute(t)
-	s.latency.Observe(latency.Now().Sub(start))
+	v.count(op, out, &r, latency.Now().Sub(start))
+	return r
+}
+
+// measureAll runs tasks on lu together and counts them.
+func (v *volumeStats) measureAll(tasks []*scsi.Task, answers []scsi.Response, lu *throttle) {
+	start := latency.Now()
+	lu.ExecuteAll(tasks, answers)
+	took := latency.Now().Sub(start)
+	for i, t := range tasks {
+		v.count(t.CDB[0], len(t.DataOut), &answers[i], took)
+	}
+}
+
+// count adds a command with so many bytes of Data-Out that was answered by r.
+func (v *volumeStats) count(op byte, out int, r *scsi.Response, took time.Duration) {
+	s := v.of(op)
+	s.latency.Observe(took)
 	if out > 0 {
-		s.bytesOut.Add(out)
+		s.bytesOut.Add(uint64(out))
 	}
 	if n := r.DataIn.Len(); n > 0 {
 		s.bytesIn.Add(uint64(n))
@@ -46,7 +63,6 @@ func (v *volumeStats) measure(t *scsi.Task, lu scsi.LogicalUnit) scsi.Response {
 	if r.Status != scsi.StatusGood && r.Status != scsi.StatusConditionMet {
 		s.errors.Add(1)
 	}
-	return r
 }
 
 // OpStats is what one operation code of one volume has done since the volume was

@@ -166,6 +166,22 @@ func (t *Target) Prepare(task *scsi.Task) int {
 // Execute implements scsi.LogicalUnit.
 func (t *Target) Execute(task *scsi.Task) scsi.Response { return task.Unit.Execute(task) }
 
+// ExecuteAll implements scsi.Target: tasks in a row that go the same way go together.
+func (t *Target) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	for len(tasks) > 0 {
+		n := 1
+		if r, ok := tasks[0].Unit.(*route); ok && r.unit != nil {
+			for n < len(tasks) && r.carries(tasks[n]) {
+				n++
+			}
+			r.executeAll(tasks[:n], answers)
+		} else {
+			answers[0] = t.Execute(tasks[0])
+		}
+		tasks, answers = tasks[n:], answers[n:]
+	}
+}
+
 // Manage implements scsi.LogicalUnit. Resets of the whole target reach every
 // logical unit, those of other hosts included (SAM-5 7.10).
 func (t *Target) Manage(ctx context.Context, m scsi.TaskManagement) scsi.ManagementResponse {

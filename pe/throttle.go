@@ -38,11 +38,11 @@ func (h *throttle) rates() rates {
 }
 
 // Prepare implements scsi.LogicalUnit. A command that may have to wait for its turn is
-// not for the connection's reader.
+// not for the connection's reader, and goes by itself.
 func (h *throttle) Prepare(t *scsi.Task) int {
 	n := h.LogicalUnit.Prepare(t)
 	if h.limits.Load() != nil {
-		t.Prompt = false
+		t.Prompt, t.Joins = false, false
 	}
 	return n
 }
@@ -56,6 +56,18 @@ func (h *throttle) Execute(t *scsi.Task) scsi.Response {
 		}
 	}
 	return h.LogicalUnit.Execute(t)
+}
+
+// ExecuteAll executes tasks together. When limits have come since they were prepared, it
+// is one after the other, each in its turn.
+func (h *throttle) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	if h.limits.Load() == nil {
+		h.LogicalUnit.ExecuteAll(tasks, answers)
+		return
+	}
+	for i, t := range tasks {
+		answers[i] = h.Execute(t)
+	}
 }
 
 var _ scsi.LogicalUnit = (*throttle)(nil)

@@ -67,6 +67,17 @@ func (m medium) WriteAt(ctx context.Context, p []byte, off uint64, fua bool) err
 	return m.Object.WriteAt(ctx, p, off, m.options(fua))
 }
 
+func (m medium) WriteAll(ctx context.Context, writes []device.Write, fua bool) {
+	all := make([]store.Write, len(writes))
+	for i := range writes {
+		all[i] = store.Write{Data: writes[i].Data, Offset: writes[i].Offset}
+	}
+	m.Object.WriteAll(ctx, all, m.options(fua))
+	for i := range writes {
+		writes[i].Err = all[i].Err
+	}
+}
+
 func (m medium) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, fua bool) error {
 	return m.Object.CompareAndWrite(ctx, compare, data, off, m.options(fua))
 }

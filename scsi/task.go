@@ -76,6 +76,10 @@ type Task struct {
 	// it brings.
 	Prompt bool
 
+	// Joins is set by Prepare of a write that waits for none of the tasks before it, and
+	// costs less when it is executed together with others (Target.ExecuteAll).
+	Joins bool
+
 	// Unit is where Prepare keeps the route for Execute. Transports leave it alone.
 	Unit LogicalUnit
 	// What the task set of a logical unit knows of the task, guarded by that set's
@@ -141,7 +145,7 @@ func (t *Task) Reusable() bool {
 // Reusable must have said yes.
 func (t *Task) Reset() {
 	t.Nexus, t.CDB, t.DataOut, t.Owner, t.Unit, t.Next, t.Prev = nil, nil, nil, nil, nil, nil, nil
-	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut, t.Prompt, t.Order, t.Started = LUN{}, 0, 0, 0, 0, false, 0, false
+	t.LUN, t.Tag, t.Attribute, t.ExpectedIn, t.ExpectedOut, t.Prompt, t.Joins, t.Order, t.Started = LUN{}, 0, 0, 0, 0, false, false, 0, false
 	t.cancellation.reset()
 }
 
@@ -287,6 +291,11 @@ type LogicalUnit interface {
 // TargetWarmReset, TargetColdReset and ITNexusReset ignores the LUN.
 type Target interface {
 	LogicalUnit
+
+	// ExecuteAll is Execute of several prepared tasks side by side: in no order, and none
+	// waits for another. It returns when all have ended; answers, as long as tasks, gets
+	// their responses. Slices are borrowed for the call.
+	ExecuteAll(tasks []*Task, answers []Response)
 
 	// NexusEstablished tells of a new session before its first task. An error
 	// refuses the login with "out of resources".

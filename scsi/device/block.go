@@ -183,14 +183,16 @@ func (lu *LogicalUnit) store(t *scsi.Task, c *cdb.Block, fua bool) scsi.Response
 	if s := lu.writable(); s != nil {
 		return fail(*s)
 	}
-	p := t.DataOut[:len(t.DataOut)/BlockLength*BlockLength]
-	if len(p) > 0 {
+	if p := wholeBlocks(t); len(p) > 0 {
 		if err := lu.c.Medium.WriteAt(t.Context(), p, c.LBA*BlockLength, fua || !lu.mode.writeCache()); err != nil {
 			return lu.failed(err, c.LBA, true)
 		}
 	}
 	return scsi.Response{TransferLength: uint64(c.Blocks) * BlockLength}
 }
+
+// wholeBlocks is what came of the Data-Out, less a part of a block at its end.
+func wholeBlocks(t *scsi.Task) []byte { return t.DataOut[:len(t.DataOut)/BlockLength*BlockLength] }
 
 // writeAtomic is WRITE ATOMIC(16) without a boundary (SBC-4 5.48).
 func writeAtomic(lu *LogicalUnit, t *scsi.Task) scsi.Response {
@@ -227,7 +229,7 @@ func writeAndVerify(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	if r.Status != scsi.StatusGood {
 		return r
 	}
-	p := t.DataOut[:len(t.DataOut)/BlockLength*BlockLength]
+	p := wholeBlocks(t)
 	if v := lu.compare(t, c.LBA, p, len(p) > 0 && c.Flags&cdb.ByteChk != 0, len(p)); v.Status != scsi.StatusGood {
 		return v
 	}
@@ -290,7 +292,7 @@ func verify(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	}
 	switch mode {
 	case 0x02:
-		p := t.DataOut[:len(t.DataOut)/BlockLength*BlockLength]
+		p := wholeBlocks(t)
 		if r := lu.compare(t, c.LBA, p, true, len(p)); r.Status != scsi.StatusGood {
 			return r
 		}
@@ -355,7 +357,7 @@ func orWrite(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	if s := lu.writable(); s != nil {
 		return fail(*s)
 	}
-	p := t.DataOut[:len(t.DataOut)/BlockLength*BlockLength]
+	p := wholeBlocks(t)
 	old, merged := scsi.NewBuffer(len(p)), scsi.NewBuffer(len(p))
 	defer old.Release()
 	defer merged.Release()

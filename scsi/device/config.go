@@ -21,6 +21,9 @@ type Medium interface {
 	ReadOnly() bool
 	ReadAt(ctx context.Context, p []byte, off uint64) error
 	WriteAt(ctx context.Context, p []byte, off uint64, fua bool) error
+	// WriteAll performs several writes, in the order of the slice where they overlap;
+	// each gets its own error.
+	WriteAll(ctx context.Context, writes []Write, fua bool)
 	CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, fua bool) error
 	Zero(ctx context.Context, off, n uint64, fua bool) error
 	Unmap(ctx context.Context, off, n uint64) error
@@ -29,6 +32,13 @@ type Medium interface {
 	Extents(ctx context.Context, off, max uint64) iter.Seq2[Extent, error]
 	// CopyFrom copies n bytes from src, a Medium of the same array.
 	CopyFrom(ctx context.Context, off uint64, src Medium, srcOff, n uint64) error
+}
+
+// Write is one write of Medium.WriteAll.
+type Write struct {
+	Data   []byte
+	Offset uint64 // bytes
+	Err    error  // set by WriteAll
 }
 
 // Extent is a byte range that is mapped or not (SBC-3 4.7).

@@ -48,6 +48,12 @@ func (m *ram) WriteAt(_ context.Context, p []byte, off uint64, _ bool) error {
 	return nil
 }
 
+func (m *ram) WriteAll(ctx context.Context, writes []Write, fua bool) {
+	for i := range writes {
+		writes[i].Err = m.WriteAt(ctx, writes[i].Data, writes[i].Offset, fua)
+	}
+}
+
 func (m *ram) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, fua bool) error {
 	m.mu.Lock()
 	i := firstDifference(m.data[off:off+uint64(len(compare))], compare)

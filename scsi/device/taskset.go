@@ -58,10 +58,12 @@ func (s *taskSet) match(f func(*scsi.Task) bool) (all []*scsi.Task) {
 	return all
 }
 
-// leave takes a task out of the set.
-func (lu *LogicalUnit) leave(t *scsi.Task) {
+// leave takes tasks out of the set.
+func (lu *LogicalUnit) leave(tasks ...*scsi.Task) {
 	lu.mu.Lock()
-	lu.tasks.remove(t)
+	for _, t := range tasks {
+		lu.tasks.remove(t)
+	}
 	lu.left.Broadcast()
 	lu.mu.Unlock()
 }

@@ -68,7 +68,9 @@ func (lu *LogicalUnit) Prepare(t *scsi.Task) int {
 	cmd := lu.table.lookUp(t.CDB)
 	lu.mu.Lock()
 	lu.tasks.add(t)
-	t.Prompt = cmd != nil && cmd.traits&prompt != 0 && lu.tasks.ordered == 0 && (cmd.dataOut == nil || !lu.stable(t.CDB))
+	free := cmd != nil && cmd.traits&prompt != 0 && lu.tasks.ordered == 0
+	t.Prompt = free && (cmd.dataOut == nil || !lu.stable(t.CDB))
+	t.Joins = free && cmd.dataOut != nil
 	lu.mu.Unlock()
 	if cmd == nil || cmd.dataOut == nil || cmd.kinds&lu.c.Kind == 0 {
 		return 0
@@ -92,7 +94,15 @@ func (lu *LogicalUnit) Execute(t *scsi.Task) (r scsi.Response) {
 	if status := lu.awaitTurn(t); status != scsi.StatusGood {
 		return scsi.Response{Status: status}
 	}
-	r = lu.dispatch(t)
+	cmd, r := lu.check(t)
+	if cmd != nil {
+		r = cmd.run(lu, t)
+	}
+	return lu.formatted(r)
+}
+
+// formatted chooses the format of the sense data.
+func (lu *LogicalUnit) formatted(r scsi.Response) scsi.Response {
 	if r.Sense != nil {
 		r.DescriptorSense = lu.mode.descriptorSense()
 	}
@@ -107,34 +117,35 @@ func (lu *LogicalUnit) rescue(v any) bool {
 	return v != nil
 }
 
-// dispatch applies the checks that come before every handler.
-func (lu *LogicalUnit) dispatch(t *scsi.Task) scsi.Response {
+// check applies the checks that come before every handler. It returns the command to
+// run, or nil and the answer.
+func (lu *LogicalUnit) check(t *scsi.Task) (*command, scsi.Response) {
 	if lu.removed.Load() {
-		return lu.absent.answer(t)
+		return nil, lu.absent.answer(t)
 	}
 	cmd := lu.table.lookUp(t.CDB)
 	nexus := lu.nexusOf(t)
 	if nexus.pending.Load() && (cmd == nil || cmd.traits&exempt == 0) {
 		if code, ok := lu.takeAttention(nexus); ok {
-			return scsi.CheckCondition(scsi.Attention(code))
+			return nil, scsi.CheckCondition(scsi.Attention(code))
 		}
 	}
 	if cmd == nil || !lu.offers(cmd) {
-		return lu.unsupported(t)
+		return nil, lu.unsupported(t)
 	}
 	if s := lu.inaccessible(t.Nexus.TargetPort, cmd.traits); s != nil {
-		return scsi.CheckCondition(*s)
+		return nil, scsi.CheckCondition(*s)
 	}
 	if lu.guarded.Load() && lu.conflicts(t.Nexus, cmd, t.CDB) {
-		return scsi.Response{Status: scsi.StatusReservationConflict}
+		return nil, scsi.Response{Status: scsi.StatusReservationConflict}
 	}
 	if s := lu.sanitize.bars(cmd); s != nil {
-		return scsi.CheckCondition(*s)
+		return nil, scsi.CheckCondition(*s)
 	}
 	if s := cmd.checkUsage(t.CDB); s != nil {
-		return scsi.CheckCondition(*s)
+		return nil, scsi.CheckCondition(*s)
 	}
-	return cmd.run(lu, t)
+	return cmd, scsi.Response{}
 }
 
 // unsupported answers an operation code or service action without a row.

@@ -37,7 +37,13 @@ func (r *ram) Execute(t *scsi.Task) scsi.Response {
 }
 
 func (r *ram) NexusEstablished(*scsi.Nexus) error { return nil }
-func (r *ram) NexusLost(*scsi.Nexus)              {}
+
+func (r *ram) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	for i, t := range tasks {
+		answers[i] = r.Execute(t)
+	}
+}
+func (r *ram) NexusLost(*scsi.Nexus) {}
 
 func cpuTime() time.Duration {
 	var u syscall.Rusage

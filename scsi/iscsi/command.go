@@ -144,8 +144,13 @@ func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) erro
 }
 
 // dispatch has a ready command executed: at once when the device expects to be
-// prompt, as handing it to a worker would take longer, else by a worker.
+// prompt, as handing it to a worker would take longer, with others of its kind when that
+// is cheaper, else by a worker.
 func (c *connection) dispatch(cmd *command) error {
+	if cmd.joins() && !c.alone() {
+		c.join(cmd)
+		return nil
+	}
 	if cmd.Prompt && (!cmd.write || c.alone()) && c.ran.Sub(c.in.arrived) < promptTime && c.reads.Try(cmd.reservation()) {
 		return c.executeHere(cmd)
 	}
@@ -155,8 +160,6 @@ func (c *connection) dispatch(cmd *command) error {
 }
 
 // alone tells that the command which the reader is at is the only one of the session.
-// Writes that come together are for workers, as those that wait together share one
-// append to the journal.
 func (c *connection) alone() bool { return c.window.inFlight.Load() == 1 && c.in.empty() }
 
 // executeHere executes a command that has its part of the budget as the reader.
@@ -184,17 +187,22 @@ func (c *connection) kick() {
 // hoped to be, and workers do the rest side by side.
 const promptTime = 200 * time.Microsecond
 
-// job is something a worker does: a command to execute, or a function that may
-// block.
+// job is something a worker does: a command to execute, several together, or a function
+// that may block.
 type job struct {
 	command *command
+	group   *group
 	call    func()
 }
 
 // work is a worker's.
 func (c *connection) work(j job) {
-	if j.call != nil {
+	switch {
+	case j.call != nil:
 		j.call()
+		return
+	case j.group != nil:
+		c.executeAll(j.group)
 		return
 	}
 	cmd := j.command
@@ -239,9 +247,19 @@ func (c *connection) execute(cmd *command) (ended latency.Instant) {
 	// A command whose data phase failed must leave the task set without doing
 	// anything: it is aborted, unless somebody else has done so, and answered.
 	failed := cmd.failure != nil && cmd.Abort(scsi.AbortedSilently)
+	c.handOver(cmd)
+	return c.conclude(cmd, c.call(cmd), failed)
+}
+
+// handOver gives the task the data that came.
+func (c *connection) handOver(cmd *command) {
 	cmd.DataOut = cmd.transfer.data()
 	c.bytesOut.Add(uint64(len(cmd.DataOut)))
-	r := c.call(cmd)
+}
+
+// conclude answers a command that the device has executed, as far as it is to be; failed
+// tells that its data phase was.
+func (c *connection) conclude(cmd *command, r scsi.Response, failed bool) (ended latency.Instant) {
 	disposition := cmd.Complete()
 	switch {
 	case failed:

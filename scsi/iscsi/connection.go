@@ -64,6 +64,8 @@ type connection struct {
 	ran       latency.Instant // when the reader itself last ended a command; reader only
 	served    int             // commands since bytes came last; reader only
 	depth     int             // the most of them lately; reader only
+	plain     *group          // writes that came since the last read and go together; reader only
+	stable    *group          // those of them that are to be on stable storage; reader only
 	pushed    bool            // jobs into queue for which no worker was woken; reader only
 
 	tenure    *work.Tenure   // the reader is who holds it
@@ -216,6 +218,8 @@ func (c *connection) cleanUp() {
 		cmd.Abort(scsi.AbortedSilently)
 		c.queue.Push(job{command: cmd})
 	}
+	c.giveAway(&c.plain)
+	c.giveAway(&c.stable)
 	if c.nexus != nil {
 		c.server.o.Target.NexusLost(c.nexus)
 	}
@@ -249,7 +253,9 @@ func (c *connection) serve() error {
 				return err
 			}
 		}
-		c.kick()
+		if err := c.runGroups(); err != nil {
+			return err
+		}
 		if err := c.hold(c.out.flush); err != nil {
 			return err
 		}

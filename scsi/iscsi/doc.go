@@ -8,7 +8,9 @@
 // Serve runs one accept loop per portal. Each connection has a reader, which
 // parses every PDU that a read from the socket brought. Commands that the device
 // expects to be prompt (scsi.Task) the reader executes itself, one after the
-// other; the rest goes to workers: as many as have something to do, at most the
+// other. Small writes that came in one read it keeps until it has seen all of them, and
+// executes together (group.go), or leaves to one worker when they are to be on stable
+// storage. The rest goes to workers: as many as have something to do, at most the
 // command window. There is no writer goroutine: whoever finishes a response puts it
 // into the outbox, and one of those at a time carries the outbox to the socket with
 // as few system calls as it takes.
@@ -23,6 +25,6 @@
 // # Life of a command
 //
 // reader: window check, Target.Prepare, Data-Out by unsolicited data and R2T →
-// reader or worker: Target.Execute, Task.Complete → outbox: Data-In and status. A command
+// reader or worker: Target.Execute or ExecuteAll, Task.Complete → outbox: Data-In and status. A command
 // that was aborted takes the same way and sends nothing.
 package iscsi

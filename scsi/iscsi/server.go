@@ -23,6 +23,7 @@ type Server struct {
 	wait    sync.WaitGroup // accept loops and connections
 	next    atomic.Uint64  // session numbers
 	watch   work.Watch     // over connections whose reader is busy
+	groups  sync.Pool      // of *group
 	pollers int            // up to how many connections may be active for their readers to poll
 
 	mu          sync.Mutex // guards what follows

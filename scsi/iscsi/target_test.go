@@ -19,16 +19,17 @@ const testBlock = 512
 // disk is a target with memory behind every LUN in lun; small, but with a real
 // task set, so that task management and aborts are the ones a device does.
 type disk struct {
-	mu      sync.Mutex
-	changed sync.Cond
-	memory  []byte
-	tasks   map[*scsi.Task]bool // true: in Execute
-	lost    []*scsi.Nexus
-	nexuses int
-	letGo   bool
-	writes  int
-	luns    map[scsi.LUN]bool
-	refuse  error
+	mu       sync.Mutex
+	changed  sync.Cond
+	memory   []byte
+	tasks    map[*scsi.Task]bool // true: in Execute
+	lost     []*scsi.Nexus
+	nexuses  int
+	letGo    bool
+	writes   int
+	together int // the most at once
+	luns     map[scsi.LUN]bool
+	refuse   error
 }
 
 func newDisk(size int) *disk {
@@ -46,6 +47,7 @@ func (d *disk) Prepare(t *scsi.Task) int {
 	defer d.mu.Unlock()
 	d.tasks[t] = false
 	t.Prompt = t.Tag%2 == 0 // wrong for those that hang
+	t.Joins = t.CDB[0] == 0x2a && t.Tag%3 > 0
 	if !d.luns[t.LUN] || t.CDB[0] != 0x2a {
 		return 0
 	}
@@ -101,6 +103,15 @@ func (d *disk) Execute(t *scsi.Task) scsi.Response {
 		panic("asked for")
 	}
 	return scsi.CheckCondition(scsi.InvalidOpCode())
+}
+
+func (d *disk) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	d.mu.Lock()
+	d.together = max(d.together, len(tasks))
+	d.mu.Unlock()
+	for i, t := range tasks {
+		answers[i] = d.Execute(t)
+	}
 }
 
 func (d *disk) hang(t *scsi.Task) {

@@ -175,6 +175,10 @@ type Object interface {
 	// WriteAt writes p at off.
 	WriteAt(ctx context.Context, p []byte, off uint64, o WriteOptions) error
 
+	// WriteAll performs several writes, each by itself, in the order of the slice where
+	// they overlap, and for less than one after the other. Each gets its own error.
+	WriteAll(ctx context.Context, writes []Write, o WriteOptions)
+
 	// CompareAndWrite writes data at off if the bytes there equal compare, which is
 	// as long. Else it returns a *MiscompareError.
 	CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, o WriteOptions) error
@@ -209,6 +213,13 @@ type Object interface {
 // WriteOptions of one write.
 type WriteOptions struct {
 	FUA bool // on stable storage before the return (SBC-3 4.13)
+}
+
+// Write is one write of WriteAll.
+type Write struct {
+	Data   []byte // borrowed for the call
+	Offset uint64 // bytes
+	Err    error  // set by WriteAll; nil: written
 }
 
 // RangeKind selects what Ranges yields.

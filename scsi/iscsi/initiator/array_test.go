@@ -304,6 +304,12 @@ func (a *array) NexusLost(n *scsi.Nexus) {
 
 func (a *array) NexusEstablished(*scsi.Nexus) error { return nil }
 
+func (a *array) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	for i, t := range tasks {
+		answers[i] = a.Execute(t)
+	}
+}
+
 // waitTasks waits until n tasks are in flight.
 func (a *array) waitTasks(n int) {
 	a.mu.Lock()

@@ -33,10 +33,18 @@ type op struct {
 	holes   []index.Span // of opCopy: blocks of the volume that are unallocated in the source
 	control func() error
 	err     error
-	turn    chan bool // capacity 1; true: lead, false: done
+	from    *caller
 }
 
-var opPool = sync.Pool{New: func() any { return &op{turn: make(chan bool, 1)} }}
+// caller waits for ops that it has put into the queue together.
+type caller struct {
+	turn chan bool // capacity 1; true: lead, false: done
+	left int       // ops that have not ended; of whoever leads
+}
+
+func newCaller() *caller { return &caller{turn: make(chan bool, 1)} }
+
+var opPool = sync.Pool{New: func() any { return &op{from: newCaller()} }}
 
 // committer changes volumes, one caller at a time: whoever finds nobody at work
 // leads, appends to the journal what has gathered, and hands on. So a lone writer
@@ -68,42 +76,52 @@ func (c *committer) init(e *Engine) {
 
 // do carries an op out, together with what else waits.
 func (c *committer) do(o *op) error {
+	if err := c.doAll(o.from, o); err != nil {
+		return err
+	}
+	return o.err
+}
+
+// doAll carries out ops of one caller, which get their errors, in their order. It fails
+// when the committer is closed.
+func (c *committer) doAll(from *caller, ops ...*op) error {
+	from.left = len(ops)
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
 		return store.ErrUnavailable
 	}
-	c.queue = append(c.queue, o)
+	c.queue = append(c.queue, ops...)
 	if c.leading {
 		c.mu.Unlock()
-		if lead := <-o.turn; !lead {
-			return o.err
+		if lead := <-from.turn; !lead {
+			return nil
 		}
 		c.mu.Lock()
 	}
 	c.leading = true
-	ops := c.queue
+	taken := c.queue
 	c.queue = c.spare[:0]
 	c.mu.Unlock()
 
-	c.process(ops, o)
-	clear(ops)
+	c.process(taken, from)
+	clear(taken)
 
 	c.mu.Lock()
-	c.spare = ops[:0]
+	c.spare = taken[:0]
 	if len(c.queue) > 0 {
-		c.queue[0].turn <- true // which is still queued, and will take itself with the rest
+		c.queue[0].from.turn <- true // whose ops are all queued, and will be taken with the rest
 	} else {
 		c.leading = false
 		c.idle.Broadcast()
 	}
 	c.mu.Unlock()
-	return o.err
+	return nil
 }
 
 // call runs f between groups, where volumes and layers stand still.
 func (c *committer) call(f func() error) error {
-	return c.do(&op{kind: opControl, control: f, turn: make(chan bool, 1)})
+	return c.do(&op{kind: opControl, control: f, from: newCaller()})
 }
 
 // close refuses new ops and returns when the last one has ended.
@@ -117,7 +135,7 @@ func (c *committer) close() {
 }
 
 // process carries out what was waiting, in order, and tells everybody but own.
-func (c *committer) process(ops []*op, own *op) {
+func (c *committer) process(ops []*op, own *caller) {
 	c.batch.own = own
 	for _, o := range ops {
 		if o.kind == opControl {
@@ -141,7 +159,7 @@ func (c *committer) process(ops []*op, own *op) {
 // batch is what one group will hold.
 type batch struct {
 	ops    []*op
-	own    *op // the leader's, which needs no telling
+	own    *caller // the leader, who needs no telling
 	runs   []journal.Run
 	layers []*index.Layer // of runs
 	data   [][]byte
@@ -159,9 +177,10 @@ const (
 
 func (b *batch) full() bool { return b.pages > maxBatchPages || len(b.runs) > maxBatchRuns }
 
+// tell counts an op as ended, and tells its caller after the last.
 func (b *batch) tell(o *op) {
-	if o != b.own {
-		o.turn <- false
+	if o.from.left--; o.from.left == 0 && o.from != b.own {
+		o.from.turn <- false
 	}
 }
 

@@ -80,5 +80,5 @@ func (o *object) copyPiece(ctx context.Context, off uint64, s *object, srcOff ui
 	if err := o.usable(ctx, off, n, maxTransfer); err != nil {
 		return err
 	}
-	return o.submit(&op{kind: opCopy, volume: o.v, off: off, data: buf, holes: holes, turn: make(chan bool, 1)}, false)
+	return o.submit(&op{kind: opCopy, volume: o.v, off: off, data: buf, holes: holes, from: newCaller()}, false)
 }

@@ -38,6 +38,7 @@
 //
 // # A write
 //
+// Writes that a caller has several of (WriteAll) are in one group.
 // Whoever finds no other caller at work leads the committer: it gathers what waits,
 // checks it, appends it to the journal as one group, lets the index lead to the
 // journal's pages, tells everybody, and hands the lead on. A group is whole or absent

@@ -40,6 +40,7 @@ type Engine struct {
 	places      places
 
 	committer committer
+	joined    sync.Pool // of *joined
 	drainer   drainer
 	stop      chan struct{} // closed to end the drainer and the value log's collection
 	wait      sync.WaitGroup
@@ -76,6 +77,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 		return nil, err
 	}
 	e := &Engine{o: o, dir: filepath.Join(o.Dir, "badger"), stop: make(chan struct{}), log: complaints.New(o.Warn)}
+	e.joined.New = func() any { return &joined{from: newCaller()} }
 	e.index = index.New(func() uint64 { return e.journal.Head() })
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err

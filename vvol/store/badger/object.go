@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -298,6 +299,58 @@ func (o *object) change(ctx context.Context, kind opKind, compare, p []byte, off
 	return err
 }
 
+// joined are the ops of WriteAll. Pooled by the engine.
+type joined struct {
+	from   *caller
+	ops    []*op // kept between uses
+	writes []*store.Write
+}
+
+// add makes an op of a write to v.
+func (j *joined) add(v *index.Volume, w *store.Write) {
+	n := len(j.writes)
+	if n == len(j.ops) {
+		j.ops = append(j.ops, &op{from: j.from})
+	}
+	o := j.ops[n]
+	o.kind, o.volume, o.off, o.data = opWrite, v, w.Offset, w.Data
+	j.writes = append(j.writes, w)
+}
+
+func (e *Engine) recycle(j *joined) {
+	for n := range j.writes {
+		*j.ops[n] = op{from: j.from}
+	}
+	clear(j.writes)
+	j.writes = j.writes[:0]
+	e.joined.Put(j)
+}
+
+// WriteAll implements store.Object.
+func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.WriteOptions) {
+	j := o.e.joined.Get().(*joined)
+	defer o.e.recycle(j)
+	for i := range writes {
+		one := &writes[i]
+		if one.Err = o.usable(ctx, one.Offset, uint64(len(one.Data)), maxTransfer); one.Err == nil {
+			j.add(o.v, one)
+		}
+	}
+	if len(j.writes) == 0 {
+		return
+	}
+	err := o.e.committer.doAll(j.from, j.ops[:len(j.writes)]...)
+	if err == nil && (w.FUA || o.e.o.Sync) {
+		err = o.e.journal.Flush()
+	}
+	for n, one := range j.writes {
+		if one.Err = cmp.Or(j.ops[n].err, err); one.Err == nil {
+			o.e.counts.writes.Add(1)
+			o.e.counts.writtenBytes.Add(uint64(len(one.Data)))
+		}
+	}
+}
+
 // Zero implements store.Object: zeros need no space, so that it is Unmap.
 func (o *object) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) error {
 	return o.Unmap(ctx, off, n, w)
@@ -308,7 +361,7 @@ func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions)
 	if err := o.usable(ctx, off, n, maxUnmap); err != nil {
 		return err
 	}
-	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, turn: make(chan bool, 1)}, w.FUA)
+	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, from: newCaller()}, w.FUA)
 }
 
 // holds tells whether a block of a chain has data.

@@ -117,6 +117,13 @@ func (o *object) WriteAt(ctx context.Context, p []byte, off uint64, _ store.Writ
 	return o.write(p, off)
 }
 
+// WriteAll implements store.Object.
+func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.WriteOptions) {
+	for i := range writes {
+		writes[i].Err = o.WriteAt(ctx, writes[i].Data, writes[i].Offset, w)
+	}
+}
+
 // write stores p; space for all of it is taken first. Called with mu held.
 func (o *object) write(p []byte, off uint64) error {
 	if len(p) == 0 {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vvol/store"
@@ -39,6 +41,8 @@ func transfers() []sentence {
 			copy(p[f.bs+sector:], q)
 			f.holds(o, 0, p)
 		}},
+		{"WriteAll performs each write by itself, in order where they overlap", writingAll},
+		{"WriteAll of many callers and WriteAt leave what each wrote", writingAllAtOnce},
 		{"a transfer of nothing succeeds", func(f *fixture) {
 			o := f.create(4)
 			for _, off := range []uint64{0, f.bs, 4 * f.bs} {
@@ -337,5 +341,79 @@ func unmapping() []sentence {
 			require.Equal(f.T, f.blocks(0, 1, blocks-1, 1), f.ranges(o, store.Allocated, store.ID{}, 0))
 			require.Equal(f.T, f.blocks(1, 1), f.ranges(o, store.Different, s.ID(), 0))
 		}},
+	}
+}
+
+// writingAll mixes writes of all kinds of edges with ones that fail, more of them than an
+// engine takes in one go.
+func writingAll(f *fixture) {
+	const blocks = 64
+	o := f.create(blocks)
+	want := f.fill(o, 0, blocks, 1)
+	for round := range uint64(3) {
+		var writes []store.Write
+		var bad []int
+		for i := range uint64(1500) {
+			off, n := i*7%(8*(blocks-2))*sector, (1+i%17)*sector
+			if i%100 == 99 {
+				off, bad = blocks*f.bs-sector, append(bad, len(writes))
+				n = 2 * sector
+			}
+			writes = append(writes, store.Write{Data: pattern(n, 2+i+1500*round), Offset: off})
+		}
+		writes = append(writes, store.Write{Offset: sector}, store.Write{Data: make([]byte, 1), Offset: 0})
+		o.WriteAll(f.ctx, writes, store.WriteOptions{FUA: round == 1})
+		last := len(writes) - 1
+		f.fails(writes[last].Err, store.ErrInvalid)
+		for i, w := range writes[:last] {
+			if len(bad) > 0 && bad[0] == i {
+				bad = bad[1:]
+				f.fails(w.Err, store.ErrOutOfRange, i)
+				continue
+			}
+			f.ok(w.Err, i)
+			copy(want[w.Offset:], w.Data)
+		}
+		f.holds(o, 0, want, round)
+	}
+	o.WriteAll(f.ctx, nil, store.WriteOptions{})
+	gone, cancel := context.WithCancel(f.ctx)
+	cancel()
+	one := []store.Write{{Data: pattern(f.bs, 9), Offset: 0}}
+	o.WriteAll(gone, one, store.WriteOptions{})
+	f.fails(one[0].Err, context.Canceled)
+	f.holds(o, 0, want)
+}
+
+// writingAllAtOnce has callers that write blocks of their own.
+func writingAllAtOnce(f *fixture) {
+	const callers, blocks, rounds = 8, 16, 20
+	o := f.create(callers * blocks)
+	var wait sync.WaitGroup
+	for c := range uint64(callers) {
+		wait.Go(func() {
+			for round := range uint64(rounds) {
+				var writes []store.Write
+				for b := range uint64(blocks) {
+					writes = append(writes, store.Write{Data: pattern(f.bs, 1+c*1000+b+round*17), Offset: (c*blocks + b) * f.bs})
+				}
+				if c%4 == 3 {
+					for i := range writes {
+						writes[i].Err = o.WriteAt(f.ctx, writes[i].Data, writes[i].Offset, store.WriteOptions{})
+					}
+				} else {
+					o.WriteAll(f.ctx, writes, store.WriteOptions{FUA: c == 0})
+				}
+				for _, w := range writes {
+					assert.NoError(f.T, w.Err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for c := range uint64(callers) {
+		for b := range uint64(blocks) {
+			f.holds(o, (c*blocks+b)*f.bs, pattern(f.bs, 1+c*1000+b+(rounds-1)*17), c, b)
+		}
 	}
 }
