@@ -215,6 +215,7 @@ func (s *Service) CopyDiffs(ctx context.Context, src, base, dst ID) error {
 	if err := s.commit(ctx, new(batch).put(task)); err != nil {
 		return err
 	}
+	announce(ctx)
 	copied := s.copyDiffs(ctx, src, base, dst, size, task.Number)
 	b := new(batch).event("vvol.copied", dst.String(), fmt.Sprintf("what %v has over %v", src, base))
 	if copied != nil {

@@ -26,6 +26,13 @@ func (s *Service) Events(from uint64, max int) []Event {
 	return list
 }
 
+// NextEvent is the serial that the next event will have.
+func (s *Service) NextEvent() uint64 {
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	return s.catalog.counters.Event + 1
+}
+
 // subscribers of events. Publishing never waits for them.
 type subscribers struct {
 	mu     sync.Mutex // guards all below, and every send

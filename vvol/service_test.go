@@ -398,6 +398,7 @@ func TestWatchTask(t *testing.T) {
 	ctx, copying := vvol.WatchTask(ctx, "copyDiffsToVirtualVolume")
 	ended := make(chan error, 1)
 	go func() { ended <- l.CopyDiffs(ctx, src.ID, snap.ID, dst.ID) }()
+	<-copying.Started()
 	<-slow.at
 	require.NotEmpty(t, copying.ID())
 	cancel()

@@ -11,14 +11,15 @@ import (
 
 // TaskWatch names the task of one operation and tells its id; see WatchTask.
 type TaskWatch struct {
-	name string
-	id   atomic.Pointer[string]
+	name    string
+	id      atomic.Pointer[string]
+	started chan struct{}
 }
 
 // WatchTask returns a context for one operation, whose task gets that name (VASA's
 // clients see it) and is told to the watch.
 func WatchTask(ctx context.Context, name string) (context.Context, *TaskWatch) {
-	w := &TaskWatch{name: name}
+	w := &TaskWatch{name: name, started: make(chan struct{})}
 	return context.WithValue(ctx, watchKey{}, w), w
 }
 
@@ -31,6 +32,17 @@ func (w *TaskWatch) ID() string {
 		return *id
 	}
 	return ""
+}
+
+// Started is closed when the task of a CopyDiffs can be asked for by its id; other
+// operations are over too soon.
+func (w *TaskWatch) Started() <-chan struct{} { return w.started }
+
+// announce tells the watch, if any, that the operation's task can be asked for.
+func announce(ctx context.Context) {
+	if w, ok := ctx.Value(watchKey{}).(*TaskWatch); ok {
+		close(w.started)
+	}
 }
 
 // newTask makes the row of an operation that begins; it is written with the
@@ -53,15 +65,18 @@ func (s *Service) newTask(ctx context.Context, operation string, id ID) *taskRow
 }
 
 // NoteTask keeps a task that has succeeded already: of an operation that had nothing to
-// do, for a caller that owes its client a task. Errors: ErrNotFound (volume).
+// do, for a caller that owes its client a task. A zero id stands for the array. Errors:
+// ErrNotFound (volume).
 func (s *Service) NoteTask(ctx context.Context, name string, id ID, result string) (Task, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return Task{}, err
 	}
 	defer end()
-	if _, err := s.VVol(id); err != nil {
-		return Task{}, err
+	if id != (ID{}) {
+		if _, err := s.VVol(id); err != nil {
+			return Task{}, err
+		}
 	}
 	ctx, _ = WatchTask(ctx, name)
 	t := s.succeeded(s.newTask(ctx, name, id), result)

@@ -1,0 +1,79 @@
+package vasa
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"vvsim/vasa/session"
+)
+
+// Provider answers VASA requests. Safe for concurrent use.
+type Provider struct {
+	o        Options
+	sessions *session.Table
+	handlers map[string]handler
+	invoker  Invoker
+	trace    trace
+	running  chan struct{} // requests
+	number   atomic.Uint64
+	prefix   string // of request ids, so that those of two runs differ
+	tasks    tasks
+}
+
+// New makes a provider; it serves nothing until Handler is put behind a TLS listener
+// with Options.Trust's configuration.
+func New(o Options) (*Provider, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	o.Limits.ensureDefaults()
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	prefix := make([]byte, 3)
+	if _, err := io.ReadFull(o.Random, prefix); err != nil {
+		return nil, fmt.Errorf("vasa: %w", err)
+	}
+	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), prefix: hex.EncodeToString(prefix)}
+	p.trace.max, p.trace.entries = o.Limits.Trace, map[traceKey]*TraceEntry{}
+	p.tasks.init(o.Limits.Copies)
+	p.sessions = session.New(session.Options{Sessions: o.Limits.Sessions, Clients: o.Limits.Clients, Timeout: o.Limits.SessionTimeout,
+		MaxTime: o.Limits.MaxTimeout, PerSession: o.Limits.PerSession, Origin: p.firstID, Cursor: p.nextSerial, Clock: o.Clock, Random: o.Random})
+	p.handlers = p.operations()
+	p.invoker = direct{p}
+	return p, nil
+}
+
+// Decorate puts an Invoker in front of the present one. Not safe beside requests: call
+// it before Handler serves.
+func (p *Provider) Decorate(wrap func(Invoker) Invoker) { p.invoker = wrap(p.invoker) }
+
+// Close cancels copies that run and waits for them. Idempotent.
+func (p *Provider) Close() error {
+	p.tasks.close()
+	return nil
+}
+
+// Sessions lists the open sessions, oldest first.
+func (p *Provider) Sessions() []*session.Session { return p.sessions.Sessions() }
+
+// requestID is a new id, unique over restarts for what logs are kept for.
+func (p *Provider) requestID() string { return fmt.Sprintf("%s-%d", p.prefix, p.number.Add(1)) }
+
+// firstID is the id of the first event or alarm after StartOver.
+func (p *Provider) firstID() int64 {
+	if p.o.Knobs().EventsFromZero {
+		return 0
+	}
+	return 1
+}
+
+// nextSerial is where the domain's events go on.
+func (p *Provider) nextSerial() uint64 { return p.o.Service.NextEvent() }

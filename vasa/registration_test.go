@@ -1,0 +1,152 @@
+package vasa
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vasa/session"
+	"vvsim/vasa/vasatest"
+	"vvsim/vasa/wire"
+)
+
+// TestRegistration goes the way of vasa.md 8.1, in both versions of SOAP.
+func TestRegistration(t *testing.T) {
+	for _, version := range []wire.Version{wire.SOAP11, wire.SOAP12} {
+		t.Run(version.String(), func(t *testing.T) {
+			ctx, l := t.Context(), newLab(t, nil)
+			cert, err := l.vmca.Issue("sps", nil)
+			require.NoError(t, err)
+			c := l.client(cert, version)
+			body, header, err := c.Get(ctx, VersionPath)
+			require.NoError(t, err)
+			require.Contains(t, string(body), `serviceLocation="`+ServicePath+`"`)
+			require.Contains(t, header.Get("Content-Type"), "text/xml")
+
+			vc := &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("A-VC")}}
+			l.fault(c, "InvalidSession", vc)
+			l.fault(c, "InvalidLogin", &wire.RegisterCACertificatesAndCRLs{ProviderUserName: "vasa", ProviderPassword: "wrong", CARootCert: []string{"nonsense"}})
+			l.fault(c, "InvalidCertificate", &wire.RegisterCACertificatesAndCRLs{ProviderUserName: "vasa", ProviderPassword: "secret-of-the-lab", CARootCert: []string{"nonsense"}})
+			info, err := vasatest.Do[wire.RegisterCACertificatesAndCRLsResponse](ctx, c,
+				&wire.RegisterCACertificatesAndCRLs{ProviderUserName: "vasa", ProviderPassword: "secret-of-the-lab", CARootCert: []string{l.vmca.PEM()}})
+			require.NoError(t, err)
+			require.True(t, *info.Return.RetainVasaProviderCertificate)
+			require.Equal(t, session.NoID, *info.Return.SessionID)
+
+			l.fault(c, "InvalidSession", &wire.QueryCACertificates{})
+			l.fault(c, "InvalidArgument", &wire.SetContext{})
+			l.fault(c, "InvalidArgument", &wire.SetContext{UsageContext: &wire.UsageContext{}})
+			set, err := vasatest.Do[wire.SetContextResponse](ctx, c, vc)
+			require.NoError(t, err)
+			require.Len(t, *set.Return.SessionID, 32)
+			roots, err := vasatest.Do[wire.QueryCACertificatesResponse](ctx, c, &wire.QueryCACertificates{})
+			require.NoError(t, err)
+			require.Equal(t, []string{l.vmca.PEM()}, roots.Return)
+			again, err := vasatest.Do[wire.SetContextResponse](ctx, c, vc)
+			require.NoError(t, err)
+			require.NotEqual(t, *set.Return.SessionID, *again.Return.SessionID, "a new session")
+			require.Len(t, l.Sessions(), 1, "in place of the old one")
+		})
+	}
+}
+
+// TestSessions belong to their certificate, and end in time.
+func TestSessions(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, func(o *Options) { o.Limits.Sessions = 3 })
+	vc := l.vcenter("one")
+	id := l.Sessions()[0].ID
+	other := l.issued("other")
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.server.URL+ServicePath, strings.NewReader(""))
+	require.NoError(t, err)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: id})
+	_, err = l.sessions.Find(id, "another certificate")
+	require.ErrorIs(t, err, session.ErrNone)
+	l.fault(other, "InvalidSession", &wire.QueryCACertificates{})
+
+	short := l.issued("short")
+	_, err = short.Call(ctx, &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("short"), SessionTimeoutInSeconds: new(int64(10))}})
+	require.NoError(t, err)
+	l.passes(9 * time.Second)
+	_, err = short.Call(ctx, &wire.QueryCACertificates{})
+	require.NoError(t, err)
+	l.passes(9 * time.Second)
+	_, err = short.Call(ctx, &wire.QueryCACertificates{})
+	require.NoError(t, err, "every request restarts the timer")
+	l.passes(11 * time.Second)
+	l.fault(short, "InvalidSession", &wire.QueryCACertificates{})
+	_, err = vc.Call(ctx, &wire.QueryCACertificates{})
+	require.NoError(t, err)
+
+	l.host("a")
+	l.host("b")
+	full := l.issued("c")
+	l.fault(full, "StorageFault", &wire.SetContext{UsageContext: usageOf("c")})
+	l.passes(DefaultSessionTimeout)
+	_, err = full.Call(ctx, &wire.SetContext{UsageContext: usageOf("c")})
+	require.NoError(t, err, "sessions that timed out make room")
+}
+
+// TestHostConflict is loud about two hosts with one hostGuid.
+func TestHostConflict(t *testing.T) {
+	l := newLab(t, nil)
+	l.host("a")
+	twin := l.issued("twin")
+	usage := usageOf("twin")
+	usage.HostGUID = new(strings.ToUpper(hostGUID("a")))
+	_, err := twin.Call(t.Context(), &wire.SetContext{UsageContext: usage})
+	require.NoError(t, err)
+	l.mu.Lock()
+	require.Len(t, l.conflicts, 1)
+	require.Contains(t, l.conflicts[0], hostIQN("twin"))
+	l.mu.Unlock()
+	usage.HostInitiator[0].PortWWN = new("20:00:00:25:b5:00:00:01")
+	l.fault(twin, "InvalidArgument", &wire.SetContext{UsageContext: usage})
+}
+
+// TestUnregister ends the trust in a single certificate, for those who are trusted.
+func TestUnregister(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	alone, err := vasatest.NewAuthority("alone")
+	require.NoError(t, err)
+	cert, err := alone.Issue("client", nil)
+	require.NoError(t, err)
+	pem := vasatest.PEM(cert.Leaf)
+	c := l.client(cert, wire.SOAP11)
+	l.fault(c, "InvalidLogin", &wire.RegisterVASACertificate{UserName: new("vasa"), Password: new("no"), NewCertificate: &pem})
+	l.fault(c, "InvalidCertificate", &wire.RegisterVASACertificate{UserName: new("vasa"), Password: new("secret-of-the-lab")})
+	_, err = c.Call(ctx, &wire.RegisterVASACertificate{UserName: new("vasa"), Password: new("secret-of-the-lab"), NewCertificate: &pem})
+	require.NoError(t, err)
+	_, err = c.Call(ctx, &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("vc")}})
+	require.NoError(t, err)
+	l.fault(l.client(nil, wire.SOAP11), "InvalidCertificate", &wire.UnregisterVASACertificate{ExistingCertificate: &pem})
+	l.fault(c, "InvalidCertificate", &wire.UnregisterVASACertificate{ExistingCertificate: new(l.vmca.PEM())})
+	_, err = c.Call(ctx, &wire.UnregisterVASACertificate{ExistingCertificate: &pem})
+	require.NoError(t, err)
+	l.fault(c, "InvalidSession", &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("vc")}})
+}
+
+// TestActivation has nothing to do and says so.
+func TestActivation(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	c := l.vcenter("vc")
+	k := l.service.Containers()[0].ID.String()
+	for _, id := range []string{l.arrayID(), k} {
+		_, err := c.Call(ctx, &wire.ActivateProvider{EntityID: id})
+		require.NoError(t, err)
+		r, err := vasatest.Do[wire.ActivateProviderExResponse](ctx, c, &wire.ActivateProviderEx{ActivationSpec: wire.ActivationSpec{EntityID: id}})
+		require.NoError(t, err)
+		require.Equal(t, wire.TaskStateSuccess, r.Return.TaskState)
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](ctx, c, &wire.GetTaskUpdate{TaskID: r.Return.TaskID})
+		require.NoError(t, err)
+		require.Equal(t, r.Return, u.Return)
+		l.fault(c, "NotCancellable", &wire.CancelTask{TaskID: r.Return.TaskID})
+	}
+	l.fault(c, "InvalidArgument", &wire.ActivateProvider{EntityID: "another"})
+	l.fault(c, "NotFound", &wire.GetTaskUpdate{TaskID: "nothing:1"})
+	cookie, err := vasatest.Do[wire.SetStorageContainerContextResponse](ctx, c, &wire.SetStorageContainerContext{ContainerID: k})
+	require.NoError(t, err)
+	require.NotEmpty(t, cookie.Return)
+}

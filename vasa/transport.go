@@ -1,0 +1,211 @@
+package vasa
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"vvsim/vasa/wire"
+)
+
+// Handler serves version.xml, the SOAP service and the message catalogs. It belongs
+// behind a listener with trust.Store's TLS configuration, and a http.Server with
+// time-outs for slow clients.
+func (p *Provider) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+VersionPath, p.serveVersion)
+	mux.HandleFunc("GET /version.xml", p.serveVersion)
+	mux.HandleFunc("POST "+ServicePath, p.serveSOAP)
+	return mux
+}
+
+// versionForms are the candidates for version.xml (vasa.md 1.1).
+var versionForms = map[VersionForm]string{
+	FormAttribute: `  <version id="2.0" serviceLocation="` + ServicePath + `"/>`,
+	FormElement:   `  <version id="2.0"><serviceLocation>` + ServicePath + `</serviceLocation></version>`,
+}
+
+func (p *Provider) serveVersion(w http.ResponseWriter, r *http.Request) {
+	id := p.requestID()
+	p.traceHeaders(TraceEntry{Kind: "version.xml", Request: id}, r)
+	body := p.o.VersionXML
+	if body == nil {
+		form, ok := versionForms[p.o.Knobs().VersionForm]
+		if !ok {
+			form = versionForms[FormAttribute]
+		}
+		body = []byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n<supportedVersions>\n" + form + "\n</supportedVersions>\n")
+	}
+	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	_, _ = w.Write(body) // the client may have gone
+	p.called(Call{ID: id, Operation: "GET " + r.URL.Path, Remote: r.RemoteAddr, Outcome: "ok"})
+}
+
+// knownHeaders are those of every HTTP client; others are traced.
+var knownHeaders = []string{"Accept", "Accept-Encoding", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect",
+	"Host", "Pragma", "Soapaction", "Transfer-Encoding"}
+
+// traceHeaders notes headers that no reference tells of, secrets excepted.
+func (p *Provider) traceHeaders(e TraceEntry, r *http.Request) {
+	var lines []string
+	for name, values := range r.Header {
+		switch {
+		case slices.Contains(knownHeaders, name) && e.Kind != "version.xml", name == "Cookie", name == "Authorization":
+		default:
+			lines = append(lines, name+": "+strings.Join(values, ", "))
+		}
+	}
+	if len(lines) == 0 && e.Kind != "version.xml" {
+		return
+	}
+	slices.Sort(lines)
+	e.Text = strings.Join(append([]string{r.Method + " " + r.URL.RequestURI() + " " + r.Proto}, lines...), "\n")
+	p.trace.add(p.o.Clock(), e)
+}
+
+// serveSOAP answers one request.
+func (p *Provider) serveSOAP(w http.ResponseWriter, r *http.Request) {
+	began, id := p.o.Clock(), p.requestID()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
+	if err != nil {
+		p.refuseBody(w, r, id, began, err)
+		return
+	}
+	req, bad := wire.DecodeRequest(body, wire.Action(r.Header.Get("SOAPAction"), r.Header.Get("Content-Type")), wire.Options{Strict: p.o.Knobs().Strict})
+	c := p.identify(r, id)
+	resp, err := p.answer(r, c, req, bad)
+	p.traceRequest(r, c, req, bad)
+	call := Call{ID: id, Client: c.name(), Remote: r.RemoteAddr, Outcome: "ok"}
+	if req.Operation != nil {
+		call.Operation = req.Operation.Name
+	}
+	status, out := http.StatusOK, []byte(nil)
+	if err == nil {
+		out, err = wire.EncodeResponse(req.Version, req.Operation, resp)
+	}
+	if err != nil {
+		fault := soapFault(req.Operation, err, id)
+		call.Outcome, call.Detail = string(fault.Code), err.Error()
+		if fault.Detail != nil {
+			call.Outcome = wire.FaultName(fault.Detail)
+		}
+		status = http.StatusInternalServerError // SOAP 1.1 6.2, and 1.2 for Receiver
+		if fault.Detail == nil || req.Version == wire.SOAP12 && fault.Code == wire.CodeSender {
+			status = http.StatusBadRequest // no request of the contract; and SOAP 1.2 part 2, table 20
+		}
+		if out, err = wire.EncodeFault(req.Version, fault); err != nil {
+			http.Error(w, "fault without envelope", http.StatusBadRequest) // cannot happen: faults have no bad values
+			return
+		}
+	}
+	h := w.Header()
+	h.Set("Content-Type", req.Version.ContentType())
+	h.Set("Content-Length", fmt.Sprint(len(out)))
+	if c.cookie != nil {
+		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: *c.cookie, Path: "/", Secure: true, HttpOnly: true})
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(out) // the client may have gone
+	call.Took = p.o.Clock().Sub(began)
+	p.called(call)
+}
+
+// refuseBody answers a body that is too long or was not sent whole.
+func (p *Provider) refuseBody(w http.ResponseWriter, r *http.Request, id string, began time.Time, err error) {
+	status := http.StatusBadRequest
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		status = http.StatusRequestEntityTooLarge
+	}
+	http.Error(w, fmt.Sprintf("%v (request %s)", err, id), status)
+	p.called(Call{ID: id, Remote: r.RemoteAddr, Outcome: http.StatusText(status), Detail: err.Error(), Took: p.o.Clock().Sub(began)})
+}
+
+// answer admits a request and has its operation answer it.
+func (p *Provider) answer(r *http.Request, c *caller, req *wire.Request, bad error) (resp any, err error) {
+	if req.Operation == nil {
+		return nil, bad
+	}
+	h, offered := p.handlers[req.Operation.Name]
+	if offered {
+		if err := p.admit(c, h); err != nil {
+			return nil, err
+		}
+	}
+	if bad != nil {
+		return nil, bad
+	}
+	select {
+	case p.running <- struct{}{}:
+		defer func() { <-p.running }()
+	default:
+		return nil, refuse(&wire.VasaProviderBusy{}, "%d requests run already", p.o.Limits.Requests)
+	}
+	if s := c.session; s != nil {
+		if !s.Enter() {
+			return nil, refuse(&wire.VasaProviderBusy{}, "%d requests of this session run already", p.o.Limits.PerSession)
+		}
+		defer s.Leave()
+	}
+	defer func() {
+		if value := recover(); value != nil {
+			resp, err = nil, refuse(&wire.StorageFault{FaultMessageID: new(storageFaultMessage)}, "internal failure")
+			if p.o.Events.Panic != nil {
+				p.o.Events.Panic(Call{ID: c.request, Operation: req.Operation.Name, Client: c.name(), Remote: c.remote}, value, debug.Stack())
+			}
+		}
+	}()
+	return p.invoker.Invoke(c.in(r.Context()), req.Operation.Name, req.Value)
+}
+
+// traceRequest notes what a request had that was not expected.
+func (p *Provider) traceRequest(r *http.Request, c *caller, req *wire.Request, bad error) {
+	e := TraceEntry{Client: c.name(), Request: c.request}
+	if req.Operation != nil {
+		e.Operation = req.Operation.Name
+	}
+	note := func(kind, text string) {
+		e.Kind, e.Text = kind, text
+		p.trace.add(p.o.Clock(), e)
+	}
+	for _, f := range req.Findings {
+		note(string(f.Kind), f.Path+" "+f.Name.Space+" "+f.Name.Local)
+	}
+	for _, h := range req.Headers {
+		note("SOAP header", h.Name.Space+" "+h.Name.Local)
+	}
+	if bad != nil {
+		note("refused", bad.Error())
+	}
+	// One entry for each way of speaking, however many operations a client calls.
+	e.Operation = ""
+	note("SOAP", fmt.Sprintf("%v, Content-Type %q, SOAPAction quoted %t, present %t", req.Version, mediaType(r), strings.HasPrefix(r.Header.Get("SOAPAction"), `"`),
+		r.Header.Get("SOAPAction") != ""))
+	if c.session != nil && req.Operation != nil {
+		note("order", c.session.Follows(req.Operation.Name)+" → "+req.Operation.Name)
+	}
+	e.Kind = "HTTP header"
+	p.traceHeaders(e, r)
+}
+
+// mediaType is the content type without the action, which is another for each operation.
+func mediaType(r *http.Request) string {
+	media, rest, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	for part := range strings.SplitSeq(rest, ";") {
+		if part = strings.TrimSpace(part); part != "" && !strings.HasPrefix(part, "action=") {
+			media += "; " + part
+		}
+	}
+	return media
+}
+
+func (p *Provider) called(c Call) {
+	if p.o.Events.Called != nil {
+		p.o.Events.Called(c)
+	}
+}

@@ -1,0 +1,6 @@
+// Package vasatest plays the clients of a VASA provider: a vCenter and hosts, each with
+// a certificate of a certificate authority of its own, as VMCA issues them. It knows the
+// wire and nothing of this provider, so that it tests others too.
+//
+// A Client is safe for concurrent use, as far as its session is: SetContext replaces it.
+package vasatest
