@@ -182,9 +182,9 @@ func (l *lab) fault(c *vasatest.Client, name string, request any) {
 
 // validator keeps the bodies of exchanges, and validates them when the test is over.
 func validator(t testing.TB) func(vasatest.Exchange) {
-	schema := os.Getenv("VASA_XSD")
+	schema := os.Getenv("VVSIM_VASA_XSD")
 	if schema == "" {
-		schema = "../../shared/reference/vasa-wsdl/2.0-reconstructed/all.xsd"
+		schema = filepath.Join("..", "..", "shared", "reference", "vasa-wsdl", "2.0-reconstructed", "all.xsd")
 	}
 	if _, err := os.Stat(schema); err != nil {
 		return nil // package wire's tests tell that the schema is not here
