@@ -244,20 +244,22 @@ type endpoints struct {
 	mu       sync.Mutex
 	attached map[vvol.BindingID][]string // initiators
 	mapped   map[uint16]vvol.ID
+	quality  map[vvol.ID]vvol.Quality
 }
 
 func newEndpoints(n int) *endpoints {
-	e := &endpoints{attached: map[vvol.BindingID][]string{}, mapped: map[uint16]vvol.ID{}}
+	e := &endpoints{attached: map[vvol.BindingID][]string{}, mapped: map[uint16]vvol.ID{}, quality: map[vvol.ID]vvol.Quality{}}
 	for i := range n {
 		e.pes = append(e.pes, vvol.ProtocolEndpoint{ID: vvol.PEID(fmt.Sprintf("naa.%032x", i+1)), Name: fmt.Sprintf("pe%d", i), LUN: uint16(256 + i)})
 	}
 	return e
 }
 
-func (e *endpoints) Attach(_ context.Context, b vvol.Binding, _ vvol.VirtualVolume, initiators []string) error {
+func (e *endpoints) Attach(_ context.Context, b vvol.Binding, v vvol.VirtualVolume, initiators []string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.attached[b.ID] = initiators
+	e.quality[v.ID] = v.Quality
 	return nil
 }
 
@@ -280,6 +282,21 @@ func (e *endpoints) Unmap(_ context.Context, m vvol.LUNMapping) error {
 	defer e.mu.Unlock()
 	delete(e.mapped, m.LUN)
 	return nil
+}
+
+func (e *endpoints) SetQuality(v vvol.VirtualVolume) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, attached := e.quality[v.ID]; attached {
+		e.quality[v.ID] = v.Quality
+	}
+}
+
+func (e *endpoints) Quality(id vvol.ID) (vvol.Quality, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q, attached := e.quality[id]
+	return q, attached
 }
 
 func (e *endpoints) Changed(vvol.VirtualVolume, bool, bool) {}

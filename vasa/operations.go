@@ -57,7 +57,8 @@ func (h handler) with(n need) handler {
 // operations is the table of all 74, by name; a test compares it with wire's.
 func (p *Provider) operations() map[string]handler {
 	all := map[string]handler{}
-	for _, group := range []map[string]handler{p.registration(), p.taskOperations(), p.bitmapOperations()} {
+	for _, group := range []map[string]handler{p.registration(), p.taskOperations(), p.bitmapOperations(), p.volumeOperations(),
+		p.snapshotOperations(), p.policyOperations()} {
 		for name, h := range group {
 			all[name] = h
 		}

@@ -72,9 +72,9 @@ func (p *Provider) goesOn(ctx context.Context, name string, do func(context.Cont
 	limit := time.NewTimer(taskStart)
 	defer limit.Stop()
 	select {
-	case err := <-ended:
+	case end := <-ended:
 		if w.ID() == "" { // refused
-			return wire.TaskInfo{}, err
+			return wire.TaskInfo{}, end.err
 		}
 	case <-w.Started():
 		select {
@@ -95,6 +95,9 @@ func (p *Provider) goesOn(ctx context.Context, name string, do func(context.Cont
 	return p.firstTold(ctx, t), nil
 }
 
+// outcome of an operation; beside its task it tells of one that was refused.
+type outcome struct{ err error }
+
 // tasks are the operations that go on after their answer.
 type tasks struct {
 	ctx    context.Context
@@ -113,7 +116,7 @@ func (t *tasks) init(n int) {
 }
 
 // start runs do, whose outcome the channel tells; cancel ends it.
-func (t *tasks) start(w *vvol.TaskWatch, cancel context.CancelFunc, do func() error) (<-chan error, error) {
+func (t *tasks) start(w *vvol.TaskWatch, cancel context.CancelFunc, do func() error) (<-chan outcome, error) {
 	select {
 	case t.slots <- struct{}{}:
 	default:
@@ -126,7 +129,7 @@ func (t *tasks) start(w *vvol.TaskWatch, cancel context.CancelFunc, do func() er
 		return nil, refuse(&wire.VasaProviderBusy{}, "the provider stops")
 	}
 	t.stops[w] = cancel
-	ended := make(chan error, 1)
+	ended := make(chan outcome, 1)
 	t.group.Go(func() {
 		defer func() { <-t.slots }()
 		err := do()
@@ -134,7 +137,7 @@ func (t *tasks) start(w *vvol.TaskWatch, cancel context.CancelFunc, do func() er
 		delete(t.stops, w)
 		t.mu.Unlock()
 		cancel()
-		ended <- err
+		ended <- outcome{err}
 	})
 	return ended, nil
 }

@@ -84,6 +84,36 @@ func offer(l ServiceLevel, asked QualitySpec, snapshot bool) (Quality, error) {
 	return q, nil
 }
 
+// Offers tells whether a container offers what spec asks for. Errors: ErrNotFound (container
+// or level), ErrInvalid.
+func (s *Service) Offers(container string, spec PolicySpec) error {
+	k, err := s.containerRow(container)
+	if err != nil {
+		return err
+	}
+	_, _, err = k.choose(spec, false)
+	return err
+}
+
+// DefaultLevel is the service level of a new volume of a type that asks for nothing.
+// Errors: ErrNotFound (container).
+func (s *Service) DefaultLevel(container string, t Type) (ServiceLevel, error) {
+	k, err := s.containerRow(container)
+	if err != nil {
+		return ServiceLevel{}, err
+	}
+	return append(k.preferred(t), k.ServiceLevels...)[0], nil
+}
+
+// preferred are the levels that a type is given before others: Config volumes are of
+// 256 GB, of which little is used (vasa.md 10).
+func (r *containerRow) preferred(t Type) []ServiceLevel {
+	if t == Config {
+		return r.thinLevels()
+	}
+	return nil
+}
+
 // thinLevels lists the thin levels.
 func (r *containerRow) thinLevels() []ServiceLevel {
 	return slices.DeleteFunc(slices.Clone(r.ServiceLevels), func(l ServiceLevel) bool { return !l.Thin })

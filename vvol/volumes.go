@@ -43,11 +43,7 @@ func (s *Service) Create(ctx context.Context, spec CreateSpec) (VirtualVolume, e
 	if err := s.prepareBirth(row); err != nil {
 		return VirtualVolume{}, err
 	}
-	var first []ServiceLevel
-	if spec.Type == Config { // of 256 GB, of which little is used (vasa.md 10)
-		first = k.thinLevels()
-	}
-	level, quality, err := k.choose(spec.PolicySpec, false, first...)
+	level, quality, err := k.choose(spec.PolicySpec, false, k.preferred(spec.Type)...)
 	if err != nil {
 		return VirtualVolume{}, err
 	}

@@ -86,7 +86,7 @@ func outsideTable() map[string][]string {
 		"github.com/spf13/cobra":              {"cmd/vvsim"},
 		"github.com/knadh/koanf":              {"array"},
 		"go.yaml.in/yaml":                     {"array"},
-		"github.com/google/uuid":              {"vvol", "vasa", "api"},
+		"github.com/google/uuid":              {"vvol", "vasa", "vasa/policy", "api"},
 		"golang.org/x/sync":                   {"array", "api", "cmd/vvsim", "vasa", "vvol/store/badger", "test/"},
 		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "vvol/store/badger/values", "cmd/vvsim"},
 		"golang.org/x/term":                   {"cmd/vvsim"},
