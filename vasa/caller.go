@@ -38,6 +38,9 @@ func (c *caller) name() string {
 	return c.session.Client.Key()
 }
 
+// client of the session; operations that need one have it.
+func (c *caller) client() *session.Client { return c.session.Client }
+
 // setCookie lets the answer carry a session's id, session.NoID for none.
 func (c *caller) setCookie(id string) { c.cookie = &id }
 

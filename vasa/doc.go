@@ -21,6 +21,13 @@
 // but for copyDiffsToVirtualVolume, which goes on in a goroutine of the provider's
 // that Close cancels and waits for. Tasks are rows of the catalog and survive a restart.
 //
+// # Events and alarms
+//
+// What clients are told of is read from the domain's events into the feed (feed.go), and
+// from there into each client's queue when it polls. Alarms are states: each poll compares
+// those that are not green with those that the client was told of. Their texts are in the
+// message catalogs (catalog.go).
+//
 // # Concurrency
 //
 // A Provider is safe for concurrent use. It starts goroutines for copies only.

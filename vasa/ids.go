@@ -59,13 +59,18 @@ func (p *Provider) volume(s string) (vvol.VirtualVolume, error) {
 	return v, err
 }
 
-// checkBatch refuses an empty batch and one that is too long.
-func (p *Provider) checkBatch(n int) error {
-	switch limit := p.o.Limits.Batch; {
-	case n == 0:
-		return invalid("the list is empty")
-	case n > limit:
+// checkLength refuses a list that is too long.
+func (p *Provider) checkLength(n int) error {
+	if limit := p.o.Limits.Batch; n > limit {
 		return refuse(&wire.TooMany{MaxBatchSize: new(int64(limit))}, "%d items, at most %d", n, limit)
 	}
 	return nil
+}
+
+// checkBatch refuses an empty batch and one that is too long.
+func (p *Provider) checkBatch(n int) error {
+	if n == 0 {
+		return invalid("the list is empty")
+	}
+	return p.checkLength(n)
 }

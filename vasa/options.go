@@ -25,6 +25,14 @@ type Options struct {
 	// SecondaryID is the text of a subsidiary LUN: "0x" and its bytes behind the first
 	// level in hexadecimal (vasa.md 5).
 	SecondaryID func(secondary uint64) string
+	// Designator is the name by which hosts know the logical unit of a volume: "naa." and
+	// hexadecimal digits; nil: the inventory of LUNs goes without.
+	Designator func(v vvol.VirtualVolume) string
+	// Health tells why the array cannot be managed, nil if it can. It is asked by each poll
+	// of each client, and must answer at once; a nil function: always managed.
+	Health func() error
+	// Statistics are the array's counters; without them the profile is not announced.
+	Statistics Statistics
 	// Knobs are the settings that may change at run time.
 	Knobs func() Knobs
 	// VersionXML is the body of version.xml; nil for the form that Knobs name.
@@ -42,6 +50,23 @@ type Array struct {
 	Model    string
 	Firmware string // also the provider's version
 	UID      string // UUID of the provider; stable for ever
+}
+
+// Statistics are functions that read counters; both or none.
+type Statistics struct {
+	// Volumes reads the counters of volumes, in their order; what nobody has used is zero.
+	Volumes func(ids []vvol.ID) []Counters
+	// Array reads those of the whole array since it was started; it has no times.
+	Array func() Counters
+}
+
+func (s Statistics) offered() bool { return s.Volumes != nil }
+
+// Counters only rise, but for those of a volume that was detached in between.
+type Counters struct {
+	Reads, Writes, Others           uint64        // commands
+	ReadBytes, WrittenBytes         uint64        // that were transferred
+	ReadTime, WriteTime, OthersTime time.Duration // sums, each command from its arrival to its end
 }
 
 // Portal is one iSCSI portal of the array.
@@ -129,6 +154,9 @@ func (o *Options) validate() error {
 	}
 	if o.Array.UID == "" {
 		return fmt.Errorf("%w: vasa: the array needs a UID", vvol.ErrInvalid)
+	}
+	if (o.Statistics.Volumes == nil) != (o.Statistics.Array == nil) {
+		return fmt.Errorf("%w: vasa: Statistics need both functions", vvol.ErrInvalid)
 	}
 	l := o.Limits
 	for _, n := range []int{l.Sessions, l.Clients, l.PerSession, l.Requests, l.Batch, l.Copies, l.Trace, int(l.SessionTimeout), int(l.MaxTimeout)} {

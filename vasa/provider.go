@@ -22,6 +22,8 @@ type Provider struct {
 	number   atomic.Uint64
 	prefix   string // of request ids, so that those of two runs differ
 	tasks    tasks
+	feed     feed
+	began    time.Time
 }
 
 // New makes a provider; it serves nothing until Handler is put behind a TLS listener
@@ -44,6 +46,8 @@ func New(o Options) (*Provider, error) {
 	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), prefix: hex.EncodeToString(prefix)}
 	p.trace.max, p.trace.entries = o.Limits.Trace, map[traceKey]*TraceEntry{}
 	p.tasks.init(o.Limits.Copies)
+	p.began = o.Clock().UTC().Truncate(time.Second)
+	p.feedBegins()
 	p.sessions = session.New(session.Options{Sessions: o.Limits.Sessions, Clients: o.Limits.Clients, Timeout: o.Limits.SessionTimeout,
 		MaxTime: o.Limits.MaxTimeout, PerSession: o.Limits.PerSession, Origin: p.firstID, Cursor: p.nextSerial, Clock: o.Clock, Random: o.Random})
 	p.handlers = p.operations()
@@ -74,6 +78,3 @@ func (p *Provider) firstID() int64 {
 	}
 	return 1
 }
-
-// nextSerial is where the domain's events go on.
-func (p *Provider) nextSerial() uint64 { return p.o.Service.NextEvent() }

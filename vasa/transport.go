@@ -20,6 +20,7 @@ func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+VersionPath, p.serveVersion)
 	mux.HandleFunc("GET /version.xml", p.serveVersion)
+	mux.HandleFunc("GET "+CatalogPath+"{locale}/{file}", p.serveCatalog)
 	mux.HandleFunc("POST "+ServicePath, p.serveSOAP)
 	return mux
 }
@@ -160,6 +161,7 @@ func (p *Provider) answer(r *http.Request, c *caller, req *wire.Request, bad err
 			}
 		}
 	}()
+	p.keepUp()
 	return p.invoker.Invoke(c.in(r.Context()), req.Operation.Name, req.Value)
 }
 

@@ -16,12 +16,16 @@ type Client struct {
 	Events *Queue[wire.AnyEvent]
 	Alarms *Queue[wire.AnyAlarm]
 
-	mu         sync.Mutex // guards all below
+	mu         sync.Mutex // guards what follows; held for moments, under the table's
 	usage      wire.UsageContext
 	seen       time.Time
-	cursor     uint64 // of the domain's events: the next to look at
 	endpoints  []wire.ProtocolEndpoint
 	statistics []wire.ArrayStatisticsManifest
+
+	turns       sync.Mutex // guards what follows, and keeps what is put into queues in order; taken before mu
+	cursor      uint64     // of the provider's events: the next to look at
+	endpointsIn string     // id of the session that told the endpoints
+	told        map[string]wire.AnyAlarm
 }
 
 // Key names the client among all: "host GUID" or "vcenter GUID".
@@ -68,11 +72,11 @@ func (c *Client) Wants(t wire.EventType) bool {
 	return len(c.usage.SubscribeEvent) == 0 || slices.Contains(c.usage.SubscribeEvent, t)
 }
 
-// Advance calls f with the serial of the first of the domain's events that the client's
+// Advance calls f with the number of the first of the provider's events that the client's
 // queue has not seen, and keeps what f returns as the next one. One call at a time.
 func (c *Client) Advance(f func(next uint64) uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turns.Lock()
+	defer c.turns.Unlock()
 	c.cursor = f(c.cursor)
 }
 
@@ -83,12 +87,24 @@ func (c *Client) Endpoints() []wire.ProtocolEndpoint {
 	return c.endpoints
 }
 
-// SetEndpoints replaces them and returns the former ones.
-func (c *Client) SetEndpoints(list []wire.ProtocolEndpoint) (former []wire.ProtocolEndpoint) {
+// UpdateEndpoints replaces them. It calls f with the former ones before, and with whether
+// they were told in the same session. One call at a time.
+func (c *Client) UpdateEndpoints(session string, list []wire.ProtocolEndpoint, f func(former []wire.ProtocolEndpoint, sameSession bool)) {
+	c.turns.Lock()
+	defer c.turns.Unlock()
+	f(c.Endpoints(), c.endpointsIn == session)
+	c.endpointsIn = session
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	former, c.endpoints = c.endpoints, list
-	return former
+	c.endpoints = list
+}
+
+// UpdateAlarms calls f with the alarms that the client was told of and that are not over,
+// by their key, and keeps what f returns as the next ones. One call at a time.
+func (c *Client) UpdateAlarms(f func(told map[string]wire.AnyAlarm) map[string]wire.AnyAlarm) {
+	c.turns.Lock()
+	defer c.turns.Unlock()
+	c.told = f(c.told)
 }
 
 // Statistics is the statistics context: nil before it was set.

@@ -42,7 +42,7 @@ type Options struct {
 	MaxTime  time.Duration // the longest time-out that a client gets
 	// PerSession is how many requests of one session run at a time.
 	PerSession int
-	// Origin is the first id of events and alarms; Cursor the next serial of the domain's
+	// Origin is the first id of events and alarms; Cursor the next number of the provider's
 	// events, where a new client begins.
 	Origin func() int64
 	Cursor func() uint64
