@@ -16,6 +16,7 @@ const cookieName = "VASASESSIONID"
 // caller is who sent a request.
 type caller struct {
 	request     string // id of the request
+	operation   string // once it is known and admitted
 	remote      string
 	identity    trust.Identity // of the client certificate, if trusted
 	untrusted   error          // why it is not

@@ -45,12 +45,15 @@ type lab struct {
 }
 
 // newLab starts a lab; change edits the options before.
-func newLab(t testing.TB, change func(*Options)) *lab {
+func newLab(t testing.TB, change func(*Options)) *lab { return newLabWith(t, newEndpoints(2), change) }
+
+// newLabWith starts one over a data path.
+func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
 	l := &lab{t: t, engine: mem.New()}
 	var err error
 	l.trust, err = trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab", Retain: true, Clock: l.now})
 	require.NoError(t, err)
-	l.service, err = vvol.Open(t.Context(), vvol.Options{Engine: l.engine, Endpoints: newEndpoints(2), Clock: l.now})
+	l.service, err = vvol.Open(t.Context(), vvol.Options{Engine: l.engine, Endpoints: e, Clock: l.now})
 	require.NoError(t, err)
 	require.NoError(t, l.service.EnsureDefaults(t.Context()))
 	require.NoError(t, l.service.Start(t.Context()))

@@ -59,7 +59,7 @@ func (p *Provider) operations() map[string]handler {
 	all := map[string]handler{}
 	for _, group := range []map[string]handler{p.registration(), p.taskOperations(), p.bitmapOperations(), p.volumeOperations(),
 		p.snapshotOperations(), p.policyOperations(), p.inventoryOperations(), p.lunOperations(), p.containerOperations(),
-		p.eventOperations(), p.statisticsOperations()} {
+		p.eventOperations(), p.statisticsOperations(), p.bindingOperations()} {
 		for name, h := range group {
 			all[name] = h
 		}

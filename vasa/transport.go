@@ -153,16 +153,22 @@ func (p *Provider) answer(r *http.Request, c *caller, req *wire.Request, bad err
 		}
 		defer s.Leave()
 	}
-	defer func() {
-		if value := recover(); value != nil {
-			resp, err = nil, refuse(&wire.StorageFault{FaultMessageID: new(storageFaultMessage)}, "internal failure")
-			if p.o.Events.Panic != nil {
-				p.o.Events.Panic(Call{ID: c.request, Operation: req.Operation.Name, Client: c.name(), Remote: c.remote}, value, debug.Stack())
-			}
-		}
-	}()
+	c.operation = req.Operation.Name
+	defer func() { p.survive(c, recover(), &err) }()
 	p.keepUp()
 	return p.invoker.Invoke(c.in(r.Context()), req.Operation.Name, req.Value)
+}
+
+// survive makes a panic of an operation, or of one item of a batch, its error. value is
+// recover's.
+func (p *Provider) survive(c *caller, value any, err *error) {
+	if value == nil {
+		return
+	}
+	*err = refuse(&wire.StorageFault{FaultMessageID: new(storageFaultMessage)}, "internal failure")
+	if p.o.Events.Panic != nil {
+		p.o.Events.Panic(Call{ID: c.request, Operation: c.operation, Client: c.name(), Remote: c.remote}, value, debug.Stack())
+	}
 }
 
 // traceRequest notes what a request had that was not expected.
