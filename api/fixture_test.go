@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vvsim/vasa/trust"
 	"vvsim/vvol"
 	"vvsim/vvol/store/mem"
 )
@@ -98,7 +99,9 @@ func newOptions(t testing.TB) Options {
 	})
 	require.NoError(t, s.EnsureDefaults(context.Background()))
 	require.NoError(t, s.Start(context.Background()))
-	return Options{Service: s, Sessions: &sessionList{}, Knobs: &knobs{value: "refuse"}, Ready: func() error { return nil },
+	store, err := trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}})
+	require.NoError(t, err)
+	return Options{Service: s, Sessions: &sessionList{}, Provider: fakeProvider{store}, Knobs: &knobs{value: "refuse"}, Ready: func() error { return nil },
 		Gatherer: prometheus.NewRegistry(), Version: "test", Token: testToken,
 		LUN: func(pe uint16, secondary uint64) [8]byte {
 			return [8]byte{byte(pe >> 8), byte(pe), 0xe2, 4: byte(secondary >> 24), 5: byte(secondary >> 16), 6: byte(secondary >> 8), 7: byte(secondary)}

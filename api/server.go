@@ -21,6 +21,7 @@ type Options struct {
 	Service  *vvol.Service
 	Sessions SessionSource
 	Knobs    KnobSource
+	Provider ProviderSource
 	Health   []Check // each probed by /healthz with ProbeTimeout
 	Ready    func() error
 	Gatherer prometheus.Gatherer
@@ -56,8 +57,8 @@ var page embed.FS
 
 // New returns the handler of all that the API's address serves.
 func New(o Options) (http.Handler, error) {
-	if o.Service == nil || o.Sessions == nil || o.Knobs == nil || o.Ready == nil || o.Gatherer == nil || o.LUN == nil {
-		return nil, fmt.Errorf("%w: api: Service, Sessions, Knobs, Ready, Gatherer and LUN are needed", vvol.ErrInvalid)
+	if o.Service == nil || o.Sessions == nil || o.Knobs == nil || o.Provider == nil || o.Ready == nil || o.Gatherer == nil || o.LUN == nil {
+		return nil, fmt.Errorf("%w: api: Service, Sessions, Knobs, Provider, Ready, Gatherer and LUN are needed", vvol.ErrInvalid)
 	}
 	h := &handlers{o: o}
 	for _, c := range o.Health {

@@ -22,6 +22,8 @@ import (
 	"vvsim/scsi/device"
 	"vvsim/scsi/iscsi"
 	"vvsim/scsi/iscsi/pdu"
+	"vvsim/vasa"
+	"vvsim/vasa/trust"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger"
@@ -43,6 +45,13 @@ type Array struct {
 	iscsi   *iscsi.Server
 	api     *http.Server
 	iqn     string
+	number  uint64 // of the array, in designators
+
+	trust        *trust.Store
+	provider     *vasa.Provider
+	vasa         *http.Server
+	vasaListener net.Listener
+	vasaAddr     string
 
 	group   *errgroup.Group
 	cancel  context.CancelFunc
@@ -58,6 +67,16 @@ type ReadyInfo struct {
 	ISCSI []string // addresses of the portals, in order
 	API   string   // URL
 	IQN   string   // target name
+	VASA  VASAInfo
+}
+
+// VASAInfo is what clients of the provider need.
+type VASAInfo struct {
+	URL      string // of version.xml
+	User     string
+	Password string
+	CAFile   string // PEM; empty for an array in memory, see CA
+	CA       []byte // PEM
 }
 
 // reservationsOf breaks the circle between the endpoints, which need a place for
@@ -85,19 +104,21 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 	if a.engine, err = openEngine(ctx, c, log); err != nil {
 		return nil, err
 	}
+	if err := a.openTrust(); err != nil { // the engine has the directory's lock
+		return nil, err
+	}
 	id, err := vvol.ArrayID(ctx, a.engine.Meta())
 	if err != nil {
 		return nil, err
 	}
-	number, err := arrayNumber(id)
-	if err != nil {
+	if a.number, err = arrayNumber(id); err != nil {
 		return nil, err
 	}
 	if a.iqn = c.ISCSI.TargetName; a.iqn == "" {
-		a.iqn = fmt.Sprintf("iqn.2026-11.dev.vvsim:array-%09x", number)
+		a.iqn = fmt.Sprintf("iqn.2026-11.dev.vvsim:array-%09x", a.number)
 	}
 	kept := &reservationsOf{}
-	if a.target, err = pe.New(a.targetOptions(number, kept)); err != nil {
+	if a.target, err = pe.New(a.targetOptions(kept)); err != nil {
 		return nil, err
 	}
 	a.service, err = vvol.Open(ctx, vvol.Options{Engine: a.engine, Endpoints: a.target, ArrayID: id, DrainTimeout: 2*time.Duration(c.Drain) + time.Second})
@@ -109,6 +130,9 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 		return nil, err
 	}
 	if err := a.service.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openProvider(); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -138,8 +162,8 @@ func openEngine(ctx context.Context, c Config, log *zap.Logger) (store.Engine, e
 	return e, nil
 }
 
-func (a *Array) targetOptions(number uint64, r pe.Reservations) pe.Options {
-	o := pe.Options{Engine: a.engine, ArrayID: number, TargetName: a.iqn, Portals: len(a.c.ISCSI.Portals), Reservations: r,
+func (a *Array) targetOptions(r pe.Reservations) pe.Options {
+	o := pe.Options{Engine: a.engine, ArrayID: a.number, TargetName: a.iqn, Portals: len(a.c.ISCSI.Portals), Reservations: r,
 		Knobs: func() device.Knobs { return a.esxi.Load().knobs() }, DrainTimeout: time.Duration(a.c.Drain),
 		Events: pe.Events{
 			InternalFailure: func(v vvol.ID, err error) { a.log.Error("I/O failed", zap.Stringer("vvol", v), zap.Error(err)) },
@@ -166,6 +190,11 @@ func (a *Array) Start(ctx context.Context) (err error) {
 			ln.Close()
 		}
 	}
+	if err := a.listenVASA(ctx); err != nil {
+		closeAll()
+		return err
+	}
+	listeners = append(listeners, a.vasaListener)
 	apiListener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.c.API.Addr)
 	if err != nil {
 		closeAll()
@@ -185,11 +214,13 @@ func (a *Array) Start(ctx context.Context) (err error) {
 	}
 	a.api = &http.Server{Handler: handler, ReadHeaderTimeout: apiHeaderTimeout, IdleTimeout: apiIdleTimeout, MaxHeaderBytes: apiHeaderBytes,
 		ErrorLog: zap.NewStdLog(a.log), BaseContext: func(net.Listener) context.Context { return ctx }}
-	for i, ln := range listeners {
+	for i, ln := range listeners[:len(a.portals)] {
 		a.group.Go(func() error { return ignore(a.iscsi.Serve(ctx, ln, uint16(i+1)), iscsi.ErrClosed) })
 	}
 	a.group.Go(func() error { return ignore(a.api.Serve(apiListener), http.ErrServerClosed) })
-	info := ReadyInfo{Took: time.Since(a.began), API: "http://" + published(a.c.API.Addr, apiListener), IQN: a.iqn}
+	a.group.Go(func() error { return ignore(a.vasa.Serve(a.vasaListener), http.ErrServerClosed) })
+	info := ReadyInfo{Took: time.Since(a.began), API: "http://" + published(a.c.API.Addr, apiListener), IQN: a.iqn,
+		VASA: VASAInfo{URL: a.vasaURL(), User: a.trust.User(), Password: a.trust.Password(), CAFile: a.trust.CAFile(), CA: a.trust.CAPEM()}}
 	for _, p := range a.portals {
 		info.ISCSI = append(info.ISCSI, p.Address)
 	}
@@ -302,6 +333,9 @@ func (a *Array) shutDown(ctx context.Context) error {
 	if a.iscsi != nil {
 		errs = append(errs, a.iscsi.Shutdown(ctx))
 	}
+	if a.vasa != nil {
+		errs = append(errs, a.vasa.Close())
+	}
 	if a.cancel != nil {
 		a.cancel()
 	}
@@ -318,6 +352,9 @@ func (a *Array) closeStorage() error {
 	var errs []error
 	if a.target != nil {
 		a.target.Close()
+	}
+	if a.provider != nil {
+		errs = append(errs, a.provider.Close())
 	}
 	if a.service != nil {
 		errs = append(errs, a.service.Close())

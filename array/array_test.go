@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // start starts an array in memory on free ports; edit may change its configuration.
 func start(t testing.TB, edit ...func(*Config)) *Array {
 	c := DefaultConfig()
-	c.Data, c.API.Addr, c.ISCSI.Portals = InMemory, "127.0.0.1:0", []string{"127.0.0.1:0"}
+	c.Data, c.API.Addr, c.VASA.Addr, c.ISCSI.Portals = InMemory, "127.0.0.1:0", "127.0.0.1:0", []string{"127.0.0.1:0"}
 	c.Drain = Duration(minWait)
 	for _, e := range edit {
 		e(&c)

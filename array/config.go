@@ -68,7 +68,30 @@ type CHAP struct {
 
 // VASAConfig of the provider.
 type VASAConfig struct {
-	Addr string `yaml:"addr"`
+	Addr      string `yaml:"addr"`
+	PublicURL string `yaml:"public_url"` // as vCenter is told it; default: of the address
+
+	User              string   `yaml:"user"`
+	Password          string   `yaml:"password"` // default: random, in the data directory
+	PasswordFile      string   `yaml:"password_file"`
+	RetainCertificate bool     `yaml:"retain_certificate"` // false: vCenter replaces the certificate
+	SessionTimeout    Duration `yaml:"session_timeout"`
+
+	RequestsPerSession int `yaml:"requests_per_session"` // at a time; announced
+	BatchSize          int `yaml:"batch_size"`           // items of a call; announced
+
+	// Answers to what is not known of real clients (vasa.md 13).
+	VersionForm      string `yaml:"version_form"` // of version.xml: A or B
+	VersionFile      string `yaml:"version_file"` // served instead of it
+	Strict           bool   `yaml:"strict"`
+	BitmapMSBFirst   bool   `yaml:"bitmap_msb_first"`
+	EventsFromZero   bool   `yaml:"events_from_zero"`
+	UnsharedValid    bool   `yaml:"unshared_valid"`
+	TasksRunFirst    bool   `yaml:"tasks_run_first"`
+	ClosedBootstrap  bool   `yaml:"closed_bootstrap"`
+	SkipExpiredRoots bool   `yaml:"skip_expired_roots"`
+	StrictCRLDates   bool   `yaml:"strict_crl_dates"`
+	MaxVVolSizeMB    int64  `yaml:"max_vvol_size_mb"`
 }
 
 // APIConfig of the control API.
@@ -127,7 +150,7 @@ func DefaultConfig() Config {
 		ISCSI: ISCSIConfig{Portals: []string{"127.0.0.1:3260"}, NOPInterval: Duration(iscsi.DefaultNOPInterval),
 			NOPTimeout: Duration(iscsi.DefaultNOPTimeout), LoginTimeout: Duration(iscsi.DefaultLoginTimeout),
 			MaxSessions: iscsi.DefaultMaxSessions, CommandWindow: iscsi.DefaultCommandWindow},
-		VASA:  VASAConfig{Addr: "127.0.0.1:8443"},
+		VASA:  defaultVASA(),
 		API:   APIConfig{Addr: "127.0.0.1:8474"},
 		Log:   LogConfig{Level: "info", Format: "auto"},
 		Store: StoreConfig{Durability: "flush", JournalMiB: 256},
@@ -139,7 +162,7 @@ func DefaultConfig() Config {
 
 // Validate tells the first fault, and reads secret files into the secrets.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.validateBasics, c.validateRanges, c.validateEndpoints, c.validateAccess, c.validateExposure} {
+	for _, check := range []func() error{c.validateBasics, c.validateRanges, c.validateEndpoints, c.validateVASA, c.validateAccess, c.validateExposure} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}

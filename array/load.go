@@ -66,8 +66,8 @@ func LoadConfig(path string, environ []string, flags map[string]string) (Config,
 }
 
 // foreignVariables begin with VVSIM_ and are no keys: those of the env file and of
-// the command line.
-var foreignVariables = []string{"VVSIM_CONFIG", "VVSIM_PID", "VVSIM_IQN", "VVSIM_VASA_URL", "VVSIM_VASA_USER", "VVSIM_VASA_PASSWORD",
+// the command line. VVSIM_VASA_USER and VVSIM_VASA_PASSWORD of the env file are keys too.
+var foreignVariables = []string{"VVSIM_CONFIG", "VVSIM_PID", "VVSIM_IQN", "VVSIM_VASA_URL",
 	"VVSIM_CA", "VVSIM_ISCSI_MUTUAL_SECRET"}
 
 // UnknownVariables lists variables of environ whose name begins with VVSIM_ but

@@ -1,6 +1,7 @@
 package vasa
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"vvsim/vasa/session"
+	"vvsim/vasa/wire"
 )
 
 // Provider answers VASA requests. Safe for concurrent use.
@@ -63,6 +65,13 @@ func (p *Provider) Decorate(wrap func(Invoker) Invoker) { p.invoker = wrap(p.inv
 func (p *Provider) Close() error {
 	p.tasks.close()
 	return nil
+}
+
+// Probe asks one query through the same way as requests, for health checks.
+func (p *Provider) Probe(ctx context.Context) error {
+	c := &caller{request: p.requestID(), remote: "probe"}
+	_, err := p.invoker.Invoke(c.in(ctx), "queryStorageContainer", &wire.QueryStorageContainer{})
+	return err
 }
 
 // Sessions lists the open sessions, oldest first.

@@ -49,6 +49,7 @@ var varies = []struct {
 	{regexp.MustCompile(`in \d+\.\d\ds`), "in SECONDS"},
 	{regexp.MustCompile(`\d\d\d\d-\d\d-\d\dT[0-9:.]+Z`), "TIME"},
 	{regexp.MustCompile(`(live|on disk|garbage|reclaimed) [0-9.]+([KMG]iB)?`), "$1 SIZE"},
+	{regexp.MustCompile(`(certificate) .* until \d\d\d\d-\d\d-\d\d`), "$1 NAME until DATE"},
 	{regexp.MustCompile(`(, target) \S+`), ""}, // of the doctor, where an env file was read
 }
 
@@ -70,7 +71,7 @@ func TestREADME(t *testing.T) {
 
 	dir := t.TempDir()
 	env := filepath.Join(dir, "env")
-	serve := exec.Command("vvsim", "serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0", "--api", "127.0.0.1:0", "-E", env, "--log-level", "error")
+	serve := exec.Command("vvsim", "serve", "--data", filepath.Join(dir, "data"), "--iscsi", "127.0.0.1:0", "--api", "127.0.0.1:0", "--vasa", "127.0.0.1:0", "-E", env, "--log-level", "error")
 	var ready strings.Builder
 	serve.Stdout, serve.Stderr = &ready, os.Stderr
 	require.NoError(t, serve.Start())

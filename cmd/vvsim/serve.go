@@ -32,7 +32,7 @@ const gcPercent = 50
 // serveFlags maps flags to configuration keys.
 var serveFlags = []serveFlag{
 	{"data", "data", "directory of the engine, or :memory: which keeps nothing (default vvsim-data)"},
-	{"vasa", "vasa.addr", "address of the VASA provider; this version has none and opens nothing (default 127.0.0.1:8443)"},
+	{"vasa", "vasa.addr", "address of the VASA provider (default 127.0.0.1:8443)"},
 	{"api", "api.addr", "address of the control API (default 127.0.0.1:8474)"},
 	{"log-level", "log.level", "debug, info, warn or error (default info)"},
 	{"log-format", "log.format", "console, json or auto (default auto)"},
@@ -116,7 +116,7 @@ func serve(ctx context.Context, cfg array.Config, stdout io.Writer) error {
 			return errors.Join(err, closeArray())
 		}
 	}
-	fmt.Fprintf(stdout, "vvsim ready in %.2fs iscsi=%s api=%s\n", ready.Took.Seconds(), strings.Join(ready.ISCSI, ","), ready.API)
+	fmt.Fprintf(stdout, "vvsim ready in %.2fs iscsi=%s vasa=%s api=%s\n", ready.Took.Seconds(), strings.Join(ready.ISCSI, ","), ready.VASA.URL, ready.API)
 	failed := make(chan error, 1)
 	go func() { failed <- a.Wait() }()
 	select {
@@ -144,13 +144,36 @@ func newLogger(c array.LogConfig) (*zap.Logger, error) {
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), nil
 }
 
+// quoted is a value as a shell reads it; plain ones stay as they are.
+func quoted(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.,:/@%+=[]", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // writeEnv writes the env file in one step. It stays after the end: what it names
 // is then not there, which its readers find out by VVSIM_PID.
 func writeEnv(path string, r array.ReadyInfo) error {
+	ca := r.VASA.CAFile
+	if ca == "" { // an array in memory has no file of its own
+		ca = path + ".ca.pem"
+		if err := os.WriteFile(ca, r.VASA.CA, 0o600); err != nil {
+			return fmt.Errorf("env file: %w", err)
+		}
+	}
+	ca, err := filepath.Abs(ca)
+	if err != nil {
+		return fmt.Errorf("env file: %w", err)
+	}
 	var b strings.Builder
 	for _, kv := range [][2]string{{"VVSIM_PID", fmt.Sprint(os.Getpid())}, {"VVSIM_API", r.API},
-		{"VVSIM_ISCSI", strings.Join(r.ISCSI, ",")}, {"VVSIM_IQN", r.IQN}} {
-		fmt.Fprintf(&b, "export %s=%s\n", kv[0], kv[1])
+		{"VVSIM_ISCSI", strings.Join(r.ISCSI, ",")}, {"VVSIM_IQN", r.IQN}, {"VVSIM_VASA_URL", r.VASA.URL},
+		{"VVSIM_VASA_USER", r.VASA.User}, {"VVSIM_VASA_PASSWORD", r.VASA.Password}, {"VVSIM_CA", ca}} {
+		fmt.Fprintf(&b, "export %s=%s\n", kv[0], quoted(kv[1]))
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".vvsim-env-*")
 	if err != nil {

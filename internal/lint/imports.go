@@ -54,7 +54,7 @@ func importTable() map[string]row {
 		"vasa/wire/xsd": {},
 		"vasa/vasatest": {imports: []string{"vasa/wire"}},
 		"fault":         {imports: []string{"scsi", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
-		"api":           {imports: []string{"vvol"}, tests: []string{"vvol/store", "vvol/store/mem"}},
+		"api":           {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":         {imports: []string{"*"}},
 		"cmd/vvsim":     {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vcenter"}, tests: []string{"*"}},
 
