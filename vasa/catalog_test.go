@@ -156,7 +156,12 @@ func TestParameters(t *testing.T) {
 	}
 	check("dev.vvsim.event.array.update", l.arrayEvent().ParameterList)
 	l.o.Health = func() error { return io.EOF }
-	for _, a := range l.alarms() {
+	l.container("full", 4, 4)
+	l.container("half", 4, 2)
+	l.noncompliant("disk")
+	alarms, err := l.alarms(t.Context())
+	require.NoError(t, err)
+	for _, a := range alarms {
 		check(*a.Base().MessageID, a.Base().ParameterList)
 	}
 	require.Empty(t, texts, "not checked")

@@ -117,5 +117,5 @@ var endpointMessages = map[wire.EventConfigType]string{
 func (p *Provider) endpointEvent(e endpoint, change wire.EventConfigType) *wire.StorageEvent {
 	return &wire.StorageEvent{ArrayID: new(p.arrayID()), EventConfigType: &change, EventObjType: new(wire.EntityTypeProtocolEndpoint),
 		EventTimeStamp: new(p.o.Clock().UTC()), EventType: new(wire.EventTypeConfigProtocolEndpoint), MessageID: new(endpointMessages[change]),
-		ObjectID: &e.id, ParameterList: []wire.NameValuePair{{ParameterName: new("name"), ParameterValue: new(e.Name)}, {ParameterName: new("lun"), ParameterValue: new(string(e.ID))}}}
+		ObjectID: &e.id, ParameterList: []wire.NameValuePair{pair("name", e.Name), pair("lun", string(e.ID))}}
 }

@@ -70,6 +70,11 @@ func TestEventsPerClient(t *testing.T) {
 	*last = -1
 	require.Equal(t, []string{"Policy New " + k.ID.String()}, l.poll(quiet, last))
 	require.EqualValues(t, 0, *last)
+	events, _, _ := l.since(0)
+	for _, e := range events {
+		require.Nil(t, e.EventID, "numbers are the client's alone")
+	}
+	require.Len(t, events, 2)
 	l.host("a") // a session does not disturb those of others
 	require.Empty(t, l.poll(quiet, last))
 	do[wire.SetContextResponse](l, quiet, &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("QUIET")}})
@@ -184,6 +189,122 @@ func TestManageabilityAlarm(t *testing.T) {
 	l.fault(c, "InvalidArgument", &wire.GetAlarms{LastAlarmID: new(int64(1) << 62)})
 	l.fault(l.vcenter("three"), "LostAlarm", &wire.GetAlarms{LastAlarmID: new(int64(3))})
 	l.fault(l.issued("nobody"), "InvalidSession", &wire.GetAlarms{LastAlarmID: new(int64(-1))})
+}
+
+// container makes a container that warns at half, and holds some MB.
+func (l *lab) container(name string, mb, used uint64) (vvol.StorageContainer, vvol.VirtualVolume) {
+	k, err := l.service.CreateContainer(l.t.Context(), vvol.ContainerSpec{Name: name, Size: mb * mib, ServiceLevels: []vvol.ServiceLevel{{Name: "a", Thin: true, WarnPercentUsed: 90}, {Name: "b", Thin: true, WarnPercentUsed: 50}}})
+	require.NoError(l.t, err)
+	v, err := l.service.Create(l.t.Context(), vvol.CreateSpec{Container: name, Size: mb * mib, Name: name})
+	require.NoError(l.t, err)
+	l.fill(v.ID, 0, used)
+	return k, v
+}
+
+// fill writes the MB from one to another.
+func (l *lab) fill(id vvol.ID, from, to uint64) {
+	for at := from * mib; at < to*mib; at += 4096 {
+		l.write(id, at, 3)
+	}
+}
+
+// noncompliant makes a volume that has not what its policy asks.
+func (l *lab) noncompliant(name string) vvol.VirtualVolume {
+	v, err := l.service.Create(l.t.Context(), vvol.CreateSpec{Container: "default", Size: mib, Name: name,
+		PolicySpec: vvol.PolicySpec{Policy: vvol.Policy{ProfileID: "f7a2b1de-0000-4000-8000-000000000001", Generation: 1}, Quality: vvol.QualitySpec{MaxIOPS: new(uint64(100))}}})
+	require.NoError(l.t, err)
+	l.iops(v.ID, 200)
+	return v
+}
+
+// iops changes a volume's limit, and not its policy.
+func (l *lab) iops(id vvol.ID, limit uint64) {
+	_, err := l.service.AdjustPolicy(l.t.Context(), id, vvol.PolicySpec{Quality: vvol.QualitySpec{MaxIOPS: &limit}})
+	require.NoError(l.t, err)
+}
+
+func TestSpaceAlarms(t *testing.T) {
+	l := newLab(t, nil)
+	c, last := l.vcenter("one"), new(int64(-1))
+	k, v := l.container("small", 8, 3)
+	id := k.ID.String()
+	require.Empty(t, l.alarmsAfter(c, last))
+	l.fill(v.ID, 3, 5)
+	require.Empty(t, l.alarmsAfter(c, last), "measured a moment ago")
+	l.passes(alarmInterval)
+	list := do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
+	require.Len(t, list, 1)
+	b := list[0].Base()
+	require.Equal(t, wire.StorageAlarm{AlarmID: new(int64(1)), AlarmTimeStamp: b.AlarmTimeStamp, AlarmType: new(wire.AlarmTypeSpaceCapacity), ContainerID: &id,
+		MessageID: new("dev.vvsim.alarm.container.threshold"), ObjectID: &id, ObjectType: new(wire.EntityTypeStorageContainer), Status: new(wire.AlarmStatusYellow),
+		ParameterList: []wire.NameValuePair{pair("container", "small"), pair("percent", "62"), pair("threshold", "50")}}, *b)
+	*last = 1
+	l.fill(v.ID, 5, 8)
+	l.passes(alarmInterval)
+	require.Equal(t, []string{"SpaceCapacity Red " + id}, l.alarmsAfter(c, last))
+	l.passes(alarmInterval)
+	require.Empty(t, l.alarmsAfter(c, last))
+	_, err := l.service.ResizeContainer(t.Context(), id, 64*mib)
+	require.NoError(t, err)
+	l.passes(alarmInterval)
+	require.Equal(t, []string{"SpaceCapacity Green " + id}, l.alarmsAfter(c, last))
+	_, err = l.service.ResizeContainer(t.Context(), id, 8*mib)
+	require.NoError(t, err)
+	l.passes(alarmInterval)
+	require.Equal(t, []string{"SpaceCapacity Red " + id}, l.alarmsAfter(c, last))
+	require.NoError(t, l.service.Delete(t.Context(), v.ID))
+	require.NoError(t, l.service.DeleteContainer(t.Context(), id))
+	l.passes(alarmInterval)
+	require.Equal(t, []string{"SpaceCapacity Green " + id}, l.alarmsAfter(c, last), "what is gone is not red")
+}
+
+func TestComplianceAlarms(t *testing.T) {
+	l := newLab(t, nil)
+	c, last := l.vcenter("one"), new(int64(-1))
+	l.create("without policy", 1)
+	v := l.noncompliant("disk")
+	list := do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
+	require.Len(t, list, 1)
+	a, ok := list[0].(*wire.ComplianceAlarm)
+	require.True(t, ok, "%T", list[0])
+	require.Equal(t, v.ID.String(), *a.ObjectID)
+	require.Equal(t, v.Container.String(), *a.ContainerID)
+	require.Equal(t, v.Policy.ProfileID, a.ProfileID)
+	require.Equal(t, wire.ComplianceStatusNonCompliant, a.ComplianceStatus)
+	require.Len(t, a.ViolatedPolicy, 1)
+	require.Equal(t, "maxIops", a.ViolatedPolicy[0].CurrentValue.CapabilityID.ID)
+	*last = *a.AlarmID
+	l.iops(v.ID, 100)
+	l.passes(alarmInterval)
+	list = do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
+	require.Len(t, list, 1)
+	a, ok = list[0].(*wire.ComplianceAlarm)
+	require.True(t, ok, "%T", list[0])
+	require.Equal(t, wire.AlarmStatusGreen, *a.Status)
+	require.Equal(t, wire.ComplianceStatusCompliant, a.ComplianceStatus)
+	require.Empty(t, a.ViolatedPolicy)
+}
+
+// TestManyAlarms: more than a queue holds do not make a client start over for ever.
+func TestManyAlarms(t *testing.T) {
+	l := newLab(t, nil)
+	c, last := l.vcenter("one"), new(int64(-1))
+	for i := range session.MaxQueued + 1 {
+		l.noncompliant(fmt.Sprint(i))
+	}
+	k, _ := l.container("full", 4, 4)
+	_, err := l.alarms(t.Context())
+	require.NoError(t, err)
+	l.passes(alarmInterval) // for the rest of the volumes
+	told := l.alarmsAfter(c, last)
+	require.Equal(t, "SpaceCapacity Red "+k.ID.String(), told[0], "the gravest first")
+	for len(told) < session.MaxQueued {
+		more := l.alarmsAfter(c, last)
+		require.NotEmpty(t, more)
+		told = append(told, more...)
+	}
+	require.Len(t, told, session.MaxQueued)
+	require.Empty(t, l.alarmsAfter(c, last))
 }
 
 // TestPollsBesideEachOther: clients poll at the same time as things happen, and all are

@@ -116,7 +116,7 @@ func (p *Provider) translate(e vvol.Event) []*wire.StorageEvent {
 	}
 	event := func(t wire.EventType, about wire.EntityType, message string) *wire.StorageEvent {
 		return &wire.StorageEvent{ArrayID: new(p.arrayID()), EventConfigType: &s.change, EventObjType: &about, EventTimeStamp: new(e.Time.UTC()),
-			EventType: &t, MessageID: &message, ObjectID: new(e.Object), ParameterList: []wire.NameValuePair{{ParameterName: new("container"), ParameterValue: new(e.Message)}}}
+			EventType: &t, MessageID: &message, ObjectID: new(e.Object), ParameterList: []wire.NameValuePair{pair("container", e.Message)}}
 	}
 	all := []*wire.StorageEvent{event(wire.EventTypeConfig, wire.EntityTypeStorageContainer, s.message)}
 	if s.offers != "" {

@@ -25,6 +25,7 @@ type Provider struct {
 	prefix   string // of request ids, so that those of two runs differ
 	tasks    tasks
 	feed     feed
+	board    board
 	began    time.Time
 }
 

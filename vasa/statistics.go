@@ -66,9 +66,6 @@ func (c counter) info(id int32) wire.CounterInfo {
 	if c.value == nil {
 		kind, collected = wire.CounterTypeString, wire.CounterCollectedTypeAbsolute
 	}
-	pair := func(name, v string) wire.NameValuePair {
-		return wire.NameValuePair{ParameterName: &name, ParameterValue: &v}
-	}
 	return wire.CounterInfo{CounterID: id, NameValue: []wire.NameValuePair{pair("CounterName", string(c.name)), pair("CounterType", string(kind)),
 		pair("CounterUnit", string(c.unit)), pair("CounterCollectedType", string(collected))}}
 }
