@@ -54,7 +54,8 @@ type Array struct {
 
 // Statistics are functions that read counters; both or none.
 type Statistics struct {
-	// Volumes reads the counters of volumes, in their order; what nobody has used is zero.
+	// Volumes reads the counters of volumes, each named once, in their order; what nobody has
+	// used is zero.
 	Volumes func(ids []vvol.ID) []Counters
 	// Array reads those of the whole array since it was started; it has no times.
 	Array func() Counters

@@ -22,7 +22,8 @@ import (
 //     ends it;
 //   - statisticsString has a counter's id, "=" and its value for each counter of the
 //     context, in its order, with commas between them;
-//   - entities that do not exist are passed over.
+//   - entities that do not exist are passed over, and those that are named twice are told
+//     once.
 func (p *Provider) statisticsOperations() map[string]handler {
 	return map[string]handler{
 		"queryAssociatedStatisticsManifestForArray": answers(p.queryAssociatedStatisticsManifestForArray),
@@ -188,7 +189,7 @@ func (p *Provider) queryAssociatedStatisticsForEntity(_ context.Context, c *call
 	if err := p.checkBatch(len(q.EntityID)); err != nil {
 		return nil, err
 	}
-	entities, values, err := p.countersOf(c, q.EntityTypeName, q.EntityID)
+	entities, values, err := p.countersOf(c, q.EntityTypeName, unique(q.EntityID))
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +199,17 @@ func (p *Provider) queryAssociatedStatisticsForEntity(_ context.Context, c *call
 		r.Return = append(r.Return, wire.AssociatedStatistics{EntityID: id, StatisticsString: statisticsString(counterIDs, values[i], at)})
 	}
 	return r, nil
+}
+
+// unique are ids in their order, each once; those of VVols are taken in any case.
+func unique(all []string) (list []string) {
+	seen := make(map[string]bool, len(all))
+	for _, s := range all {
+		if key := strings.ToLower(s); !seen[key] {
+			seen[key], list = true, append(list, s)
+		}
+	}
+	return list
 }
 
 // statisticsString has the values of counters.

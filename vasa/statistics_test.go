@@ -54,7 +54,7 @@ func TestStatistics(t *testing.T) {
 	require.Len(t, of, 11)
 	require.Len(t, manifest[1].EntityStatisticsManifest[0].CounterInfo, 8, "the array counts no times")
 
-	vvols := &wire.QueryAssociatedStatisticsForEntity{EntityTypeName: wire.EntityTypeVirtualVolumeInfo, EntityID: []string{v.ID.String(), "rfc4122.00000000-0000-4000-8000-000000000000", idle.ID.String()}}
+	vvols := &wire.QueryAssociatedStatisticsForEntity{EntityTypeName: wire.EntityTypeVirtualVolumeInfo, EntityID: []string{v.ID.String(), "rfc4122.00000000-0000-4000-8000-000000000000", idle.ID.String(), "rfc4122." + strings.ToUpper(strings.TrimPrefix(v.ID.String(), "rfc4122.")), idle.ID.String()}}
 	l.fault(c, "InvalidStatisticsContext", vvols)
 	_, err := c.Call(t.Context(), &wire.SetStatisticsContext{ArrayStatisticsManifest: manifest})
 	require.NoError(t, err)
