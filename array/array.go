@@ -217,6 +217,7 @@ func (a *Array) Start(ctx context.Context) (err error) {
 	for i, ln := range listeners[:len(a.portals)] {
 		a.group.Go(func() error { return ignore(a.iscsi.Serve(ctx, ln, uint16(i+1)), iscsi.ErrClosed) })
 	}
+	a.group.Go(func() error { return a.tend(ctx) })
 	a.group.Go(func() error { return ignore(a.api.Serve(apiListener), http.ErrServerClosed) })
 	a.group.Go(func() error { return ignore(a.vasa.Serve(a.vasaListener), http.ErrServerClosed) })
 	info := ReadyInfo{Took: time.Since(a.began), API: "http://" + published(a.c.API.Addr, apiListener), IQN: a.iqn,
@@ -226,6 +227,25 @@ func (a *Array) Start(ctx context.Context) (err error) {
 	}
 	a.ready.Store(&info)
 	return nil
+}
+
+// tendInterval is how often alarms are looked for (vvol.Service.Tend).
+const tendInterval = 10 * time.Second
+
+// tend keeps the service's alarms up to date until ctx ends.
+func (a *Array) tend(ctx context.Context) error {
+	tick := time.NewTicker(tendInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := a.service.Tend(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("looking for alarms", zap.Error(err))
+		}
+	}
 }
 
 // Limits of the API's connections; those of a request are api's.

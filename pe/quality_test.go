@@ -82,7 +82,7 @@ func TestLimitsAreOfTheVolume(t *testing.T) {
 // and then does not count; a new limit, or none, holds for it at once.
 func TestThrottledCommandsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, time.Second)
+		r := newRig(t, 1500*time.Millisecond)
 		v := r.create("slow")
 		a, b, c := r.login("a", 1), r.login("b", 1), r.login("c", 1)
 		la, lb, lc := r.bind(v, "a"), r.bind(v, "b"), r.bind(v, "c")
@@ -112,7 +112,7 @@ func TestThrottledCommandsEnd(t *testing.T) {
 		require.Equal(t, "good", await(t, cs[1]).String())
 		require.Equal(t, 1010*time.Millisecond, time.Since(start))
 		r.adjust(v, vvol.QualitySpec{MaxIOPS: ptr(uint64(1))})
-		r.unbind(v, "c") // drains for a second
+		r.unbind(v, "c") // drains until between one turn and the next
 		ends := map[string]int{}
 		for _, x := range cs[2:] {
 			ends[await(t, x).String()]++

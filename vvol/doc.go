@@ -5,7 +5,8 @@
 // It knows engines only through package store and protocol endpoints only
 // through Endpoints. It does not log, know SCSI or speak any protocol.
 //
-// Order of calls: Open, EnsureDefaults, Start, anything, Close. Start and
+// Order of calls: Open, EnsureDefaults, Start, anything, Close; Tend from time to time,
+// which finds alarms and forgets what is too old. Start and
 // UnbindHost run goroutines and wait for them; nothing else does, and Subscribe
 // leaves none behind.
 //

@@ -80,22 +80,32 @@ func errInterrupted() error {
 	return fmt.Errorf("%w: interrupted before its end", ErrStorage)
 }
 
+// expireAllPrepared leaves those alone with whose source something is happening.
 func (s *Service) expireAllPrepared(ctx context.Context) error {
 	sources := map[ID]bool{}
 	s.catalog.mu.RLock()
 	for _, r := range s.catalog.volumes {
-		if r.State == Prepared {
+		if r.State == Prepared && s.tooOld(r) {
 			sources[r.SnapshotOf] = true
 		}
 	}
 	s.catalog.mu.RUnlock()
 	for id := range sources {
-		if err := s.expirePrepared(ctx, id); err != nil {
+		unlock, ok := s.locks.Try(volumeLock(id))
+		if !ok {
+			continue
+		}
+		err := s.expirePrepared(ctx, id)
+		unlock()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// tooOld tells that a prepared snapshot is to be forgotten.
+func (s *Service) tooOld(r *volumeRow) bool { return s.now().Sub(r.Created) > s.options.PreparedKept }
 
 // settle brings a locked volume with an intent to rest: a birth is undone, a
 // deletion, revert or resize is finished, or given up when the engine refuses

@@ -31,6 +31,7 @@ type Service struct {
 	capacity    capacity
 	subscribers subscribers
 	conflicts   conflicts
+	alarms      alarms
 
 	gate    sync.Mutex // guards the three below
 	closed  bool

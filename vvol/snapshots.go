@@ -240,7 +240,7 @@ func (s *Service) expirePrepared(ctx context.Context, source ID) error {
 	s.catalog.mu.RLock()
 	s.catalog.bySource.each(source, func(id ID) {
 		r := s.catalog.volumes[id]
-		if r.State == Prepared && s.now().Sub(r.Created) > s.options.PreparedKept {
+		if r.State == Prepared && s.tooOld(r) {
 			old.drop(r).event("vvol.expired", id.String(), describe(r))
 		}
 	})

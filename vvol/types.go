@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"vvsim/vvol/alarm"
 	"vvsim/vvol/store"
 )
 
@@ -222,11 +223,16 @@ type Event struct {
 	Status  Status    `json:"status,omitempty"` // of what an alarm is about, now
 }
 
-// Status is how bad something is, spelled as VASA spells it.
-type Status string
+type (
+	// Status is how bad something is.
+	Status = alarm.Status
+	// Alarm is one thing that is not Green.
+	Alarm = alarm.Alarm
+)
 
+// Status of alarms and events.
 const (
-	Green  Status = "Green"
-	Yellow Status = "Yellow"
-	Red    Status = "Red"
+	Green  = alarm.Green
+	Yellow = alarm.Yellow
+	Red    = alarm.Red
 )

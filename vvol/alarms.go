@@ -1,0 +1,180 @@
+package vvol
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"vvsim/vvol/alarm"
+)
+
+// Limits of one Tend.
+const (
+	complianceAtOnce  = 2048 // volumes that are looked at
+	transitionsAtOnce = 256  // events of volumes in and out of compliance; the rest come with the next
+)
+
+// Kinds of alarms and of the events that tell of their changes.
+const (
+	ContainerThreshold = "container.threshold"
+	VVolCompliance     = "vvol.compliance"
+)
+
+// alarms is what Tend found. Memory of the process: after a start, alarms are found anew.
+type alarms struct {
+	tending sync.Mutex // one Tend at a time; guards next
+	next    []ID       // volumes to look at
+
+	mu    sync.Mutex // guards board
+	board alarm.Board
+}
+
+// Alarms lists what was not Green at the last Tend, by kind and object: containers that
+// are full beyond the lowest WarnPercentUsed of their levels (Yellow) or altogether (Red),
+// and volumes out of compliance (Red).
+func (s *Service) Alarms() []Alarm {
+	s.alarms.mu.Lock()
+	all := s.alarms.board.All()
+	s.alarms.mu.Unlock()
+	slices.SortFunc(all, func(a, b Alarm) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Object, b.Object)) })
+	return all
+}
+
+// Tend does what is due from time to time: it forgets prepared snapshots that were not
+// taken, looks at all containers and at the next of the volumes, and makes an event of each
+// alarm that comes, changes or goes. One call takes little time however many volumes there are;
+// with n volumes, n/2048 calls look at all of them. Its caller decides how often. Errors: those of ctx
+// and of the catalog.
+func (s *Service) Tend(ctx context.Context) error {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.alarms.tending.Lock()
+	defer s.alarms.tending.Unlock()
+	if err := s.expireAllPrepared(ctx); err != nil {
+		return err
+	}
+	b := new(batch)
+	seen := s.watchContainers(ctx, b)
+	found, err := s.watchVolumes(ctx, b)
+	if err != nil {
+		return err
+	}
+	if len(b.events) > 0 {
+		if err := s.commit(ctx, b); err != nil {
+			return err // and the alarms are as before, to be told with the next
+		}
+	}
+	s.alarms.mu.Lock()
+	defer s.alarms.mu.Unlock()
+	for _, f := range append(seen, found...) {
+		s.alarms.board.Set(f.key, f.status, f.message, s.now())
+	}
+	for _, a := range s.alarms.board.All() {
+		if !s.exists(a) {
+			s.alarms.board.Set(alarm.Key{Kind: a.Kind, Object: a.Object}, Green, "", s.now())
+		}
+	}
+	return nil
+}
+
+// finding is the status of something.
+type finding struct {
+	key     alarm.Key
+	status  Status
+	message string
+}
+
+// tell adds an event if a finding is news.
+func (s *Service) tell(b *batch, f finding) (news bool) {
+	s.alarms.mu.Lock()
+	defer s.alarms.mu.Unlock()
+	if !s.alarms.board.Changes(f.key, f.status) {
+		return false
+	}
+	b.event(f.key.Kind, f.key.Object, f.message)
+	b.events[len(b.events)-1].Status = f.status
+	return true
+}
+
+func (s *Service) statusOf(k alarm.Key) Status {
+	s.alarms.mu.Lock()
+	defer s.alarms.mu.Unlock()
+	return s.alarms.board.Status(k)
+}
+
+// watchContainers looks at the usage of all containers. One that is in alarm, or would be, is measured first:
+// thick volumes may have given space back.
+func (s *Service) watchContainers(ctx context.Context, b *batch) (all []finding) {
+	for _, k := range s.Containers() {
+		key := alarm.Key{Kind: ContainerThreshold, Object: k.ID.String()}
+		before, warn := s.statusOf(key), warnPercent(k.ServiceLevels)
+		used := s.containerUsed(k.ID)
+		if before != Green || alarm.Level(before, used, k.Size, warn) != Green {
+			s.refresh(ctx, k.ID)
+			used = s.containerUsed(k.ID)
+		}
+		f := finding{key, alarm.Level(before, used, k.Size, warn), fmt.Sprintf("%s: %d of %d bytes used, %.1f %%", k.Name, used, k.Size,
+			float64(used)*100/float64(k.Size))}
+		s.tell(b, f)
+		all = append(all, f)
+	}
+	return all
+}
+
+// warnPercent is the lowest warning of a container's levels, 0 when there is none.
+func warnPercent(levels []ServiceLevel) (lowest int) {
+	for _, l := range levels {
+		if l.WarnPercentUsed > 0 && (lowest == 0 || l.WarnPercentUsed < lowest) {
+			lowest = l.WarnPercentUsed
+		}
+	}
+	return lowest
+}
+
+// watchVolumes looks at the compliance of the next volumes.
+func (s *Service) watchVolumes(ctx context.Context, b *batch) (all []finding, err error) {
+	a := &s.alarms
+	if len(a.next) == 0 {
+		a.next = s.VVolIDs(Filter{})
+	}
+	changes := 0
+	for n := 0; n < complianceAtOnce && len(a.next) > 0 && changes < transitionsAtOnce; n++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		id := a.next[0]
+		a.next = a.next[1:]
+		c, err := s.Compliance(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f := finding{alarm.Key{Kind: VVolCompliance, Object: id.String()}, Green, "compliant"}
+		if !c.Compliant {
+			f.status, f.message = Red, c.Violations[0].String()
+		}
+		if s.tell(b, f) {
+			changes++
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// exists tells whether what an alarm is about is still there.
+func (s *Service) exists(a Alarm) bool {
+	if a.Kind == ContainerThreshold {
+		_, err := s.containerRow(a.Object)
+		return err == nil
+	}
+	id, err := ParseID(a.Object)
+	return err == nil && s.row(id) != nil
+}

@@ -1,0 +1,140 @@
+package vvol_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol"
+)
+
+func (l *lab) tend() {
+	l.t.Helper()
+	require.NoError(l.t, l.Tend(l.t.Context()))
+}
+
+// alarmEvents are the events that tell of alarms.
+func (l *lab) alarmEvents() (all []string) {
+	for _, e := range l.Events(0, 10_000) {
+		if e.Status != "" {
+			all = append(all, fmt.Sprint(e.Kind, " ", e.Status))
+		}
+	}
+	return all
+}
+
+// A container warns, is full and is so no more: an event each, an alarm while it lasts.
+func TestContainerAlarms(t *testing.T) {
+	ctx := t.Context()
+	l := newLab(t, 1)
+	k, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "k", Size: 100 * block, ServiceLevels: []vvol.ServiceLevel{
+		{Name: "thin", Thin: true, WarnPercentUsed: 90}, {Name: "thick", WarnPercentUsed: 70}}})
+	require.NoError(t, err)
+	v, err := l.createIn("thin", 100)
+	require.NoError(t, err)
+	l.writeAll(v.ID, 69)
+	l.tend()
+	require.Empty(t, l.Alarms())
+	thick, err := l.createIn("thick", 1)
+	require.NoError(t, err)
+	for range 3 {
+		l.tend()
+		alarms := l.Alarms()
+		require.Len(t, alarms, 1)
+		require.Equal(t, vvol.Alarm{Kind: vvol.ContainerThreshold, Object: k.ID.String(), Status: vvol.Yellow, Since: l.clock.now(),
+			Message: "k: 286720 of 409600 bytes used, 70.0 %"}, alarms[0])
+	}
+	l.writeAll(v.ID, 97)
+	l.tend()
+	require.Equal(t, vvol.Red, l.Alarms()[0].Status)
+	_, err = l.ResizeContainer(ctx, "k", 150*block)
+	require.NoError(t, err)
+	require.NoError(t, l.Delete(ctx, thick.ID))
+	l.tend()
+	require.Empty(t, l.Alarms())
+	require.Equal(t, []string{"container.threshold Yellow", "container.threshold Red", "container.threshold Green"}, l.alarmEvents())
+	_, err = l.ResizeContainer(ctx, "k", 97*block)
+	require.NoError(t, err)
+	l.tend()
+	require.NoError(t, l.Delete(ctx, v.ID))
+	require.NoError(t, l.DeleteContainer(ctx, "k"))
+	l.tend()
+	require.Empty(t, l.Alarms(), "of what is gone")
+}
+
+// Volumes that fall out of compliance and come back are told of, however many there are,
+// not all at once, and each once.
+func TestComplianceAlarms(t *testing.T) {
+	ctx := t.Context()
+	l := newLab(t, 1)
+	gold := []vvol.ServiceLevel{{Name: "gold", Thin: true, MaxIOPS: 1000}}
+	_, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "k", Size: gib, ServiceLevels: gold})
+	require.NoError(t, err)
+	const volumes = 600
+	for range volumes {
+		_, err := l.createWith(1, vvol.PolicySpec{})
+		require.NoError(t, err)
+	}
+	l.tend()
+	require.Empty(t, l.Alarms())
+	lower := []vvol.ServiceLevel{{Name: "gold", Thin: true, MaxIOPS: 500}}
+	for _, levels := range [][]vvol.ServiceLevel{lower, gold} {
+		_, err = l.UpdateContainer(ctx, "k", vvol.ContainerUpdate{ServiceLevels: levels})
+		require.NoError(t, err)
+		before := len(l.alarmEvents())
+		for range 8 {
+			n := len(l.alarmEvents())
+			l.tend()
+			require.LessOrEqual(t, len(l.alarmEvents())-n, 256)
+		}
+		require.Len(t, l.alarmEvents(), before+volumes)
+	}
+	require.Empty(t, l.Alarms())
+	_, err = l.UpdateContainer(ctx, "k", vvol.ContainerUpdate{ServiceLevels: lower})
+	require.NoError(t, err)
+	for range 6 {
+		l.tend()
+	}
+	require.Len(t, l.Alarms(), volumes)
+	require.Equal(t, "maxIops: 1000, expected 1 to 500", l.Alarms()[0].Message)
+	_, err = l.SetPolicy(ctx, l.VVolIDs(vvol.Filter{Container: "k"})[0], vvol.PolicySpec{})
+	require.NoError(t, err)
+	l.tend()
+	l.tend()
+	require.Len(t, l.Alarms(), volumes-1)
+	l.restart()
+	require.Empty(t, l.Alarms())
+	for range 4 {
+		l.tend()
+	}
+	require.Len(t, l.Alarms(), volumes-1, "found anew")
+}
+
+// Prepared snapshots that nobody takes go without anybody preparing others.
+func TestTendForgetsPrepared(t *testing.T) {
+	l := newLab(t, 1)
+	v := l.create("v", 1)
+	p, err := l.PrepareSnapshot(t.Context(), v.ID, vvol.SnapshotSpec{})
+	require.NoError(t, err)
+	l.clock.advance(time.Hour)
+	l.tend()
+	_, err = l.VVol(p.ID)
+	require.NoError(t, err)
+	l.clock.advance(time.Second)
+	l.tend()
+	_, err = l.VVol(p.ID)
+	require.ErrorIs(t, err, vvol.ErrNotFound)
+	require.Contains(t, l.eventKinds(), "vvol.expired")
+	l.verify()
+}
+
+// BenchmarkTend looks for alarms among 20,000 volumes.
+func BenchmarkTend(b *testing.B) {
+	l := newLab(b, 1)
+	l.manyVolumes(20_000)
+	for b.Loop() {
+		require.NoError(b, l.Tend(b.Context()))
+	}
+}
