@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"vvsim/vvol"
 )
@@ -68,8 +69,19 @@ type sizeBody struct {
 	}
 }
 
-func (h *handlers) resizeContainer(ctx context.Context, in *sizeBody) (*out[Container], error) {
-	c, err := h.o.Service.ResizeContainer(ctx, in.ID, in.Body.SizeBytes)
+type containerUpdateBody struct {
+	ID   string `path:"id"`
+	Body struct {
+		SizeBytes     uint64              `json:"sizeBytes,omitempty"`
+		ServiceLevels []vvol.ServiceLevel `json:"serviceLevels,omitempty" doc:"all of them, the default first; volumes keep the quality that they have"`
+	}
+}
+
+func (h *handlers) updateContainer(ctx context.Context, in *containerUpdateBody) (*out[Container], error) {
+	if in.Body.SizeBytes == 0 && in.Body.ServiceLevels == nil {
+		return nil, problem(fmt.Errorf("%w: neither sizeBytes nor serviceLevels", vvol.ErrInvalid))
+	}
+	c, err := h.o.Service.UpdateContainer(ctx, in.ID, vvol.ContainerUpdate{Size: in.Body.SizeBytes, ServiceLevels: in.Body.ServiceLevels})
 	if err != nil {
 		return nil, problem(err)
 	}

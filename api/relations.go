@@ -58,7 +58,7 @@ func (h *handlers) addInitiators(r *relations, bindings []vvol.Binding) {
 
 func (r *relations) vvol(v vvol.VirtualVolume, u vvol.VolumeUsage) VVol {
 	d := VVol{ID: v.ID.String(), Name: v.Name, Type: string(v.Type), Container: r.containers[v.Container], SizeBytes: v.Size,
-		AllocatedBytes: u.Allocated, UnsharedBytes: u.Unshared, State: string(v.State), ServiceLevel: v.ServiceLevel,
+		AllocatedBytes: u.Allocated, UnsharedBytes: u.Unshared, State: string(v.State), ServiceLevel: v.ServiceLevel, Quality: v.Quality, Policy: v.Policy,
 		ReadOnly: v.ReadOnly, Bindings: []Binding{}, LUNs: append([]int{}, r.luns[v.ID]...), Metadata: v.Metadata, Created: v.Created}
 	if d.Metadata == nil {
 		d.Metadata = map[string]string{}

@@ -347,3 +347,40 @@ func (l *pipeListener) Close() error {
 }
 
 func (l *pipeListener) Addr() net.Addr { return &net.IPAddr{} }
+
+// TestPolicies changes levels and qualities, and asks whether they hold.
+func TestPolicies(t *testing.T) {
+	c := newCaller(t, newOptions(t))
+	k := ok[Container](c, "PATCH", "/api/v1/containers/default", `{"serviceLevels":[{"name":"gold","thin":true,"maxIops":1000,"warnPercentUsed":80},{"name":"thick","thin":false}]}`)
+	require.Equal(t, []vvol.ServiceLevel{{Name: "gold", Thin: true, MaxIOPS: 1000, WarnPercentUsed: 80}, {Name: "thick"}}, k.ServiceLevels)
+	v := ok[VVol](c, "POST", "/api/v1/vvols", `{"container":"default","sizeBytes":1048576,"name":"v","quality":{"maxIops":10,"durability":"sync"}}`)
+	require.Equal(t, vvol.Quality{MaxIOPS: 10, Durability: "sync"}, v.Quality)
+	v = ok[VVol](c, "POST", "/api/v1/vvols/v/policy", `{"serviceLevel":"thick"}`)
+	require.Equal(t, vvol.Quality{Thick: true, MaxIOPS: 10, Durability: "sync"}, v.Quality)
+	require.Equal(t, "thick", v.ServiceLevel)
+	v = ok[VVol](c, "POST", "/api/v1/vvols/v/policy", `{"quality":{"maxIops":0}}`)
+	require.Equal(t, vvol.Quality{Thick: true, Durability: "sync"}, v.Quality)
+	require.True(t, ok[Compliance](c, "GET", "/api/v1/vvols/v/compliance", "").Compliant)
+	ok[Container](c, "PATCH", "/api/v1/containers/default", `{"serviceLevels":[{"name":"gold","thin":true}]}`)
+	got := ok[Compliance](c, "GET", "/api/v1/vvols/v/compliance", "")
+	require.False(t, got.Compliant)
+	require.Equal(t, []vvol.Violation{{What: "serviceLevel", Expected: "thick", Current: "not offered"}}, got.Violations)
+	require.Empty(t, ok[[]Alarm](c, "GET", "/api/v1/alarms", ""))
+	for _, x := range []struct {
+		method, path, body string
+		status             int
+		detail             string
+	}{
+		{"PATCH", "/api/v1/containers/default", `{}`, 400, "neither sizeBytes nor serviceLevels"},
+		{"PATCH", "/api/v1/containers/default", `{"serviceLevels":[]}`, 400, "0 service levels"},
+		{"PATCH", "/api/v1/containers/default", `{"serviceLevels":[{"name":"x","thin":true,"durability":"never"}]}`, 400, "never"},
+		{"PATCH", "/api/v1/containers/default", `{"sizeBytes":1000}`, 400, "multiple"},
+		{"POST", "/api/v1/vvols/v/policy", `{"serviceLevel":"lead"}`, 400, `no service level "lead"`},
+		{"POST", "/api/v1/vvols/v/policy", `{"quality":{"durability":"never"}}`, 422, "body.quality.durability"},
+		{"POST", "/api/v1/vvols/v/policy", `{"quality":{"maxIops":-1}}`, 422, "body.quality.maxIops"},
+		{"POST", "/api/v1/vvols/none/policy", `{}`, 404, "none"},
+		{"GET", "/api/v1/vvols/none/compliance", "", 404, "none"},
+	} {
+		require.Contains(t, c.problem(x.status, x.method, x.path, x.body, nil).Detail, x.detail, "%s %s", x.path, x.body)
+	}
+}

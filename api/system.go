@@ -8,6 +8,10 @@ func (h *handlers) listTasks(_ context.Context, in *Paging) (*list[Task], error)
 	return listed(h.o.Service.Tasks(), *in, same), nil
 }
 
+func (h *handlers) listAlarms(_ context.Context, in *Paging) (*list[Alarm], error) {
+	return listed(h.o.Service.Alarms(), *in, same), nil
+}
+
 type eventsQuery struct {
 	From  uint64 `query:"from" doc:"first serial"`
 	Limit int    `query:"limit" default:"1000" minimum:"1" maximum:"10000"`

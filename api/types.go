@@ -32,6 +32,8 @@ type VVol struct {
 	SnapshotOf     string            `json:"snapshotOf" doc:"set for snapshots"`
 	State          string            `json:"state"`
 	ServiceLevel   string            `json:"serviceLevel"`
+	Quality        vvol.Quality      `json:"quality" doc:"what it has, within the bounds of its level"`
+	Policy         vvol.Policy       `json:"policy" doc:"where its quality came from"`
 	ReadOnly       bool              `json:"readOnly"`
 	Bindings       []Binding         `json:"bindings"`
 	LUNs           []int             `json:"luns" doc:"flat aliases"`
@@ -95,6 +97,12 @@ type Session struct {
 
 // Event is shown as the domain has it.
 type Event = vvol.Event
+
+// Alarm is shown as the domain has it.
+type Alarm = vvol.Alarm
+
+// Compliance is shown as the domain has it.
+type Compliance = vvol.Compliance
 
 // Task is shown as the domain has it.
 type Task = vvol.Task

@@ -49,6 +49,52 @@ func (h *handlers) described(ctx context.Context, v vvol.VirtualVolume, err erro
 	return h.describe(ctx, v)
 }
 
+// QualityRequest asks for a quality; what is not named is the level's, or stays as it is.
+type QualityRequest struct {
+	Thick          *bool   `json:"thick,omitempty"`
+	MaxIOPS        *uint64 `json:"maxIops,omitempty" doc:"0: no limit"`
+	MaxBytesPerSec *uint64 `json:"maxBytesPerSec,omitempty" doc:"0: no limit"`
+	SnapshotLimit  *int    `json:"snapshotLimit,omitempty" doc:"0: as many as the array allows"`
+	Durability     *string `json:"durability,omitempty" enum:"flush,sync"`
+}
+
+func (q *QualityRequest) spec(level string) vvol.PolicySpec {
+	p := vvol.PolicySpec{ServiceLevel: level}
+	if q != nil {
+		p.Quality = vvol.QualitySpec(*q)
+	}
+	return p
+}
+
+type policyBody struct {
+	ID   string `path:"id"`
+	Body struct {
+		ServiceLevel string          `json:"serviceLevel,omitempty" doc:"the present one, or the first that offers what is asked, when not given"`
+		Quality      *QualityRequest `json:"quality,omitempty"`
+	}
+}
+
+func (h *handlers) setPolicy(ctx context.Context, in *policyBody) (*out[VVol], error) {
+	v, err := h.o.Service.Find(in.ID)
+	if err != nil {
+		return nil, problem(err)
+	}
+	v, err = h.o.Service.AdjustPolicy(ctx, v.ID, in.Body.Quality.spec(in.Body.ServiceLevel))
+	return h.described(ctx, v, err)
+}
+
+func (h *handlers) compliance(ctx context.Context, in *ref) (*out[Compliance], error) {
+	v, err := h.o.Service.Find(in.ID)
+	if err != nil {
+		return nil, problem(err)
+	}
+	c, err := h.o.Service.Compliance(ctx, v.ID)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &out[Compliance]{c}, nil
+}
+
 type createBody struct {
 	Body struct {
 		Container    string            `json:"container"`
@@ -56,6 +102,7 @@ type createBody struct {
 		Type         string            `json:"type,omitempty" enum:"Config,Data,Swap,Memory,Other"`
 		Name         string            `json:"name,omitempty"`
 		ServiceLevel string            `json:"serviceLevel,omitempty"`
+		Quality      *QualityRequest   `json:"quality,omitempty"`
 		Metadata     map[string]string `json:"metadata,omitempty"`
 	}
 }
@@ -67,7 +114,7 @@ func (h *handlers) createVVol(ctx context.Context, in *createBody) (*out[VVol], 
 		kind = vvol.Data
 	}
 	v, err := h.o.Service.Create(ctx, vvol.CreateSpec{Container: b.Container, Size: b.SizeBytes, Type: kind, Name: b.Name,
-		PolicySpec: vvol.PolicySpec{ServiceLevel: b.ServiceLevel}, Metadata: b.Metadata})
+		PolicySpec: b.Quality.spec(b.ServiceLevel), Metadata: b.Metadata})
 	return h.described(ctx, v, err)
 }
 

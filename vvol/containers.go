@@ -191,10 +191,6 @@ func (s *Service) UpdateContainer(ctx context.Context, ref string, u ContainerUp
 	next, b := *row, new(batch)
 	if u.Size != 0 && u.Size != row.Size {
 		next.Size = u.Size
-		s.refresh(ctx, row.ID)
-		if used := s.containerUsed(row.ID); u.Size < used {
-			return StorageContainer{}, fmt.Errorf("%w: container %q holds or reserves %d bytes", ErrInUse, row.Name, used)
-		}
 		b.event("container.resized", row.ID.String(), fmt.Sprintf("%s: %d to %d bytes", row.Name, row.Size, u.Size))
 	}
 	if u.ServiceLevels != nil && !slices.Equal(u.ServiceLevels, row.ServiceLevels) {
@@ -206,6 +202,12 @@ func (s *Service) UpdateContainer(ctx context.Context, ref string, u ContainerUp
 	}
 	if len(b.events) == 0 {
 		return row.copyOut(), nil
+	}
+	if next.Size != row.Size {
+		s.refresh(ctx, row.ID)
+		if used := s.containerUsed(row.ID); next.Size < used {
+			return StorageContainer{}, fmt.Errorf("%w: container %q holds or reserves %d bytes", ErrInUse, row.Name, used)
+		}
 	}
 	if err := s.commit(ctx, b.put(&next)); err != nil {
 		return StorageContainer{}, err

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,9 +30,33 @@ func newContainer() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return change(c, http.MethodPost, "/containers", map[string]any{"name": args[0], "sizeBytes": size},
-				func(x api.Container) string { return x.ID })
+			body := map[string]any{"name": args[0], "sizeBytes": size}
+			levels, err := levelFlags(c)
+			if err != nil {
+				return err
+			}
+			if len(levels) > 0 {
+				body["serviceLevels"] = levels
+			}
+			return change(c, http.MethodPost, "/containers", body, func(x api.Container) string { return x.ID })
 		}})
+	levels := outputFlag(&cobra.Command{Use: "set-levels NAME --service-level LEVEL...", Short: "Change the service levels", Args: usageArgs(cobra.ExactArgs(1)),
+		Long: "Change the service levels of a container, all of them, the default first. Volumes keep the quality that they have;\n" +
+			"those whose level offers it no more are out of compliance until vvsim vvol set-policy.",
+		RunE: func(c *cobra.Command, args []string) error {
+			levels, err := levelFlags(c)
+			if err == nil && len(levels) == 0 {
+				err = wrongUsage(c, errMissing("--service-level"))
+			}
+			if err != nil {
+				return err
+			}
+			return change(c, http.MethodPatch, "/containers/"+seg(args[0]), map[string]any{"serviceLevels": levels},
+				func(x api.Container) string { return fmt.Sprintf("%s %d service levels", x.Name, len(x.ServiceLevels)) })
+		}})
+	for _, c := range []*cobra.Command{create, levels} {
+		c.Flags().StringArray("service-level", nil, "NAME[,thin][,max-iops=N][,max-bandwidth=SIZE][,snapshot-limit=N][,durability=flush|sync][,warn=PERCENT], repeatable")
+	}
 	resize := outputFlag(&cobra.Command{Use: "resize NAME --size SIZE", Short: "Resize a storage container", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			size, err := sizeFlag(c)
@@ -44,7 +70,54 @@ func newContainer() *cobra.Command {
 		requireSize(c)
 	}
 	del := deleteCommand("delete NAME", "Delete an empty storage container", "/containers/")
-	return noun("container", "Storage containers", list, showIt, create, resize, del)
+	return noun("container", "Storage containers", list, showIt, create, resize, levels, del)
+}
+
+// levelFlags reads --service-level.
+func levelFlags(c *cobra.Command) (all []map[string]any, err error) {
+	texts, err := c.Flags().GetStringArray("service-level")
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range texts {
+		l, err := parseLevel(text)
+		if err != nil {
+			return nil, wrongUsage(c, fmt.Errorf("--service-level %q: %w", text, err))
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// parseLevel reads a name and values, "gold,thin,max-iops=1000".
+func parseLevel(text string) (map[string]any, error) {
+	name, rest, _ := strings.Cut(text, ",")
+	l := map[string]any{"name": name, "thin": false}
+	for item := range strings.SplitSeq(rest, ",") {
+		key, value, _ := strings.Cut(item, "=")
+		var err error
+		switch key {
+		case "":
+		case "thin":
+			l["thin"] = true
+		case "durability":
+			l["durability"] = value
+		case "max-bandwidth":
+			l["maxBytesPerSec"], err = parseSize(value)
+		case "max-iops":
+			l["maxIops"], err = strconv.ParseUint(value, 10, 64)
+		case "snapshot-limit":
+			l["snapshotLimit"], err = strconv.ParseUint(value, 10, 31)
+		case "warn":
+			l["warnPercentUsed"], err = strconv.ParseUint(value, 10, 31)
+		default:
+			return nil, fmt.Errorf("%q is not known", key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return l, nil
 }
 
 func requireSize(c *cobra.Command) { c.Flags().String("size", "", "such as 10GiB") }

@@ -25,6 +25,17 @@ func newHost() *cobra.Command {
 	return noun("host", "Hosts", list, showIt)
 }
 
+func newAlarm() *cobra.Command {
+	return noun("alarm", "What is nearly full, full or out of compliance", outputFlag(&cobra.Command{Use: "list", Short: "List alarms", Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return table(c, "/alarms", column[api.Alarm]{"STATUS", func(x api.Alarm) any { return x.Status }},
+				column[api.Alarm]{"KIND", func(x api.Alarm) any { return x.Kind }},
+				column[api.Alarm]{"OBJECT", func(x api.Alarm) any { return x.Object }},
+				column[api.Alarm]{"SINCE", func(x api.Alarm) any { return x.Since.Format(time.RFC3339) }},
+				column[api.Alarm]{"MESSAGE", func(x api.Alarm) any { return x.Message }})
+		}}))
+}
+
 func newSession() *cobra.Command {
 	list := outputFlag(&cobra.Command{Use: "list", Short: "List iSCSI sessions", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {

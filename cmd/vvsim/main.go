@@ -64,7 +64,7 @@ func exitCode(err error) int {
 
 func newRoot() *cobra.Command {
 	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
-		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newIO(), newDoctor(), newEvents(), newESXi(), newVersion())
+		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(wrongUsage)
 	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,7 +20,7 @@ func newVVol() *cobra.Command {
 		outputFlag(&cobra.Command{Use: "show VVOL", Short: "Show a volume, by id or unique name", Args: usageArgs(cobra.ExactArgs(1)),
 			RunE: func(c *cobra.Command, args []string) error { return show(c, "/vvols/"+seg(args[0])) }}),
 		&cobra.Command{Use: "tree", Short: "Show volumes with their snapshots and clones", Args: usageArgs(cobra.NoArgs), RunE: vvolTree},
-		vvolCreate(), vvolResize(), vvolSnapshot(), vvolCopy("clone", "Make an independent copy"),
+		vvolCreate(), vvolResize(), vvolSetPolicy(), vvolCompliance(), vvolSnapshot(), vvolCopy("clone", "Make an independent copy"),
 		vvolCopy("fast-clone", "Make a linked copy"), vvolRevert(), vvolDiff(),
 		deleteCommand("delete VVOL...", "Delete volumes that are not in use", "/vvols/"))
 }
@@ -62,6 +63,13 @@ func vvolCreate() *cobra.Command {
 					body[key] = v
 				}
 			}
+			quality, err := qualityFlags(c)
+			if err != nil {
+				return err
+			}
+			if len(quality) > 0 {
+				body["quality"] = quality
+			}
 			if metadata, err := c.Flags().GetStringToString("metadata"); err == nil && len(metadata) > 0 {
 				body["metadata"] = metadata
 			}
@@ -73,7 +81,104 @@ func vvolCreate() *cobra.Command {
 	c.Flags().String("name", "", "free text")
 	c.Flags().String("service-level", "", "one of the container's")
 	c.Flags().StringToString("metadata", nil, "KEY=VALUE, repeatable")
+	addQualityFlags(c)
 	return c
+}
+
+// addQualityFlags adds what may be asked of a volume within the bounds of its level.
+func addQualityFlags(c *cobra.Command) {
+	c.Flags().Bool("thick", false, "reserve all of its space")
+	c.Flags().Uint64("max-iops", 0, "I/O per second, 0 for no limit")
+	c.Flags().String("max-bandwidth", "", "bytes per second such as 100MiB, 0 for no limit")
+	c.Flags().Int("snapshot-limit", 0, "snapshots, 0 for as many as the array allows")
+	c.Flags().String("durability", "", "flush, or sync: every write is on stable storage before its status")
+}
+
+// qualityFlags reads those that were given.
+func qualityFlags(c *cobra.Command) (map[string]any, error) {
+	q := map[string]any{}
+	for flag, key := range map[string]string{"thick": "thick", "max-iops": "maxIops", "snapshot-limit": "snapshotLimit"} {
+		if f := c.Flag(flag); f.Changed {
+			q[key] = json.RawMessage(f.Value.String())
+		}
+	}
+	if f := c.Flag("durability"); f.Changed {
+		q["durability"] = f.Value.String()
+	}
+	if f := c.Flag("max-bandwidth"); f.Changed {
+		n, err := parseSize(f.Value.String())
+		if err != nil {
+			return nil, wrongUsage(c, fmt.Errorf("--max-bandwidth: %w", err))
+		}
+		q["maxBytesPerSec"] = n
+	}
+	return q, nil
+}
+
+func vvolSetPolicy() *cobra.Command {
+	c := outputFlag(&cobra.Command{Use: "set-policy VVOL", Short: "Change service level and quality, also while I/O runs", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			quality, err := qualityFlags(c)
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"quality": quality}
+			if f := c.Flag("service-level"); f.Changed {
+				body["serviceLevel"] = f.Value.String()
+			} else if len(quality) == 0 {
+				return wrongUsage(c, errMissing("a flag that says what to change"))
+			}
+			return change(c, http.MethodPost, "/vvols/"+seg(args[0])+"/policy", body, describeQuality)
+		}})
+	c.Flags().String("service-level", "", "one of the container's; the present one when not given, or the first that offers what is asked")
+	addQualityFlags(c)
+	return c
+}
+
+// describeQuality is one line of what a volume has.
+func describeQuality(x api.VVol) string {
+	q, space := x.Quality, "thin"
+	if q.Thick {
+		space = "thick"
+	}
+	line := fmt.Sprintf("%s %s, %s, %s", x.ID, x.ServiceLevel, space, q.Durability)
+	if q.MaxIOPS > 0 {
+		line += fmt.Sprintf(", %d IOPS", q.MaxIOPS)
+	}
+	if q.MaxBytesPerSec > 0 {
+		line += fmt.Sprintf(", %s/s", human(q.MaxBytesPerSec))
+	}
+	if q.SnapshotLimit > 0 {
+		line += fmt.Sprintf(", %d snapshots", q.SnapshotLimit)
+	}
+	return line
+}
+
+// vvolCompliance ends with errCheckFailed when the volume is not what was asked for.
+func vvolCompliance() *cobra.Command {
+	return outputFlag(&cobra.Command{Use: "compliance VVOL", Short: "Compare what was asked for a volume with what is so", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			path := "/vvols/" + seg(args[0]) + "/compliance"
+			b, err := client().Do(c.Context(), http.MethodGet, apiPath+path, nil)
+			if err != nil {
+				return err
+			}
+			var x api.Compliance
+			if err := decode(b, &x); err != nil {
+				return err
+			}
+			lines := []string{"compliant"}
+			if !x.Compliant {
+				lines = nil
+			}
+			for _, v := range x.Violations {
+				lines = append(lines, v.String())
+			}
+			if err := result(c, b, strings.Join(lines, "\n")); err != nil || x.Compliant {
+				return err
+			}
+			return errCheckFailed
+		}})
 }
 
 func vvolResize() *cobra.Command {
