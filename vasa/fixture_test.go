@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type lab struct {
 	*Provider
 	t       testing.TB
-	engine  store.Engine
+	engine  *gatedEngine
 	service *vvol.Service
 	trust   *trust.Store
 	server  *httptest.Server
@@ -49,7 +51,7 @@ func newLab(t testing.TB, change func(*Options)) *lab { return newLabWith(t, new
 
 // newLabWith starts one over a data path.
 func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
-	l := &lab{t: t, engine: mem.New()}
+	l := &lab{t: t, engine: &gatedEngine{Engine: mem.New()}}
 	var err error
 	l.trust, err = trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab", Retain: true, Clock: l.now})
 	require.NoError(t, err)
@@ -71,11 +73,13 @@ func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
 	if change != nil {
 		change(&o)
 	}
+	l.trust = o.Trust
 	l.Provider, err = New(o)
 	require.NoError(t, err)
 	l.server = httptest.NewUnstartedServer(l.Handler())
-	l.server.TLS = l.trust.ServerConfig()
-	l.server.StartTLS()
+	l.server.Listener = tls.NewListener(l.server.Listener, l.trust.ServerConfig()) // not httptest's certificate
+	l.server.Start()
+	l.server.URL = "https://" + l.server.Listener.Addr().String()
 	l.vmca, err = vasatest.NewAuthority("VMCA")
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -114,6 +118,13 @@ func (l *lab) client(cert *tls.Certificate, version wire.Version) *vasatest.Clie
 	require.NoError(l.t, err)
 	l.t.Cleanup(c.Close)
 	return c
+}
+
+// plain is an HTTP client without certificate.
+func (l *lab) plain() *http.Client {
+	t := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	l.t.Cleanup(t.CloseIdleConnections)
+	return &http.Client{Transport: t}
 }
 
 // registered registers the lab's authority, once.
@@ -238,6 +249,36 @@ func documentIn(envelope string) string {
 	}
 	end := strings.IndexAny(envelope, " />")
 	return envelope[:end] + declarations + envelope[end:]
+}
+
+// gatedEngine holds copies while its gate is there.
+type gatedEngine struct {
+	store.Engine
+	gate atomic.Pointer[gate]
+}
+
+// gate tells of a copy that came to it, and lets it on when on is closed.
+type gate struct{ at, on chan struct{} }
+
+func (e *gatedEngine) Open(ctx context.Context, id store.ID) (store.Object, error) {
+	o, err := e.Engine.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &gatedObject{o, e}, nil
+}
+
+type gatedObject struct {
+	store.Object
+	e *gatedEngine
+}
+
+func (o *gatedObject) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
+	if g := o.e.gate.Load(); g != nil {
+		g.at <- struct{}{}
+		<-g.on
+	}
+	return o.Object.CopyFrom(ctx, off, src.(*gatedObject).Object, srcOff, n)
 }
 
 // endpoints keep books instead of opening a data path.

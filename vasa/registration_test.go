@@ -1,16 +1,20 @@
 package vasa
 
 import (
+	"crypto/tls"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vasa/session"
+	"vvsim/vasa/trust"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
+	"vvsim/vvol"
 )
 
 // TestRegistration goes the way of vasa.md 8.1, in both versions of SOAP.
@@ -149,4 +153,102 @@ func TestActivation(t *testing.T) {
 	cookie, err := vasatest.Do[wire.SetStorageContainerContextResponse](ctx, c, &wire.SetStorageContainerContext{ContainerID: k})
 	require.NoError(t, err)
 	require.NotEmpty(t, cookie.Return)
+}
+
+// served is the certificate that a new connection gets.
+func (l *lab) served() string {
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(l.t.Context(), "tcp", l.server.Listener.Addr().String())
+	require.NoError(l.t, err)
+	defer conn.Close()
+	return vasatest.PEM(conn.(*tls.Conn).ConnectionState().PeerCertificates[0])
+}
+
+// TestCertificates of the provider are replaced by vCenter, unless they are retained, and
+// those of clients revoked by it.
+func TestCertificates(t *testing.T) {
+	ctx := t.Context()
+	l := newLab(t, nil)
+	c := l.vcenter("vc")
+	l.fault(c, "PermissionDenied", &wire.RequestCSR{})
+	l.fault(c, "PermissionDenied", &wire.RegisterCASignedProviderCertificate{ProviderCert: l.vmca.PEM(), ForceApply: true})
+
+	managed, err := trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab"})
+	require.NoError(t, err)
+	l = newLab(t, func(o *Options) { o.Trust = managed })
+	before := l.served()
+	c = l.issued("sps")
+	_, err = c.Call(ctx, &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("vc")}})
+	require.NoError(t, err)
+	csr, err := vasatest.Do[wire.RequestCSRResponse](ctx, c, &wire.RequestCSR{})
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(csr.Return, "-----BEGIN CERTIFICATE REQUEST-----\n"), csr.Return)
+	require.NotContains(t, csr.Return, "\r")
+	l.fault(c, "InvalidCertificate", &wire.RegisterCASignedProviderCertificate{ProviderCert: "nonsense"})
+	signed, err := l.vmca.Sign(csr.Return)
+	require.NoError(t, err)
+	_, err = c.Call(ctx, &wire.RegisterCASignedProviderCertificate{ProviderCert: signed})
+	require.NoError(t, err)
+	require.Equal(t, signed, l.served(), "without a restart")
+	require.NotEqual(t, before, signed)
+
+	host, err := l.vmca.Issue("host", nil)
+	require.NoError(t, err)
+	h := l.client(host, wire.SOAP11)
+	_, err = h.Call(ctx, &wire.SetContext{UsageContext: usageOf("a")})
+	require.NoError(t, err)
+	crl, err := l.vmca.Revoke(1, host.Leaf)
+	require.NoError(t, err)
+	l.fault(c, "InvalidCertificate", &wire.RefreshCACertificatesAndCRLs{CARootCert: []string{"nonsense"}})
+	_, err = c.Call(ctx, &wire.RefreshCACertificatesAndCRLs{CARootCert: []string{l.vmca.PEM()}, CACRL: []string{crl}})
+	require.NoError(t, err)
+	l.fault(h, "InvalidSession", &wire.QueryArrays{})
+	lists, err := vasatest.Do[wire.QueryCACertificateRevocationListsResponse](ctx, c, &wire.QueryCACertificateRevocationLists{})
+	require.NoError(t, err)
+	require.Equal(t, []string{crl}, lists.Return)
+}
+
+// TestTasks that run are listed, and copies among them can be cancelled.
+func TestTasks(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	c := l.host("a")
+	tasks, err := vasatest.Do[wire.GetCurrentTaskResponse](ctx, c, &wire.GetCurrentTask{})
+	require.NoError(t, err)
+	require.Empty(t, tasks.Return)
+	l.fault(c, "NotFound", &wire.GetCurrentTask{ArrayID: new("another")})
+
+	src := l.create("src", 8)
+	base, err := l.service.Snapshot(ctx, src.ID, vvol.SnapshotSpec{})
+	require.NoError(t, err)
+	l.write(src.ID, 0, 'a')
+	g := &gate{make(chan struct{}), make(chan struct{})}
+	l.engine.gate.Store(g)
+	answer := make(chan wire.TaskInfo)
+	go func() {
+		r, err := vasatest.Do[wire.CopyDiffsToVirtualVolumeResponse](ctx, c, &wire.CopyDiffsToVirtualVolume{SrcVVolID: src.ID.String(), SrcBaseVVolID: base.ID.String(),
+			DstVVolID: l.create("dst", 8).ID.String()})
+		assert.NoError(t, err)
+		answer <- r.Return
+	}()
+	<-g.at
+	task := <-answer
+	require.Equal(t, wire.TaskStateRunning, task.TaskState)
+	require.True(t, task.Cancelable)
+	tasks, err = vasatest.Do[wire.GetCurrentTaskResponse](ctx, c, &wire.GetCurrentTask{ArrayID: new(l.arrayID())})
+	require.NoError(t, err)
+	require.Equal(t, []wire.TaskInfo{task}, tasks.Return)
+	_, err = c.Call(ctx, &wire.CancelTask{TaskID: task.TaskID})
+	require.NoError(t, err)
+	close(g.on)
+	for task.TaskState == wire.TaskStateRunning {
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](ctx, c, &wire.GetTaskUpdate{TaskID: task.TaskID})
+		require.NoError(t, err)
+		task = u.Return
+	}
+	require.Equal(t, wire.TaskStateError, task.TaskState)
+	require.True(t, task.Cancelled)
+	require.Equal(t, &wire.StorageFault{}, task.Error)
+	l.fault(c, "NotCancellable", &wire.CancelTask{TaskID: task.TaskID})
+	l.fault(c, "NotFound", &wire.CancelTask{TaskID: "nothing:9"})
+	l.fault(c, "InvalidArgument", &wire.CancelTask{})
+	require.NoError(t, l.service.Check(ctx))
 }

@@ -77,14 +77,13 @@ func TestOtherDoors(t *testing.T) {
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), x.method, l.server.URL+x.path, nil)
 		require.NoError(t, err)
-		resp, err := l.server.Client().Do(r)
+		resp, err := l.plain().Do(r)
 		require.NoError(t, err)
 		_, err = io.Copy(io.Discard, resp.Body)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, x.status, resp.StatusCode, "%s %s", x.method, x.path)
 	}
-	l.server.Client().CloseIdleConnections()
 }
 
 // stopper holds requests until it is told to go on.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -118,7 +119,8 @@ func Violated(violations []vvol.Violation) (list []wire.PolicyStatus) {
 	for _, v := range violations {
 		for _, c := range capabilities() {
 			for _, name := range c.violated {
-				if name == v.What {
+				// What is not in force on the data path is told behind "in force: ".
+				if name == strings.TrimPrefix(v.What, "in force: ") {
 					list = append(list, wire.PolicyStatus{CurrentValue: c.instance(v.Current), ExpectedValue: c.instance(v.Expected)})
 				}
 			}
