@@ -35,8 +35,6 @@ type capability struct {
 	ask func(spec *vvol.PolicySpec, value any) error
 	// offer is what a level allows; nil: nothing is said.
 	offer func(l vvol.ServiceLevel) any
-	// has is what a volume has; nil: nothing is said.
-	has func(v vvol.VirtualVolume) any
 	// violated are the names under which the domain tells a violation of it.
 	violated []string
 }
@@ -55,42 +53,36 @@ func capabilities() []capability {
 			summary:  "Name of a service level that the container offers",
 			ask:      func(s *vvol.PolicySpec, v any) (err error) { s.ServiceLevel, err = text(v); return err },
 			offer:    func(l vvol.ServiceLevel) any { return l.Name },
-			has:      func(v vvol.VirtualVolume) any { return v.ServiceLevel },
 			violated: []string{"serviceLevel"}},
 		{id: "maxIops", namespace: Namespace, category: performance, label: "IOPS limit", kind: wire.BuiltinTypeLong,
 			summary: "Reads and writes per second, at most",
 			allowed: []any{upTo(maxIOPS)}, byDefault: int64(maxIOPS),
 			ask:      func(s *vvol.PolicySpec, v any) (err error) { s.Quality.MaxIOPS, err = count(v, maxIOPS); return err },
 			offer:    func(l vvol.ServiceLevel) any { return upTo(orAll(l.MaxIOPS, maxIOPS)) },
-			has:      func(v vvol.VirtualVolume) any { return unlessZero(v.Quality.MaxIOPS) },
 			violated: []string{"maxIops"}},
 		{id: "maxMBps", namespace: Namespace, category: performance, label: "Throughput limit", kind: wire.BuiltinTypeLong,
 			summary: "MB per second of 1,048,576 bytes, at most",
 			allowed: []any{upTo(maxMBps)}, byDefault: int64(maxMBps),
 			ask:      askThroughput,
 			offer:    func(l vvol.ServiceLevel) any { return upTo(orAll(l.MaxBytesPerSec/mib, maxMBps)) },
-			has:      func(v vvol.VirtualVolume) any { return unlessZero(v.Quality.MaxBytesPerSec / mib) },
 			violated: []string{"maxBytesPerSec"}},
 		{id: "spaceEfficiency", namespace: stdNamespace, category: space, label: "Space efficiency", kind: wire.BuiltinTypeString, generic: wire.BuiltinGenericTypeSet,
 			summary: "Thin: space is taken when it is written. Thick: it is reserved",
 			allowed: []any{&wire.DiscreteSet{Values: []any{thin, thick}}}, byDefault: &wire.DiscreteSet{Values: []any{thin}},
 			ask:      askSpace,
 			offer:    func(l vvol.ServiceLevel) any { return &wire.DiscreteSet{Values: []any{efficiency(!l.Thin)}} },
-			has:      func(v vvol.VirtualVolume) any { return &wire.DiscreteSet{Values: []any{efficiency(v.Quality.Thick)}} },
 			violated: []string{"thick", "reservedBytes"}},
 		{id: "snapshotLimit", namespace: Namespace, category: protection, label: "Snapshot limit", kind: wire.BuiltinTypeLong,
 			summary: "Snapshots of a volume, at most",
 			allowed: []any{upTo(maxSnapshots)}, byDefault: int64(maxSnapshots),
 			ask:      askSnapshots,
 			offer:    func(l vvol.ServiceLevel) any { return upTo(orAll(uint64(l.SnapshotLimit), maxSnapshots)) },
-			has:      func(v vvol.VirtualVolume) any { return unlessZero(uint64(v.Quality.SnapshotLimit)) },
 			violated: []string{"snapshotLimit", "snapshots"}},
 		{id: "durability", namespace: Namespace, category: protection, label: "Durability", kind: wire.BuiltinTypeString,
 			summary: "flush: on stable storage after a flush or FUA. sync: before the status of each write",
 			allowed: []any{vvol.DurabilityFlush, vvol.DurabilitySync}, byDefault: vvol.DurabilityFlush,
 			ask:      askDurability,
 			offer:    offeredDurability,
-			has:      func(v vvol.VirtualVolume) any { return v.Quality.Durability },
 			violated: []string{"durability"}},
 	}
 }
@@ -110,13 +102,6 @@ func orAll(limit uint64, widest int64) int64 {
 		return widest
 	}
 	return int64(limit)
-}
-
-func unlessZero(n uint64) any {
-	if n == 0 {
-		return nil
-	}
-	return int64(n)
 }
 
 func efficiency(isThick bool) string {
