@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"vvsim/api"
-	"vvsim/vasa/trust"
 )
 
 // finding is one line of the doctor: in order, worth a look (warn), or wrong (err).
@@ -24,7 +23,7 @@ func newDoctor() *cobra.Command {
 	return &cobra.Command{Use: "doctor", Short: "Check a running array", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			bad := false
-			for _, check := range []func(context.Context) finding{checkHealth, checkCatalog, checkEngine, checkContainers, checkSessions, checkCertificate} {
+			for _, check := range []func(context.Context) finding{checkHealth, checkCatalog, checkEngine, checkContainers, checkSessions, checkCertificate, checkProvider} {
 				f := check(c.Context())
 				mark := "ok  "
 				switch {
@@ -113,14 +112,6 @@ func checkContainers(ctx context.Context) finding {
 		}
 	}
 	return f
-}
-
-func checkCertificate(ctx context.Context) finding {
-	r, err := call[trust.Report](ctx, http.MethodGet, "/provider/certificate", nil)
-	if err != nil {
-		return finding{name: "certificate", err: err}
-	}
-	return certificateFinding(r)
 }
 
 func checkSessions(ctx context.Context) finding {

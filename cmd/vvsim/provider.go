@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -133,26 +132,4 @@ func showCert(c *cobra.Command, _ []string) error {
 		fmt.Fprintf(w, "WARNING  %s\n", x.Text)
 	}
 	return nil
-}
-
-// certificateFinding is the doctor's look at the provider's certificate: what is wrong, or
-// will be.
-func certificateFinding(r trust.Report) finding {
-	f := finding{name: "certificate", detail: fmt.Sprintf("%s until %s, trusts %d roots and %d certificates", r.Served.Subject,
-		r.Served.NotAfter.Format(time.DateOnly), len(r.Roots), len(r.Clients))}
-	var wrong []string
-	for _, w := range r.Warnings {
-		switch w.Code {
-		case trust.WarnNobody:
-		case trust.WarnExpired, trust.WarnEarly, trust.WarnName:
-			wrong = append(wrong, w.Text)
-		default:
-			f.warn = true
-			f.detail += "; " + w.Text
-		}
-	}
-	if len(wrong) > 0 {
-		f.err = errors.New(strings.Join(wrong, "; "))
-	}
-	return f
 }
