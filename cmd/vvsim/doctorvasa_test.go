@@ -37,12 +37,12 @@ func TestProviderFinding(t *testing.T) {
 	}
 	later, soon := store.Certificate().NotAfter.Add(time.Hour), store.Certificate().NotAfter.Add(-time.Hour)
 	for want, f := range map[string]finding{
-		"issue":           look(url, http.StatusOK, now, anchors(other), now),
-		"not for \"vcsa":  look("https://vcsa.lab:8443/", http.StatusOK, now, anchors(store), now),
-		"clock is ": look(url, http.StatusOK, now.Add(time.Hour), anchors(store), now),
-		"expired":         look(url, http.StatusOK, later, anchors(store), later),
-		"Internal Server": look(url, http.StatusInternalServerError, now, anchors(store), now),
-		"not yet valid":   look(url, http.StatusOK, now.Add(-48*time.Hour), anchors(store), now.Add(-48*time.Hour)),
+		"issue":            look(url, http.StatusOK, now, anchors(other), now),
+		"not for \"vcsa":   look("https://vcsa.lab:8443/", http.StatusOK, now, anchors(store), now),
+		"clock is ":        look(url, http.StatusOK, now.Add(time.Hour), anchors(store), now),
+		"expired":          look(url, http.StatusOK, later, anchors(store), later),
+		"Internal Server":  look(url, http.StatusInternalServerError, now, anchors(store), now),
+		"not valid before": look(url, http.StatusOK, now.Add(-48*time.Hour), anchors(store), now.Add(-48*time.Hour)),
 	} {
 		require.ErrorContains(t, f.err, want)
 	}

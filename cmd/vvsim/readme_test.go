@@ -51,7 +51,7 @@ var varies = []struct {
 	{regexp.MustCompile(`(live|on disk|garbage|reclaimed) [0-9.]+([KMG]iB)?`), "$1 SIZE"},
 	{regexp.MustCompile(`(certificate) .* until \d\d\d\d-\d\d-\d\d`), "$1 NAME until DATE"},
 	{regexp.MustCompile(`, its CA is not checked without VVSIM_CA`), ""}, // where an env file was read
-	{regexp.MustCompile(`(, target) \S+`), ""}, // of the doctor, where an env file was read
+	{regexp.MustCompile(`(, target) \S+`), ""},                           // of the doctor, where an env file was read
 }
 
 func alike(s string) string {
