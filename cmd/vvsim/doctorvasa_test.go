@@ -37,7 +37,7 @@ func TestProviderFinding(t *testing.T) {
 	}
 	later, soon := store.Certificate().NotAfter.Add(time.Hour), store.Certificate().NotAfter.Add(-time.Hour)
 	for want, f := range map[string]finding{
-		"issue":            look(url, http.StatusOK, now, anchors(other), now),
+		"not trusted":      look(url, http.StatusOK, now, anchors(other), now),
 		"not for \"vcsa":   look("https://vcsa.lab:8443/", http.StatusOK, now, anchors(store), now),
 		"clock is ":        look(url, http.StatusOK, now.Add(time.Hour), anchors(store), now),
 		"expired":          look(url, http.StatusOK, later, anchors(store), later),
