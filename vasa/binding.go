@@ -67,7 +67,7 @@ func (p *Provider) bindVirtualVolume(ctx context.Context, c *caller, q *wire.Bin
 	if !wire.Valid(q.BindContext) {
 		return nil, invalid("bindContext %q is none of the contract's", q.BindContext)
 	}
-	host, err := p.binder(ctx, c.client())
+	host, err := p.binder(c.session)
 	if err != nil {
 		return nil, err
 	}
@@ -112,28 +112,38 @@ func (p *Provider) handle(b vvol.Binding) wire.VirtualVolumeHandle {
 // binder is a host as it binds.
 type binder struct {
 	p *Provider
-	// initiator is the first that the host named: the domain's host is the one that it
-	// belongs to, and a binding is for all initiators of that.
+	// initiator is one of the host: the domain binds for all initiators of the host that
+	// it belongs to, or for none.
 	initiator string
 }
 
-// binder finds the host behind a caller. A vCenter has no data path and may not bind
-// (PermissionDenied, which bind declares); a host needs an iSCSI initiator, and must not
-// see protocol endpoints of other arrays alone: no handle would lead it anywhere (vasa.md
-// 10, the certification's bind with a PE that the array does not have).
-func (p *Provider) binder(_ context.Context, client *session.Client) (binder, error) {
+// binder finds the host behind a session. A vCenter has no data path and may not bind
+// (PermissionDenied, which bind declares); nor may a host all of whose initiators belong to
+// another one. A host needs an iSCSI initiator, and must not see protocol endpoints of
+// other arrays alone: no handle would lead it anywhere (vasa.md 10, the certification's
+// bind with a PE that the array does not have).
+func (p *Provider) binder(s *session.Session) (binder, error) {
+	client, initiators := s.Client, s.Initiators()
 	if !client.Host {
 		return binder{}, refuse(&wire.PermissionDenied{}, "only hosts bind, %s is none", client.Key())
 	}
-	initiators := client.Initiators()
 	if len(initiators) == 0 {
 		return binder{}, invalid("%s named no iSCSI initiator in its context", client.Key())
 	}
 	if sees := client.Endpoints(); len(sees) > 0 && !slices.ContainsFunc(sees, p.isEndpoint) {
 		return binder{}, invalid("%s sees none of the array's protocol endpoints", client.Key())
 	}
-	return binder{p, initiators[0]}, nil
+	for _, name := range initiators {
+		if h, err := p.o.Service.Host(name); err == nil && belongs(h, client.GUID) {
+			return binder{p, name}, nil
+		}
+	}
+	return binder{}, refuse(&wire.PermissionDenied{}, "the initiators of %s belong to another host", client.Key())
 }
+
+// belongs tells whether a host of the domain is the one with a GUID, or is known by an
+// initiator alone.
+func belongs(h vvol.Host, guid string) bool { return h.GUID == "" || h.GUID == guid }
 
 // isEndpoint tells whether a protocol endpoint that a host sees is the array's.
 func (p *Provider) isEndpoint(e wire.ProtocolEndpoint) bool {
@@ -149,10 +159,11 @@ func (h binder) bind(ctx context.Context, id vvol.ID) (vvol.Binding, error) {
 	return h.p.o.Service.Bind(ctx, id, h.initiator)
 }
 
-// hostIDs are the domain's hosts that the initiators of a client belong to.
-func (p *Provider) hostIDs(client *session.Client) (ids []vvol.HostID) {
-	for _, name := range client.Initiators() {
-		if h, err := p.o.Service.Host(name); err == nil && !slices.Contains(ids, h.ID) {
+// hostIDs are the domain's hosts that are the one with a GUID and initiators: one, unless
+// it could not be told from another.
+func (p *Provider) hostIDs(guid string, initiators []string) (ids []vvol.HostID) {
+	for _, name := range initiators {
+		if h, err := p.o.Service.Host(name); err == nil && belongs(h, guid) && !slices.Contains(ids, h.ID) {
 			ids = append(ids, h.ID)
 		}
 	}
@@ -179,12 +190,12 @@ func (p *Provider) unbindVirtualVolume(ctx context.Context, c *caller, q *wire.U
 		return nil, invalid("only hosts have handles, %s is none", client.Key())
 	}
 	var bound []vvol.Binding
-	for _, host := range p.hostIDs(client) {
+	for _, host := range p.hostIDs(client.GUID, c.session.Initiators()) {
 		bound = append(bound, p.o.Service.Bindings(vvol.BindingFilter{Host: host})...)
 	}
 	r := &wire.UnbindVirtualVolumeResponse{Return: make([]wire.BatchReturnStatus, len(q.VVolHandle))}
 	for i, err := range p.inParallel(c, len(q.VVolHandle), func(i int) error {
-		return p.unbindHandle(ctx, client, bound, q.VVolHandle[i], q.UnbindContext)
+		return p.unbindHandle(ctx, c.session, bound, q.VVolHandle[i], q.UnbindContext)
 	}) {
 		r.Return[i] = wire.BatchReturnStatus{UniqueID: value(q.VVolHandle[i].UniqueIdentifier), ErrorResult: batchError(err)}
 	}
@@ -192,7 +203,7 @@ func (p *Provider) unbindVirtualVolume(ctx context.Context, c *caller, q *wire.U
 }
 
 // unbindHandle does so with one of the bindings that a host has.
-func (p *Provider) unbindHandle(ctx context.Context, client *session.Client, bound []vvol.Binding, h wire.VirtualVolumeHandle, unbind wire.UnbindContext) error {
+func (p *Provider) unbindHandle(ctx context.Context, s *session.Session, bound []vvol.Binding, h wire.VirtualVolumeHandle, unbind wire.UnbindContext) error {
 	id := value(h.UniqueIdentifier)
 	if id != "" {
 		if _, err := volumeID(id); err != nil {
@@ -214,7 +225,7 @@ func (p *Provider) unbindHandle(ctx context.Context, client *session.Client, bou
 	case wire.UnbindContextRebindStart:
 		return nil
 	case wire.UnbindContextRebindEnd:
-		if present, err := p.present(ctx, client, bound, b); err != nil || present {
+		if present, err := p.present(ctx, s, bound, b); err != nil || present {
 			return err
 		}
 	}
@@ -223,11 +234,11 @@ func (p *Provider) unbindHandle(ctx context.Context, client *session.Client, bou
 
 // present tells whether a binding is the one that bind answers to its host. A host has
 // several of a VVol only when it was known as several hosts before.
-func (p *Provider) present(ctx context.Context, client *session.Client, bound []vvol.Binding, b vvol.Binding) (bool, error) {
+func (p *Provider) present(ctx context.Context, s *session.Session, bound []vvol.Binding, b vvol.Binding) (bool, error) {
 	if !slices.ContainsFunc(bound, func(other vvol.Binding) bool { return other.VVol == b.VVol && other.ID != b.ID }) {
 		return true, nil
 	}
-	host, err := p.binder(ctx, client)
+	host, err := p.binder(s)
 	if err != nil {
 		return false, err
 	}
@@ -265,16 +276,17 @@ func (p *Provider) unbindVirtualVolumeFromAllHost(ctx context.Context, c *caller
 // a session, and of the provider, leaves them, as I/O goes on. Without hostUuid, or with an
 // empty one, it is about the calling host. A host that was never here is NotFound.
 func (p *Provider) unbindAllVirtualVolumesFromHost(ctx context.Context, c *caller, q *wire.UnbindAllVirtualVolumesFromHost) error {
-	client := c.client()
-	if guid := value(q.HostUUID); guid != "" {
-		if client = p.hostClient(guid); client == nil {
+	var ids []vvol.HostID
+	if guid := strings.ToLower(value(q.HostUUID)); guid != "" {
+		var known bool
+		if ids, known = p.hostsWith(guid); !known {
 			return refuse(&wire.NotFound{}, "no host %q is known", guid)
 		}
-	} else if !client.Host {
-		return invalid("hostUuid is missing, and %s is no host", client.Key())
+	} else if ids = p.hostIDs(c.client().GUID, c.session.Initiators()); !c.client().Host {
+		return invalid("hostUuid is missing, and %s is no host", c.client().Key())
 	}
 	var errs []error
-	for _, id := range p.hostIDs(client) {
+	for _, id := range ids {
 		if err := p.o.Service.UnbindHost(ctx, id); !errors.Is(err, vvol.ErrNotFound) { // or it is another host's part now
 			errs = append(errs, err)
 		}
@@ -282,14 +294,18 @@ func (p *Provider) unbindAllVirtualVolumesFromHost(ctx context.Context, c *calle
 	return errors.Join(errs...)
 }
 
-// hostClient is the host with a GUID that has had a session, nil if none has.
-func (p *Provider) hostClient(guid string) *session.Client {
+// hostsWith are the domain's hosts with a GUID, in lower case; known is false when neither
+// the domain nor a session has ever heard of it.
+func (p *Provider) hostsWith(guid string) (ids []vvol.HostID, known bool) {
+	if h, err := p.o.Service.Host(guid); err == nil && h.GUID == guid {
+		return []vvol.HostID{h.ID}, true
+	}
 	for _, client := range p.sessions.Clients() {
-		if client.Host && strings.EqualFold(client.GUID, guid) {
-			return client
+		if client.Host && client.GUID == guid {
+			return p.hostIDs(guid, client.Initiators()), true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // prepareForBindingChange checks what it is given, and has nothing to prepare: every
@@ -303,7 +319,7 @@ func (p *Provider) prepareForBindingChange(ctx context.Context, _ *caller, q *wi
 	if q.DestHostID == "" {
 		return nil, invalid("destHostId is empty")
 	}
-	if p.hostClient(q.DestHostID) == nil {
+	if _, known := p.hostsWith(strings.ToLower(q.DestHostID)); !known {
 		return nil, refuse(&wire.NotFound{}, "no host %q is known", q.DestHostID)
 	}
 	for _, id := range q.VVolID {

@@ -184,6 +184,62 @@ func TestRebind(t *testing.T) {
 	require.Zero(t, l.bound())
 }
 
+// TestTwinsBind gives two hosts with one hostGuid their own bindings: what one does reaches
+// none of the other's.
+func TestTwinsBind(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	a, twin := l.host("a"), l.issued("twin")
+	id := l.create("disk", 8).ID
+	had := l.handles(a, id.String())
+	usage := usageOf("twin")
+	usage.HostGUID = new(hostGUID("a"))
+	_, err := twin.Call(ctx, &wire.SetContext{UsageContext: usage})
+	require.NoError(t, err)
+	l.handles(twin, id.String())
+	require.Equal(t, had, l.handles(a, id.String()), "not the twin's")
+	all := l.service.Bindings(vvol.BindingFilter{})
+	require.Len(t, all, 2)
+	require.Equal(t, []string{hostIQN("a")}, l.service.BindingInitiators(all[0]))
+	require.Equal(t, []string{hostIQN("twin")}, l.service.BindingInitiators(all[1]))
+	_, err = twin.Call(ctx, &wire.UnbindAllVirtualVolumesFromHost{})
+	require.NoError(t, err)
+	require.Equal(t, all[:1], l.service.Bindings(vvol.BindingFilter{}))
+
+	// One that claims the initiator of a host with bindings gets none.
+	usage.HostGUID, usage.HostInitiator[0].ISCSIIdentifier = new(hostGUID("thief")), new(hostIQN("a"))
+	_, err = twin.Call(ctx, &wire.SetContext{UsageContext: usage})
+	require.NoError(t, err)
+	l.fault(twin, "PermissionDenied", &wire.BindVirtualVolume{VVolID: []string{id.String()}, BindContext: wire.BindContextNormal})
+	require.Equal(t, []string{"NotFound"}, l.unbind(twin, wire.UnbindContextNormal, had...))
+	_, err = twin.Call(ctx, &wire.UnbindAllVirtualVolumesFromHost{})
+	require.NoError(t, err)
+	require.Equal(t, all[:1], l.service.Bindings(vvol.BindingFilter{}))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	require.Len(t, l.conflicts, 2)
+}
+
+// TestSeveralInitiators binds for all of a host's initiators at once.
+func TestSeveralInitiators(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	a, id := l.issued("a"), l.create("disk", 8).ID
+	usage := usageOf("a")
+	usage.HostInitiator = append(usage.HostInitiator, wire.HostInitiatorInfo{ISCSIIdentifier: new(strings.ToUpper(hostIQN("b")))})
+	// Both were seen before, and one has a binding: it is the host's.
+	require.NoError(t, l.service.SawInitiator(ctx, hostIQN("a")))
+	before, err := l.service.Bind(ctx, id, hostIQN("b"))
+	require.NoError(t, err)
+	_, err = a.Call(ctx, &wire.SetContext{UsageContext: usage})
+	require.NoError(t, err)
+	h := l.handles(a, id.String())
+	all := l.service.Bindings(vvol.BindingFilter{})
+	require.Len(t, all, 1)
+	require.Equal(t, before.ID, all[0].ID)
+	require.ElementsMatch(t, []string{hostIQN("a"), hostIQN("b")}, l.service.BindingInitiators(all[0]))
+	require.Equal(t, []string{""}, l.unbind(a, wire.UnbindContextNormal, h...))
+	require.Zero(t, l.bound())
+}
+
 // TestUnbindFaults tells foreign and broken handles by row.
 func TestUnbindFaults(t *testing.T) {
 	l := newLab(t, func(o *Options) { o.Limits.Batch = 5 })

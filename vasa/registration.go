@@ -3,6 +3,7 @@ package vasa
 import (
 	"context"
 	"errors"
+	"time"
 
 	"vvsim/vasa/session"
 	"vvsim/vasa/trust"
@@ -170,7 +171,7 @@ func (p *Provider) setContext(ctx context.Context, c *caller, q *wire.SetContext
 		p.conflict(c, conflict.String())
 	}
 	if s.Client.Host {
-		if err := p.declareHost(ctx, c, s.Client); err != nil {
+		if err := p.declareHost(ctx, c, s, conflict != nil); err != nil {
 			p.sessions.End(s.ID)
 			return nil, err
 		}
@@ -180,10 +181,38 @@ func (p *Provider) setContext(ctx context.Context, c *caller, q *wire.SetContext
 	return &wire.SetContextResponse{Return: p.info(s)}, nil
 }
 
+// How often and after what time a host is declared again while a binding of one of its
+// initiators is being made.
+const (
+	declareTries = 50
+	declareEvery = 20 * time.Millisecond
+)
+
 // declareHost tells the domain which initiators a host has, so that binds reach all of
-// its paths.
-func (p *Provider) declareHost(ctx context.Context, _ *caller, client *session.Client) error {
-	for _, name := range client.Initiators() {
+// its paths. Hosts that cannot be told apart are reported, and known by their initiators
+// alone: each has its own bindings, and loses none to the other (vasa.md 10). reported
+// tells that the session of the other one is open, and that this is known already.
+func (p *Provider) declareHost(ctx context.Context, c *caller, s *session.Session, reported bool) error {
+	names := s.Initiators()
+	if len(names) == 0 {
+		return nil
+	}
+	_, err := p.o.Service.DeclareHost(ctx, s.Client.GUID, names, reported)
+	for try := 1; errors.Is(err, vvol.ErrBusy) && try < declareTries; try++ {
+		select {
+		case <-time.After(declareEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		_, err = p.o.Service.DeclareHost(ctx, s.Client.GUID, names, reported)
+	}
+	if !errors.Is(err, vvol.ErrInUse) {
+		return err
+	}
+	if !reported {
+		p.conflict(c, err.Error())
+	}
+	for _, name := range names {
 		if err := p.o.Service.SawInitiator(ctx, name); err != nil {
 			return err
 		}

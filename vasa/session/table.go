@@ -81,6 +81,10 @@ type Session struct {
 	initiators []string
 }
 
+// Initiators are the iSCSI names that the session's context named, in lower case, each
+// once: those of this host, even if another one has the same hostGuid.
+func (s *Session) Initiators() []string { return slices.Clone(s.initiators) }
+
 // Enter counts a request in; false when as many run as may. Leave counts it out.
 func (s *Session) Enter() bool {
 	select {
