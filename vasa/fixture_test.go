@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,6 +39,8 @@ type lab struct {
 	trust   *trust.Store
 	server  *httptest.Server
 	vmca    *vasatest.Authority
+	data    vvol.Endpoints
+	change  func(*Options)
 
 	mu        sync.Mutex
 	knobs     Knobs
@@ -51,14 +54,28 @@ func newLab(t testing.TB, change func(*Options)) *lab { return newLabWith(t, new
 
 // newLabWith starts one over a data path.
 func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
-	l := &lab{t: t, engine: &gatedEngine{Engine: mem.New()}}
+	l := &lab{t: t, engine: &gatedEngine{Engine: mem.New()}, data: e, change: change}
 	var err error
 	l.trust, err = trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab", Retain: true, Clock: l.now})
 	require.NoError(t, err)
-	l.service, err = vvol.Open(t.Context(), vvol.Options{Engine: l.engine, Endpoints: e, Clock: l.now})
+	l.serve("127.0.0.1:0")
+	l.vmca, err = vasatest.NewAuthority("VMCA")
 	require.NoError(t, err)
-	require.NoError(t, l.service.EnsureDefaults(t.Context()))
-	require.NoError(t, l.service.Start(t.Context()))
+	t.Cleanup(func() {
+		l.stop()
+		require.NoError(t, l.engine.Close())
+	})
+	return l
+}
+
+// serve starts the catalog and the provider on an address.
+func (l *lab) serve(address string) {
+	t := l.t
+	var err error
+	l.service, err = vvol.Open(context.Background(), vvol.Options{Engine: l.engine, Endpoints: l.data, Clock: l.now})
+	require.NoError(t, err)
+	require.NoError(t, l.service.EnsureDefaults(context.Background()))
+	require.NoError(t, l.service.Start(context.Background()))
 	o := Options{Service: l.service, Trust: l.trust, Array: Array{Name: "lab", Vendor: "vvsim", Model: "simulator", Firmware: "1.0", UID: "0b5c2f0e-5a0e-4c35-9d7e-0d3a3a0a7a11"},
 		Portals: func() []Portal {
 			return []Portal{{"127.0.0.1:3260", 1, "iqn.2026-11.dev.vvsim:lab"}, {"127.0.0.1:3261", 2, "iqn.2026-11.dev.vvsim:lab"}}
@@ -70,25 +87,32 @@ func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
 			Panic:    func(c Call, value any, stack []byte) { t.Errorf("panic in %s: %v\n%s", c.Operation, value, stack) },
 			Conflict: func(text string) { l.mu.Lock(); defer l.mu.Unlock(); l.conflicts = append(l.conflicts, text) },
 		}}
-	if change != nil {
-		change(&o)
+	if l.change != nil {
+		l.change(&o)
 	}
 	l.trust = o.Trust
 	l.Provider, err = New(o)
 	require.NoError(t, err)
+	l.listen(address)
+}
+
+// listen serves the provider. httptest's StartTLS would answer with a certificate of its
+// own to clients that name no server, as those that know an address alone.
+func (l *lab) listen(address string) {
+	listener, err := net.Listen("tcp", address)
+	require.NoError(l.t, err)
 	l.server = httptest.NewUnstartedServer(l.Handler())
-	l.server.Listener = tls.NewListener(l.server.Listener, l.trust.ServerConfig()) // not httptest's certificate
+	require.NoError(l.t, l.server.Listener.Close())
+	l.server.Listener = tls.NewListener(listener, l.trust.ServerConfig())
 	l.server.Start()
-	l.server.URL = "https://" + l.server.Listener.Addr().String()
-	l.vmca, err = vasatest.NewAuthority("VMCA")
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		l.server.Close()
-		require.NoError(t, l.Close())
-		require.NoError(t, l.service.Close())
-		require.NoError(t, l.engine.Close())
-	})
-	return l
+	l.server.URL = "https://" + listener.Addr().String()
+}
+
+// stop ends what serve began.
+func (l *lab) stop() {
+	l.server.Close()
+	require.NoError(l.t, l.Close())
+	require.NoError(l.t, l.service.Close())
 }
 
 func (l *lab) now() time.Time {

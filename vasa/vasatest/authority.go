@@ -8,7 +8,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -109,4 +112,29 @@ func (a *Authority) Revoke(number int64, certs ...*x509.Certificate) (string, er
 		return "", err
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})), nil
+}
+
+// CheckCSR tells what is wrong with the form of a signing request: its label and carriage
+// returns fail VMware's certification (vasa.md 1.5), and a request without a name for the
+// address in the URL gives a certificate that no client takes.
+func CheckCSR(csr string) error {
+	block, rest := pem.Decode([]byte(csr))
+	switch {
+	case block == nil:
+		return errors.New("the signing request is not PEM")
+	case block.Type != "CERTIFICATE REQUEST":
+		return fmt.Errorf("the signing request has the label %q, not CERTIFICATE REQUEST", block.Type)
+	case strings.Contains(csr, "\r"):
+		return errors.New("the signing request has carriage returns")
+	case strings.TrimSpace(string(rest)) != "":
+		return errors.New("there is something behind the signing request")
+	}
+	req, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return err
+	}
+	if len(req.DNSNames)+len(req.IPAddresses) == 0 {
+		return errors.New("the signing request has no subjectAltName")
+	}
+	return nil
 }

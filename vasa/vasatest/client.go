@@ -172,3 +172,13 @@ func Fault(err error) string {
 	}
 	return ""
 }
+
+// forget drops the cookies, and with them the session.
+func (c *Client) forget() error {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	c.http.Jar = jar
+	return nil
+}
