@@ -49,7 +49,6 @@ func importTable() map[string]row {
 		"vasa":          {imports: []string{"vvol", "vasa/policy", "vasa/session", "vasa/trust", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
 		"vasa/policy":   {imports: []string{"vvol", "vasa/wire"}},
 		"vasa/session":  {imports: []string{"vasa/wire"}},
-		"vasa/vcenter":  {imports: []string{"vasa/trust"}},
 		"vasa/trust":    {},
 		"vasa/wire":     {imports: []string{"vasa/wire/xsd"}},
 		"vasa/wire/xsd": {},
@@ -58,6 +57,9 @@ func importTable() map[string]row {
 		"api":           {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":         {imports: []string{"*"}},
 		"cmd/vvsim":     {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vcenter"}, tests: []string{"*"}},
+
+		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
+		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},
 
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}},
@@ -80,7 +82,7 @@ func outsideTable() map[string][]string {
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt
-		"github.com/vmware/govmomi":           {"vasa/vcenter"},
+		"github.com/vmware/govmomi":           {"vasa/vcenter", "vasa/vcenter/smstest"},
 		"go.uber.org/zap":                     {"array", "api", "cmd/vvsim", "vasa", "test/"},
 		"github.com/danielgtaylor/huma":       {"api"},
 		"github.com/prometheus/client_golang": {"array", "api"},
@@ -101,7 +103,7 @@ func testLibraries() []string {
 }
 
 func forTests(dir string) bool {
-	return dir == "vvol/store/storetest" || dir == "vasa/vasatest" || strings.HasPrefix(dir, "test/")
+	return dir == "vvol/store/storetest" || dir == "vasa/vasatest" || dir == "vasa/vcenter/smstest" || strings.HasPrefix(dir, "test/")
 }
 
 // Imports finds edges that importTable and outsideTable do not draw, packages
