@@ -13,6 +13,7 @@ import (
 	"vvsim/array"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
+	"vvsim/vasa/vcenter"
 )
 
 // version is set by the linker.
@@ -54,9 +55,9 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errCheckFailed):
 		return exitCheck
-	case errors.As(err, &usage), errors.Is(err, array.ErrConfig), api.Invalid(err):
+	case errors.As(err, &usage), errors.Is(err, array.ErrConfig), errors.Is(err, vcenter.ErrInvalid), api.Invalid(err):
 		return exitUsage
-	case api.NotFound(err), sense != nil && sense.Code == scsi.LogicalUnitNotSupported:
+	case api.NotFound(err), errors.Is(err, vcenter.ErrNotFound), sense != nil && sense.Code == scsi.LogicalUnitNotSupported:
 		return exitNotFound
 	}
 	return exitFailed
@@ -64,11 +65,11 @@ func exitCode(err error) int {
 
 func newRoot() *cobra.Command {
 	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
-		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVersion())
+		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVCenter(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(wrongUsage)
 	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +
-		"with the token in VVSIM_TOKEN. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 a check failed."
+		"with the token in VVSIM_TOKEN, and `vvsim vcenter` to the vCenter that GOVC_URL names. Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 not found, 4 a check failed."
 	return root
 }
 
