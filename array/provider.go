@@ -21,6 +21,7 @@ import (
 	"vvsim/api"
 	"vvsim/pe"
 	"vvsim/vasa"
+	"vvsim/vasa/door"
 	"vvsim/vasa/trust"
 	"vvsim/vvol"
 )
@@ -31,10 +32,14 @@ const providerDir = "provider"
 // Limits of the provider's connections; those of a request are vasa's.
 const (
 	vasaHeaderTimeout = 10 * time.Second
-	vasaReadTimeout   = time.Minute // a request of wire.MaxBody from a slow client
+	vasaReadTimeout   = time.Minute     // a request of wire.MaxBody from a slow client
+	vasaWriteTimeout  = 3 * time.Minute // from the header on: the request, its work, and an answer to a slow client
 	vasaIdleTimeout   = 5 * time.Minute
 	vasaHeaderBytes   = 32 << 10
 	maxVersionFile    = 64 << 10
+	// Of connections, those go first on which nothing was asked for the longest time.
+	vasaConnections        = 2048
+	vasaConnectionsPerHost = 1024
 )
 
 // openTrust opens the provider's keys. Nothing of it needs the listener's port.
@@ -139,8 +144,10 @@ func (a *Array) listenVASA(ctx context.Context) error {
 		return fmt.Errorf("vasa.addr: %w", err)
 	}
 	a.vasaAddr = published(a.c.VASA.Addr, ln)
-	a.vasaListener = tls.NewListener(ln, a.trust.ServerConfig())
-	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadHeaderTimeout: vasaHeaderTimeout, ReadTimeout: vasaReadTimeout, IdleTimeout: vasaIdleTimeout,
+	limited := door.Limit(ln, vasaConnections, vasaConnectionsPerHost)
+	a.vasaListener = tls.NewListener(limited, a.trust.ServerConfig())
+	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadHeaderTimeout: vasaHeaderTimeout, ReadTimeout: vasaReadTimeout, WriteTimeout: vasaWriteTimeout,
+		IdleTimeout: vasaIdleTimeout, ConnState: limited.State,
 		MaxHeaderBytes: vasaHeaderBytes, ErrorLog: zap.NewStdLog(a.log), BaseContext: func(net.Listener) context.Context { return ctx }}
 	return nil
 }

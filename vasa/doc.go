@@ -6,8 +6,9 @@
 //
 // # A request
 //
-// Handler (transport.go) reads at most wire.MaxBody bytes, decodes the envelope, finds
-// the caller (caller.go: the TLS client certificate, then the cookie), and lets the
+// Handler finds the caller first (caller.go: the TLS client certificate, then the cookie):
+// that decides how much and how long the body may be, and how many requests there may be at
+// a time (admission.go, Limits). Then it reads and decodes the envelope and lets the
 // request in (Limits). The operation's row (operations.go) says whether it needs a
 // session and which method answers it; the Invoker between both is what faults and
 // tracing wrap. Errors become faults in faults.go only: one that the operation does not

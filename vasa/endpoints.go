@@ -70,9 +70,9 @@ func (p *Provider) setPEContext(_ context.Context, c *caller, q *wire.SetPEConte
 	if err := p.checkLength(len(q.ListOfHostPE)); err != nil {
 		return err
 	}
-	client := c.client()
-	client.UpdateEndpoints(c.session.ID, q.ListOfHostPE, func(former []wire.ProtocolEndpoint, sameSession bool) {
-		before, now := seen(former), seen(q.ListOfHostPE)
+	client, kept := c.client(), p.worthKeeping(q.ListOfHostPE)
+	client.UpdateEndpoints(c.session.ID, kept, func(former []wire.ProtocolEndpoint, sameSession bool) {
+		before, now := seen(former), seen(kept)
 		for _, e := range p.endpoints() {
 			name := strings.ToLower(string(e.ID))
 			b, had := before[name]
@@ -92,6 +92,28 @@ func (p *Provider) setPEContext(_ context.Context, c *caller, q *wire.SetPEConte
 		}
 	})
 	return nil
+}
+
+// maxEndpointName bounds the names that are kept of what a host says of an endpoint, in bytes.
+const maxEndpointName = 255
+
+// worthKeeping is what matters of the endpoints that a host sees, and what it may not make
+// as large as it likes: ours, each once, or one that stands for all the foreign ones.
+func (p *Provider) worthKeeping(list []wire.ProtocolEndpoint) (kept []wire.ProtocolEndpoint) {
+	for _, e := range seen(list) {
+		if !p.isEndpoint(e) {
+			continue
+		}
+		e.InBandID = wire.ProtocolEndpointInbandId{LUNID: e.InBandID.LUNID, ProtocolEndpointType: e.InBandID.ProtocolEndpointType}
+		if len(value(e.UniqueIdentifier)) > maxEndpointName {
+			e.UniqueIdentifier = nil
+		}
+		kept = append(kept, e)
+	}
+	if len(kept) == 0 && len(list) > 0 {
+		return []wire.ProtocolEndpoint{{}}
+	}
+	return kept
 }
 
 // seen has the SCSI endpoints of a list by the name of their unit, in lower case.

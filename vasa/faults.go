@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"vvsim/vasa/session"
 	"vvsim/vasa/trust"
@@ -54,6 +55,7 @@ func faultTable() []faultRow {
 		{session.ErrLostEvent, func() wire.Fault { return &wire.LostEvent{} }},
 		{session.ErrLostAlarm, func() wire.Fault { return &wire.LostAlarm{} }},
 		{session.ErrInvalidID, func() wire.Fault { return &wire.InvalidArgument{} }},
+		{session.ErrTooManyNames, func() wire.Fault { return &wire.StorageFault{} }},
 		{session.ErrTooMany, func() wire.Fault { return &wire.StorageFault{} }},
 		{trust.ErrLogin, func() wire.Fault { return &wire.InvalidLogin{} }},
 		{trust.ErrNotRegistered, func() wire.Fault { return &wire.InvalidCertificate{} }},
@@ -107,9 +109,20 @@ func substitute(op *wire.Operation, f wire.Fault) wire.Fault {
 	return &wire.StorageFault{FaultMessageID: new(storageFaultMessage)}
 }
 
+// maxReason bounds the text of a fault, in bytes: arguments that were refused may be in it.
+const maxReason = 1 << 10
+
+// shortened is a text that fits into a fault and a line of the log.
+func shortened(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "…"
+}
+
 // soapFault is the answer to a request that failed.
 func soapFault(op *wire.Operation, err error, id string) *wire.SOAPFault {
-	reason := err.Error() + " (request " + id + ")"
+	reason := shortened(err.Error()) + " (request " + id + ")"
 	if bad, ok := errors.AsType[*wire.Error](err); ok {
 		f := &wire.SOAPFault{Code: wire.Code(bad), Reason: reason}
 		if op != nil {

@@ -106,7 +106,10 @@ const (
 // Limits of a Provider; zero values take the defaults.
 type Limits struct {
 	Sessions       int           // open at a time
+	PerCertificate int           // of them, behind one client certificate
 	Clients        int           // whose queues are kept
+	Names          int           // GUIDs and initiators that one client certificate speaks for
+	StrangerTime   time.Duration // for the body of a request without a trusted certificate
 	SessionTimeout time.Duration // for clients that ask for none
 	MaxTimeout     time.Duration // the most a client gets
 	PerSession     int           // requests of one session at a time; announced to clients
@@ -119,7 +122,10 @@ type Limits struct {
 // Defaults of Limits.
 const (
 	DefaultSessions       = 1024
+	DefaultPerCertificate = 32
 	DefaultClients        = 2048
+	DefaultNames          = 512
+	DefaultStrangerTime   = 10 * time.Second
 	DefaultSessionTimeout = 300 * time.Second // seen in providers (vasa.md 1.4)
 	DefaultMaxTimeout     = 24 * time.Hour
 	DefaultPerSession     = 16
@@ -134,7 +140,8 @@ func (l *Limits) ensureDefaults() {
 		value *int
 		other int
 	}{
-		{&l.Sessions, DefaultSessions}, {&l.Clients, DefaultClients}, {&l.PerSession, DefaultPerSession},
+		{&l.Sessions, DefaultSessions}, {&l.PerCertificate, DefaultPerCertificate}, {&l.Clients, DefaultClients},
+		{&l.Names, DefaultNames}, {&l.PerSession, DefaultPerSession},
 		{&l.Requests, DefaultRequests}, {&l.Batch, DefaultBatch}, {&l.Copies, DefaultCopies}, {&l.Trace, DefaultTrace},
 	} {
 		if *x.value == 0 {
@@ -143,6 +150,9 @@ func (l *Limits) ensureDefaults() {
 	}
 	if l.SessionTimeout == 0 {
 		l.SessionTimeout = DefaultSessionTimeout
+	}
+	if l.StrangerTime == 0 {
+		l.StrangerTime = DefaultStrangerTime
 	}
 	if l.MaxTimeout == 0 {
 		l.MaxTimeout = DefaultMaxTimeout
@@ -160,7 +170,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: vasa: Statistics need both functions", vvol.ErrInvalid)
 	}
 	l := o.Limits
-	for _, n := range []int{l.Sessions, l.Clients, l.PerSession, l.Requests, l.Batch, l.Copies, l.Trace, int(l.SessionTimeout), int(l.MaxTimeout)} {
+	for _, n := range []int{l.Sessions, l.PerCertificate, l.Clients, l.Names, l.PerSession, l.Requests, l.Batch, l.Copies, l.Trace,
+		int(l.SessionTimeout), int(l.MaxTimeout), int(l.StrangerTime)} {
 		if n < 0 {
 			return fmt.Errorf("%w: vasa: a limit is negative", vvol.ErrInvalid)
 		}

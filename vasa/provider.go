@@ -9,24 +9,27 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vvsim/vasa/door"
 	"vvsim/vasa/session"
 	"vvsim/vasa/wire"
 )
 
 // Provider answers VASA requests. Safe for concurrent use.
 type Provider struct {
-	o        Options
-	sessions *session.Table
-	handlers map[string]handler
-	invoker  Invoker
-	trace    trace
-	running  chan struct{} // requests
-	number   atomic.Uint64
-	prefix   string // of request ids, so that those of two runs differ
-	tasks    tasks
-	feed     feed
-	board    board
-	began    time.Time
+	o         Options
+	sessions  *session.Table
+	handlers  map[string]handler
+	invoker   Invoker
+	trace     trace
+	running   chan struct{} // requests
+	bytes     *door.Quota   // of requests and answers
+	strangers *door.Quota   // requests
+	number    atomic.Uint64
+	prefix    string // of request ids, so that those of two runs differ
+	tasks     tasks
+	feed      feed
+	board     board
+	began     time.Time
 }
 
 // New makes a provider; it serves nothing until Handler is put behind a TLS listener
@@ -46,12 +49,14 @@ func New(o Options) (*Provider, error) {
 	if _, err := io.ReadFull(o.Random, prefix); err != nil {
 		return nil, fmt.Errorf("vasa: %w", err)
 	}
-	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), prefix: hex.EncodeToString(prefix)}
+	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), bytes: door.NewQuota(maxHeldBytes, maxHeldBytesPerHolder),
+		strangers: door.NewQuota(maxStrangers, maxStrangersPerHost), prefix: hex.EncodeToString(prefix)}
 	p.trace.max, p.trace.entries = o.Limits.Trace, map[traceKey]*TraceEntry{}
 	p.tasks.init(o.Limits.Copies)
 	p.began = o.Clock().UTC().Truncate(time.Second)
 	p.feedBegins()
-	p.sessions = session.New(session.Options{Sessions: o.Limits.Sessions, Clients: o.Limits.Clients, Timeout: o.Limits.SessionTimeout,
+	p.sessions = session.New(session.Options{Sessions: o.Limits.Sessions, Clients: o.Limits.Clients,
+		PerCertificate: o.Limits.PerCertificate, Names: o.Limits.Names, Timeout: o.Limits.SessionTimeout,
 		MaxTime: o.Limits.MaxTimeout, PerSession: o.Limits.PerSession, Origin: p.firstID, Cursor: p.nextSerial, Clock: o.Clock, Random: o.Random})
 	p.handlers = p.operations()
 	p.invoker = direct{p}

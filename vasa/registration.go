@@ -154,14 +154,15 @@ func (p *Provider) setContext(ctx context.Context, c *caller, q *wire.SetContext
 	if q.UsageContext == nil {
 		return nil, invalid("usageContext is missing")
 	}
-	if err := checkInitiators(q.UsageContext); err != nil {
+	if err := checkUsage(q.UsageContext); err != nil {
 		return nil, err
 	}
-	if c.session != nil {
-		p.sessions.End(c.session.ID)
-		c.session = nil
+	if host := value(q.UsageContext.HostGUID) != ""; host {
+		if err := vvol.CheckInitiators(session.InitiatorsOf(q.UsageContext)); err != nil {
+			return nil, err // before the first is noted
+		}
 	}
-	s, conflict, err := p.sessions.Open(*q.UsageContext, c.certificate, c.remote)
+	s, conflict, err := p.sessions.Open(*q.UsageContext, c.certificate, c.remote, c.session)
 	if errors.Is(err, session.ErrNobody) {
 		return nil, invalid("%v", err)
 	} else if err != nil {
@@ -173,6 +174,7 @@ func (p *Provider) setContext(ctx context.Context, c *caller, q *wire.SetContext
 	if s.Client.Host {
 		if err := p.declareHost(ctx, c, s, conflict != nil); err != nil {
 			p.sessions.End(s.ID)
+			c.setCookie(session.NoID)
 			return nil, err
 		}
 	}
@@ -220,9 +222,27 @@ func (p *Provider) declareHost(ctx context.Context, c *caller, s *session.Sessio
 	return nil
 }
 
-// checkInitiators refuses what an adapter cannot be (vasa.md 5, host ids).
-func checkInitiators(u *wire.UsageContext) error {
+// Bounds of a usage context; what a client says is kept as long as the client is.
+const (
+	maxUsageList = 1024 // entries of each list; hosts mount up to 256 exports
+	maxAdapters  = 64   // of one host, as the array keeps them
+	maxISCSIName = 223  // bytes (RFC 7143 4.2.7.2)
+)
+
+// checkUsage refuses what is too long, and what an adapter cannot be (vasa.md 5, host ids).
+func checkUsage(u *wire.UsageContext) error {
+	for _, n := range []int{len(u.CHAPUsername), len(u.HostIOIPAddress), len(u.ISCSIInitiatorIPAddress), len(u.MountPoint), len(u.SubscribeEvent)} {
+		if n > maxUsageList {
+			return invalid("a list of usageContext has %d entries, at most %d", n, maxUsageList)
+		}
+	}
+	if n := len(u.HostInitiator); n > maxAdapters {
+		return invalid("%d entries of hostInitiator, at most %d", n, maxAdapters)
+	}
 	for _, h := range u.HostInitiator {
+		if n := len(value(h.ISCSIIdentifier)); n > maxISCSIName {
+			return invalid("an iscsiIdentifier has %d bytes, at most %d", n, maxISCSIName)
+		}
 		if value(h.ISCSIIdentifier) != "" && (value(h.PortWWN) != "" || value(h.NodeWWN) != "") {
 			return invalid("hostInitiator %q has an iSCSI name and a world wide name", *h.ISCSIIdentifier)
 		}

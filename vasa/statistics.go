@@ -131,7 +131,7 @@ func (p *Provider) setStatisticsContext(_ context.Context, c *caller, q *wire.Se
 	mismatch := func(format string, args ...any) error {
 		return refuse(&wire.InvalidStatisticsContext{}, format, args...)
 	}
-	seen := map[wire.EntityType]bool{}
+	chosen := map[wire.EntityType][]int32{}
 	for _, m := range q.ArrayStatisticsManifest {
 		if m.ArrayID == "" {
 			return invalid("arrayId is empty")
@@ -144,10 +144,10 @@ func (p *Provider) setStatisticsContext(_ context.Context, c *caller, q *wire.Se
 		}
 		for _, e := range m.EntityStatisticsManifest {
 			has := p.manifest(e.EntityTypeName)
-			if has == nil || seen[e.EntityTypeName] {
+			if has == nil || chosen[e.EntityTypeName] != nil {
 				return mismatch("entityTypeName %q has no counters, or comes twice", e.EntityTypeName)
 			}
-			if seen[e.EntityTypeName] = true; len(e.CounterInfo) == 0 {
+			if len(e.CounterInfo) == 0 {
 				return invalid("%s without counters", e.EntityTypeName)
 			}
 			if len(e.CounterInfo) > len(has.CounterInfo) {
@@ -157,32 +157,19 @@ func (p *Provider) setStatisticsContext(_ context.Context, c *caller, q *wire.Se
 				if !slices.ContainsFunc(has.CounterInfo, func(y wire.CounterInfo) bool { return x.CounterID == y.CounterID }) {
 					return mismatch("%s has no counter %d", e.EntityTypeName, x.CounterID)
 				}
+				chosen[e.EntityTypeName] = append(chosen[e.EntityTypeName], x.CounterID)
 			}
 		}
 	}
-	c.client().SetStatistics(q.ArrayStatisticsManifest)
+	c.client().SetStatistics(chosen)
 	return nil
-}
-
-// chosenCounters are the ids of the counters in a client's context for a type.
-func chosenCounters(context []wire.ArrayStatisticsManifest, t wire.EntityType) (ids []int32) {
-	for _, m := range context {
-		for _, e := range m.EntityStatisticsManifest {
-			if e.EntityTypeName == t {
-				for _, x := range e.CounterInfo {
-					ids = append(ids, x.CounterID)
-				}
-			}
-		}
-	}
-	return ids
 }
 
 func (p *Provider) queryAssociatedStatisticsForEntity(_ context.Context, c *caller, q *wire.QueryAssociatedStatisticsForEntity) (*wire.QueryAssociatedStatisticsForEntityResponse, error) {
 	if err := p.checkStatistics(); err != nil {
 		return nil, err
 	}
-	counterIDs := chosenCounters(c.client().Statistics(), q.EntityTypeName)
+	counterIDs := c.client().Statistics()[q.EntityTypeName]
 	if len(counterIDs) == 0 {
 		return nil, refuse(&wire.InvalidStatisticsContext{}, "no statistics context for %q: setStatisticsContext makes one", q.EntityTypeName)
 	}

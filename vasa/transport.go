@@ -1,9 +1,7 @@
 package vasa
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -70,19 +68,30 @@ func (p *Provider) traceHeaders(e TraceEntry, r *http.Request) {
 	p.trace.add(p.o.Clock(), e)
 }
 
-// serveSOAP answers one request.
+// serveSOAP answers one request. Who calls is looked at before what is said.
 func (p *Provider) serveSOAP(w http.ResponseWriter, r *http.Request) {
-	began, id := p.o.Clock(), p.requestID()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
+	began := p.o.Clock()
+	c := p.identify(r, p.requestID())
+	leave, err := p.enter(c)
 	if err != nil {
-		p.refuseBody(w, r, id, began, err)
+		p.turnAway(w, r, c, began, err)
 		return
 	}
-	req, bad := wire.DecodeRequest(body, wire.Action(r.Header.Get("SOAPAction"), r.Header.Get("Content-Type")), wire.Options{Strict: p.o.Knobs().Strict})
-	c := p.identify(r, id)
-	resp, err := p.answer(r, c, req, bad)
-	p.traceRequest(r, c, req, bad)
-	call := Call{ID: id, Client: c.name(), Remote: r.RemoteAddr, Outcome: "ok"}
+	defer leave()
+	body, err := p.readBody(w, r, c)
+	defer body.Release()
+	if err != nil {
+		p.turnAway(w, r, c, began, err)
+		return
+	}
+	req, resp, err := p.understand(r, c, body.Bytes)
+	body.Release()
+	p.reply(w, c, req, resp, err, began)
+}
+
+// reply sends the answer: a response, or the fault of err.
+func (p *Provider) reply(w http.ResponseWriter, c *caller, req *wire.Request, resp any, err error, began time.Time) {
+	call := Call{ID: c.request, Client: c.name(), Remote: c.remote, Outcome: "ok"}
 	if req.Operation != nil {
 		call.Operation = req.Operation.Name
 	}
@@ -91,8 +100,8 @@ func (p *Provider) serveSOAP(w http.ResponseWriter, r *http.Request) {
 		out, err = wire.EncodeResponse(req.Version, req.Operation, resp)
 	}
 	if err != nil {
-		fault := soapFault(req.Operation, err, id)
-		call.Outcome, call.Detail = string(fault.Code), err.Error()
+		fault := soapFault(req.Operation, err, c.request)
+		call.Outcome, call.Detail = string(fault.Code), shortened(err.Error())
 		if fault.Detail != nil {
 			call.Outcome = wire.FaultName(fault.Detail)
 		}
@@ -111,20 +120,12 @@ func (p *Provider) serveSOAP(w http.ResponseWriter, r *http.Request) {
 	if c.cookie != nil {
 		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: *c.cookie, Path: "/", Secure: true, HttpOnly: true})
 	}
+	p.bytes.Charge(c.holder(), int64(len(out)))
 	w.WriteHeader(status)
 	_, _ = w.Write(out) // the client may have gone
+	p.bytes.Give(c.holder(), int64(len(out)))
 	call.Took = p.o.Clock().Sub(began)
 	p.called(call)
-}
-
-// refuseBody answers a body that is too long or was not sent whole.
-func (p *Provider) refuseBody(w http.ResponseWriter, r *http.Request, id string, began time.Time, err error) {
-	status := http.StatusBadRequest
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		status = http.StatusRequestEntityTooLarge
-	}
-	http.Error(w, fmt.Sprintf("%v (request %s)", err, id), status)
-	p.called(Call{ID: id, Remote: r.RemoteAddr, Outcome: http.StatusText(status), Detail: err.Error(), Took: p.o.Clock().Sub(began)})
 }
 
 // answer admits a request and has its operation answer it.
@@ -141,20 +142,7 @@ func (p *Provider) answer(r *http.Request, c *caller, req *wire.Request, bad err
 	if bad != nil {
 		return nil, bad
 	}
-	select {
-	case p.running <- struct{}{}:
-		defer func() { <-p.running }()
-	default:
-		return nil, refuse(&wire.VasaProviderBusy{}, "%d requests run already", p.o.Limits.Requests)
-	}
-	if s := c.session; s != nil {
-		if !s.Enter() {
-			return nil, refuse(&wire.VasaProviderBusy{}, "%d requests of this session run already", p.o.Limits.PerSession)
-		}
-		defer s.Leave()
-	}
 	c.operation = req.Operation.Name
-	defer func() { p.survive(c, recover(), &err) }()
 	p.keepUp()
 	return p.invoker.Invoke(c.in(r.Context()), req.Operation.Name, req.Value)
 }

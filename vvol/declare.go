@@ -98,12 +98,7 @@ func checkDeclaration(guid string, initiators []string) ([]string, error) {
 	if n := len(initiators); n < 1 || n > maxInitiators {
 		return nil, fmt.Errorf("%w: host %s with %d initiators, must be 1 to %d", ErrInvalid, guid, n, maxInitiators)
 	}
-	for _, name := range initiators {
-		if err := checkInitiator(name); err != nil {
-			return nil, err
-		}
-	}
-	return initiators, nil
+	return initiators, CheckInitiators(initiators)
 }
 
 // declared returns the host if nothing about it is new.

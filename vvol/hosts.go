@@ -58,6 +58,16 @@ func (s *Service) hostOf(initiator string) (HostID, bool) {
 	return id, ok
 }
 
+// CheckInitiators tests the form of iSCSI names as SawInitiator does. Errors: ErrInvalid.
+func CheckInitiators(names []string) error {
+	for _, name := range names {
+		if err := checkInitiator(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkInitiator tests the form of an iSCSI name (RFC 7143 4.2.7). Names are
 // compared byte by byte; writing them in lower case is the initiator's duty.
 func checkInitiator(name string) error {

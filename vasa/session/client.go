@@ -17,10 +17,11 @@ type Client struct {
 	Alarms *Queue[wire.AnyAlarm]
 
 	mu         sync.Mutex // guards what follows; held for moments, under the table's
-	usage      wire.UsageContext
+	initiators []string   // of its last usage context, as are the next
+	subscribed []wire.EventType
 	seen       time.Time
 	endpoints  []wire.ProtocolEndpoint
-	statistics []wire.ArrayStatisticsManifest
+	statistics map[wire.EntityType][]int32
 
 	turns       sync.Mutex // guards what follows, and keeps what is put into queues in order; taken before mu
 	cursor      uint64     // of the provider's events: the next to look at
@@ -38,17 +39,12 @@ func key(host bool, guid string) string {
 	return "vcenter " + guid
 }
 
-// Usage is the client's last usage context. Its slices are shared: read only.
-func (c *Client) Usage() wire.UsageContext {
+// Initiators are the iSCSI names of the client's last usage context, in lower case, each
+// once. Shared: read only.
+func (c *Client) Initiators() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.usage
-}
-
-// Initiators are the iSCSI names of the client's last usage context, in lower case, each once.
-func (c *Client) Initiators() []string {
-	u := c.Usage()
-	return InitiatorsOf(&u)
+	return c.initiators
 }
 
 // InitiatorsOf are the iSCSI names in a usage context, in lower case, each once.
@@ -69,7 +65,7 @@ func InitiatorsOf(u *wire.UsageContext) (names []string) {
 func (c *Client) Wants(t wire.EventType) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.usage.SubscribeEvent) == 0 || slices.Contains(c.usage.SubscribeEvent, t)
+	return len(c.subscribed) == 0 || slices.Contains(c.subscribed, t)
 }
 
 // Advance calls f with the number of the first of the provider's events that the client's
@@ -107,16 +103,17 @@ func (c *Client) UpdateAlarms(f func(told map[string]wire.AnyAlarm) map[string]w
 	c.told = f(c.told)
 }
 
-// Statistics is the statistics context: nil before it was set.
-func (c *Client) Statistics() []wire.ArrayStatisticsManifest {
+// Statistics are the counters of each type in the client's statistics context: nil before
+// it was set. Shared: read only.
+func (c *Client) Statistics() map[wire.EntityType][]int32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.statistics
 }
 
 // SetStatistics replaces it.
-func (c *Client) SetStatistics(m []wire.ArrayStatisticsManifest) {
+func (c *Client) SetStatistics(counters map[wire.EntityType][]int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.statistics = m
+	c.statistics = counters
 }

@@ -4,7 +4,8 @@
 // A client is a host, known by its hostGuid, or a vCenter, known by its vcGuid. It may
 // have several sessions; each belongs to the certificate that it was opened with, so
 // that a cookie is worth nothing to another client. Sessions end by time-out, by
-// setContext over them, or with the certificate; clients stay until Options.Clients of
+// setContext over them, with the certificate, or when the certificate opens more than it
+// may have: one client that forgets its sessions does not lock others out; clients stay until Options.Clients of
 // others were seen since. Nothing is kept over a restart: clients get InvalidSession,
 // set their context again and start their queues over.
 //

@@ -21,6 +21,8 @@ var (
 	ErrNone = errors.New("no such session")
 	// ErrTooMany is a session more than there may be.
 	ErrTooMany = errors.New("too many sessions")
+	// ErrTooManyNames is a client that calls itself more than its certificate may.
+	ErrTooManyNames = errors.New("too many names behind one certificate")
 	// ErrNobody is a usage context that names neither a host nor a vCenter.
 	ErrNobody = errors.New("the usage context names neither a host nor a vCenter")
 )
@@ -38,8 +40,14 @@ const maxGUID = 255
 type Options struct {
 	Sessions int // open at a time
 	Clients  int // that are remembered
-	Timeout  time.Duration
-	MaxTime  time.Duration // the longest time-out that a client gets
+	// PerCertificate is how many sessions are open behind one certificate at a time: a
+	// client that opens more loses the one that it has not used for the longest time.
+	PerCertificate int
+	// Names is how many clients and initiators one certificate may speak for: each of them
+	// is remembered here and as a host of the array.
+	Names   int
+	Timeout time.Duration
+	MaxTime time.Duration // the longest time-out that a client gets
 	// PerSession is how many requests of one session run at a time.
 	PerSession int
 	// Origin is the first id of events and alarms; Cursor the next number of the provider's
@@ -56,6 +64,13 @@ type Table struct {
 	mu       sync.Mutex // guards all below
 	sessions map[string]*Session
 	clients  map[string]*Client
+	speakers map[string]*speaker // by certificate
+}
+
+// speaker is what a certificate has called itself.
+type speaker struct {
+	names map[string]struct{} // keys of clients and initiators
+	seen  time.Time
 }
 
 // New returns an empty table.
@@ -63,7 +78,7 @@ func New(o Options) *Table {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	return &Table{o: o, sessions: map[string]*Session{}, clients: map[string]*Client{}}
+	return &Table{o: o, sessions: map[string]*Session{}, clients: map[string]*Client{}, speakers: map[string]*speaker{}}
 }
 
 // Session of a client. Fields do not change.
@@ -77,6 +92,7 @@ type Session struct {
 
 	running    chan struct{}
 	previous   atomic.Pointer[string] // operation
+	used       time.Time              // guarded by the table
 	expires    time.Time              // guarded by the table
 	initiators []string
 }
@@ -119,9 +135,12 @@ func (c *Conflict) String() string {
 		"Give each host a SMBIOS UUID of its own", c.GUID, c.Remote, strings.Join(c.Initiators, " "), c.Other, strings.Join(c.Their, " "))
 }
 
-// Open makes a session for the client that usage names, behind a certificate.
-// Errors: ErrNobody, ErrTooMany.
-func (t *Table) Open(usage wire.UsageContext, certificate, remote string) (*Session, *Conflict, error) {
+// Open makes a session for the client that usage names, behind a certificate, in place of
+// a former one unless that is nil; after an error the former one goes on.
+// Of the sessions of a certificate that has too many, or the most while the table is full,
+// the one that was not used for the longest time ends. Errors: ErrNobody, ErrTooMany,
+// ErrTooManyNames.
+func (t *Table) Open(usage wire.UsageContext, certificate, remote string, former *Session) (*Session, *Conflict, error) {
 	host, guid, err := who(&usage)
 	if err != nil {
 		return nil, nil, err
@@ -132,20 +151,94 @@ func (t *Table) Open(usage wire.UsageContext, certificate, remote string) (*Sess
 	}
 	s := &Session{ID: strings.ToLower(base32.StdEncoding.EncodeToString(id)), Certificate: certificate, Remote: remote, Opened: t.o.Clock(),
 		Timeout: t.timeout(usage.SessionTimeoutInSeconds), running: make(chan struct{}, t.o.PerSession), initiators: InitiatorsOf(&usage)}
-	s.expires = s.Opened.Add(s.Timeout)
+	s.used, s.expires = s.Opened, s.Opened.Add(s.Timeout)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(s.Opened)
-	if len(t.sessions) >= t.o.Sessions {
-		return nil, nil, fmt.Errorf("%w: %d are open", ErrTooMany, len(t.sessions))
+	if err := t.speak(s, key(host, guid)); err != nil {
+		return nil, nil, err
+	}
+	if former != nil {
+		delete(t.sessions, former.ID) // what may still fail is for lack of room
+	}
+	if err := t.makeRoom(certificate); err != nil {
+		return nil, nil, err
 	}
 	s.Client = t.client(host, guid)
 	conflict := t.conflict(s)
 	s.Client.mu.Lock()
-	s.Client.usage, s.Client.seen = usage, s.Opened
+	// The rest of the usage context is of no use here, and as long as the client likes.
+	s.Client.initiators, s.Client.subscribed, s.Client.seen = s.initiators, usage.SubscribeEvent, s.Opened
 	s.Client.mu.Unlock()
 	t.sessions[s.ID] = s
 	return s, conflict, nil
+}
+
+// speak notes the names that a session brings; the table is locked.
+func (t *Table) speak(s *Session, client string) error {
+	sp := t.speakers[s.Certificate]
+	if sp == nil {
+		if len(t.speakers) >= t.o.Clients {
+			t.forgetSpeaker()
+		}
+		sp = &speaker{names: map[string]struct{}{}}
+		t.speakers[s.Certificate] = sp
+	}
+	sp.seen = s.Opened
+	fresh := []string{}
+	for _, n := range append([]string{client}, s.initiators...) {
+		if _, known := sp.names[n]; !known {
+			fresh = append(fresh, n)
+		}
+	}
+	if n := len(sp.names) + len(fresh); n > t.o.Names {
+		return fmt.Errorf("%w: %d, at most %d", ErrTooManyNames, n, t.o.Names)
+	}
+	for _, n := range fresh {
+		sp.names[n] = struct{}{}
+	}
+	return nil
+}
+
+// forgetSpeaker forgets the certificate that opened a session longest ago.
+func (t *Table) forgetSpeaker() {
+	oldest := ""
+	for c, sp := range t.speakers {
+		if oldest == "" || sp.seen.Before(t.speakers[oldest].seen) {
+			oldest = c
+		}
+	}
+	delete(t.speakers, oldest)
+}
+
+// makeRoom ends a session, if need be, for one more of a certificate; the table is locked.
+func (t *Table) makeRoom(certificate string) error {
+	of := map[string]int{}
+	for _, s := range t.sessions {
+		of[s.Certificate]++
+	}
+	switch {
+	case of[certificate] >= t.o.PerCertificate:
+	case len(t.sessions) < t.o.Sessions:
+		return nil
+	default:
+		for c, n := range of {
+			if n > of[certificate] {
+				certificate = c
+			}
+		}
+		if of[certificate] < 2 { // each has its one
+			return fmt.Errorf("%w: %d are open", ErrTooMany, len(t.sessions))
+		}
+	}
+	var oldest *Session
+	for _, s := range t.sessions {
+		if s.Certificate == certificate && (oldest == nil || s.used.Before(oldest.used)) {
+			oldest = s
+		}
+	}
+	delete(t.sessions, oldest.ID)
+	return nil
 }
 
 func who(u *wire.UsageContext) (host bool, guid string, err error) {
@@ -237,7 +330,7 @@ func (t *Table) Find(id, certificate string) (*Session, error) {
 		delete(t.sessions, id)
 		return nil, fmt.Errorf("%w: it timed out", ErrNone)
 	}
-	s.expires = now.Add(s.Timeout)
+	s.used, s.expires = now, now.Add(s.Timeout)
 	s.Client.mu.Lock()
 	s.Client.seen = now
 	s.Client.mu.Unlock()

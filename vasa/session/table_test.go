@@ -14,7 +14,7 @@ import (
 type clock struct{ t time.Time }
 
 func newTable(c *clock, sessions, clients int) *Table {
-	return New(Options{Sessions: sessions, Clients: clients, Timeout: time.Minute, MaxTime: time.Hour, PerSession: 2,
+	return New(Options{Sessions: sessions, Clients: clients, PerCertificate: sessions, Names: 100, Timeout: time.Minute, MaxTime: time.Hour, PerSession: 2,
 		Origin: func() int64 { return 1 }, Cursor: func() uint64 { return 0 }, Clock: func() time.Time { return c.t }})
 }
 
@@ -29,16 +29,16 @@ func host(guid string, initiators ...string) wire.UsageContext {
 func TestIdentity(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	table := newTable(c, 10, 10)
-	_, _, err := table.Open(wire.UsageContext{}, "cert", "r")
+	_, _, err := table.Open(wire.UsageContext{}, "cert", "r", nil)
 	require.ErrorIs(t, err, ErrNobody)
-	a, _, err := table.Open(host("ABC", "IQN.1", "iqn.1", " "), "cert", "r")
+	a, _, err := table.Open(host("ABC", "IQN.1", "iqn.1", " "), "cert", "r", nil)
 	require.NoError(t, err)
-	b, _, err := table.Open(wire.UsageContext{HostGUID: new("abc"), VCGUID: new("vc")}, "cert2", "r")
+	b, _, err := table.Open(wire.UsageContext{HostGUID: new("abc"), VCGUID: new("vc")}, "cert2", "r", nil)
 	require.NoError(t, err)
 	require.Same(t, a.Client, b.Client, "a host's GUID has no case, and goes before vCenter's")
 	require.Equal(t, "host abc", a.Client.Key())
 	require.NotEqual(t, a.ID, b.ID)
-	v, _, err := table.Open(wire.UsageContext{VCGUID: new("abc")}, "cert", "r")
+	v, _, err := table.Open(wire.UsageContext{VCGUID: new("abc")}, "cert", "r", nil)
 	require.NoError(t, err)
 	require.Equal(t, "vcenter abc", v.Client.Key())
 	require.Equal(t, []string{"iqn.1"}, InitiatorsOf(new(host("x", "IQN.1", "iqn.1", " "))))
@@ -50,7 +50,7 @@ func TestTimeouts(t *testing.T) {
 	for seconds, want := range map[int64]time.Duration{0: time.Minute, -5: time.Minute, 7: 7 * time.Second, 1 << 62: time.Hour} {
 		u := host(fmt.Sprint(seconds))
 		u.SessionTimeoutInSeconds = &seconds
-		s, _, err := table.Open(u, "cert", "r")
+		s, _, err := table.Open(u, "cert", "r", nil)
 		require.NoError(t, err)
 		require.Equal(t, want, s.Timeout)
 		begin := c.t
@@ -74,17 +74,17 @@ func TestClientsAreBounded(t *testing.T) {
 	table := newTable(c, 10, 3)
 	var ids []string
 	for i := range 3 {
-		s, _, err := table.Open(host(fmt.Sprint("h", i)), "cert", "r")
+		s, _, err := table.Open(host(fmt.Sprint("h", i)), "cert", "r", nil)
 		require.NoError(t, err)
 		ids = append(ids, s.ID)
 		c.t = c.t.Add(time.Second)
 	}
 	table.End(ids[0])
 	table.End(ids[1])
-	_, _, err := table.Open(host("h1"), "cert", "r") // seen again
+	_, _, err := table.Open(host("h1"), "cert", "r", nil) // seen again
 	require.NoError(t, err)
 	c.t = c.t.Add(time.Second)
-	_, _, err = table.Open(host("h3"), "cert", "r")
+	_, _, err = table.Open(host("h3"), "cert", "r", nil)
 	require.NoError(t, err)
 	var keys []string
 	for _, x := range table.Clients() {
@@ -95,7 +95,7 @@ func TestClientsAreBounded(t *testing.T) {
 
 func TestRequestsOfASession(t *testing.T) {
 	table := newTable(&clock{time.Unix(1000, 0)}, 10, 10)
-	s, _, err := table.Open(host("h"), "cert", "r")
+	s, _, err := table.Open(host("h"), "cert", "r", nil)
 	require.NoError(t, err)
 	require.True(t, s.Enter())
 	require.True(t, s.Enter())
@@ -110,7 +110,7 @@ func TestConflict(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	table := newTable(c, 10, 10)
 	open := func(u wire.UsageContext) *Conflict {
-		_, conflict, err := table.Open(u, "cert", "r")
+		_, conflict, err := table.Open(u, "cert", "r", nil)
 		require.NoError(t, err)
 		return conflict
 	}

@@ -90,7 +90,7 @@ func (s *Store) setPending(keys []pendingKey) error {
 
 // RequestCSR is a certificate signing request (PEM, line feeds alone) with a fresh key
 // for every name by which clients reach the provider. The key is kept until InstallSigned
-// has its certificate or MaxPending newer ones exist; requests within 10 seconds get the
+// has its certificate or MaxPending newer ones exist; requests within 10 minutes get the
 // same key. ErrRetained if the provider keeps its certificate.
 func (s *Store) RequestCSR() (string, error) {
 	if s.options.Retain {

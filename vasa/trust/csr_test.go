@@ -58,7 +58,10 @@ func TestRequestCSR(t *testing.T) {
 
 	_, soon := request(t, s)
 	require.Equal(t, csr.PublicKey, soon.PublicKey, "no key for every call of a stranger")
-	c.add(10 * time.Second)
+	c.add(10*time.Minute - time.Second)
+	_, soon = request(t, s)
+	require.Equal(t, csr.PublicKey, soon.PublicKey, "strangers who ask all the time do not make it forget a key while a vCenter signs it")
+	c.add(time.Second)
 	_, later := request(t, s)
 	require.NotEqual(t, csr.PublicKey, later.PublicKey, "fresh")
 
@@ -94,7 +97,7 @@ func TestInstallSigned(t *testing.T) {
 	sub := subCA(t, vmca, "sub")
 	register(t, s, "vc", []*party{vmca})
 	_, first := request(t, s)
-	c.add(time.Minute)
+	c.add(time.Hour)
 	_, second := request(t, s)
 	require.Len(t, s.Report().Pending, 2)
 
@@ -191,7 +194,7 @@ func TestPendingKeysAreBounded(t *testing.T) {
 	for range trust.MaxPending + 1 {
 		_, csr := request(t, s)
 		all = append(all, csr)
-		c.add(time.Minute)
+		c.add(time.Hour)
 	}
 	s = open(t, dir, managed(c))
 	require.Len(t, s.Report().Pending, trust.MaxPending)

@@ -78,8 +78,9 @@ const (
 	maxLockedUsers = 1024 // names other than the provider's own
 
 	// csrReuse: requestCSR needs no login (vasa.md 1.4), and making a key is the
-	// dearest thing here.
-	csrReuse   = 10 * time.Second
+	// dearest thing here. MaxPending times as long a vCenter has to sign a request
+	// before strangers can make the provider forget its key.
+	csrReuse   = 10 * time.Minute
 	refusedFor = 10 * time.Second // a refusal is remembered; its reasons may pass with time
 
 	validYears = 10
