@@ -104,8 +104,9 @@ func TestNothingToRescue(t *testing.T) {
 }
 
 // TestFailedRescueKeepsFiles cannot finish a collection. Badger would delete the file with
-// the iterator that is open; it stays until the collection can be finished. It was seen to
-// fail with letGo called in every case.
+// the iterator that is open; it stays until the collection can be finished. With
+// letGo called in every case, no collection is ever left open: it was seen to fail at its limit of
+// tries.
 func TestFailedRescueKeepsFiles(t *testing.T) {
 	db, l, d, _ := openHeard(t, t.TempDir())
 	mixed(t, db)
