@@ -76,8 +76,9 @@
 //
 // A checkpoint is made in this order, so that at any moment what the journal lost is on
 // stable storage in Badger: Badger's files are synced (package files; its own Sync leaves out
-// rotated logs), then the checkpoint is saved, which says where the journal begins and up
-// to which id Badger is whole, then the journal's tail moves, then dead records go.
+// rotated logs), it is noted how far its logs reach, the checkpoint is saved, which says
+// where the journal begins and up to which id Badger is whole, then the journal's tail
+// moves, then dead records go.
 //
 //   - A copy of a block in the journal is drained even when a newer one is in the journal,
 //     unless that is on stable storage: a power cut may take the newer one alone.
@@ -95,7 +96,8 @@
 //
 // # Opening
 //
-// The end of the process and of the power take the same way. The journal's whole groups
+// The end of the process and of the power take the same way. Before Badger opens, its logs
+// are compared with what was noted of them (files.Directory.Check). The journal's whole groups
 // from the checkpoint on are found; when they end before what was on stable storage, as the
 // checkpoint or a group says, the disk is damaged and nothing is opened. Their rows are set in Badger in order; layers and
 // volumes are loaded, then records and zeros by id up to the checkpoint's, and what is

@@ -113,7 +113,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 }
 
 // inspectFiles looks at the directory before Badger does: without its MANIFEST Badger
-// would take every table for a stray and delete it.
+// would take every table for a stray and delete it, and damage for an unclean end.
 func (e *Engine) inspectFiles() error {
 	manifest := filepath.Join(e.dir, bdb.ManifestFilename)
 	_, err := os.Stat(manifest)
@@ -121,6 +121,9 @@ func (e *Engine) inspectFiles() error {
 		if _, err := os.Stat(journal.CheckpointName(e.o.Dir)); err == nil {
 			return fmt.Errorf("badger: %s is missing in a directory that has been in use", manifest)
 		}
+	}
+	if err := e.files.Check(); err != nil {
+		return fmt.Errorf("badger: %w", err)
 	}
 	if err := errors.Join(e.files.GiveUp(), e.files.RemoveUnborn()); err != nil {
 		return err

@@ -23,7 +23,7 @@ const roleVariable = "VVSIM_ENGINE_ROLE"
 type play func(dir string, tell func(string), await func()) error
 
 func roles() map[string]play {
-	return map[string]play{"sync": failedSync, "fill": fillDisk}
+	return map[string]play{"sync": failedSync, "fill": fillDisk, "rotate": rotate}
 }
 
 // playRole plays the part that the environment names.

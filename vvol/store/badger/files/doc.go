@@ -1,7 +1,13 @@
 // Package files knows the files that Badger keeps in its directory, by their names:
 // value logs (*.vlog), logs of memory tables (*.mem) and the rest. It puts them on
-// stable storage, allocates ahead what is about to be written, tells their sizes and
-// removes what a crash left unborn. It reads and changes nothing inside of them.
+// stable storage, allocates ahead what is about to be written, tells their sizes,
+// removes what a crash left unborn, and finds damage that Badger would take for an
+// unclean end. It changes nothing inside of them, but for what Seal cuts off.
+//
+// Sync notes in the file "synced" how far each log of a memory table reached: a magic, a
+// serial number, a count, and number, nonce and end of each log, big-endian, with a CRC32C.
+// It has two slots of 4 KiB, written in turn. Check walks the logs up to there before
+// Badger opens.
 //
 // It starts no goroutine.
 package files

@@ -211,18 +211,18 @@ func TestSeal(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, New(dir, valueBytes, tableBytes).Seal(), "where there is none")
 	log := begin(t, dir, "000001.vlog", valueBytes)
-	require.True(t, put(log, 0, logHeader))
+	require.True(t, put(log, 0, LogHeader))
 	require.NoError(t, New(dir, valueBytes, tableBytes).Seal())
-	require.EqualValues(t, logHeader, size(filepath.Join(dir, "000001.vlog")))
+	require.EqualValues(t, LogHeader, size(filepath.Join(dir, "000001.vlog")))
 	require.NoFileExists(t, filepath.Join(dir, "000002.vlog"))
 
 	log = begin(t, dir, "000002.vlog", valueBytes)
-	log[logHeader] = 1
+	log[LogHeader] = 1
 	require.True(t, put(log, 1<<20, 2<<20))
 	for range 2 {
 		require.NoError(t, New(dir, valueBytes, tableBytes).Seal())
 		require.EqualValues(t, 2<<20, size(filepath.Join(dir, "000002.vlog")))
-		require.EqualValues(t, logHeader, size(filepath.Join(dir, "000003.vlog")))
+		require.EqualValues(t, LogHeader, size(filepath.Join(dir, "000003.vlog")))
 		require.NoFileExists(t, filepath.Join(dir, "000004.vlog"))
 	}
 }

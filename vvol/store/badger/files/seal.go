@@ -9,10 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logHeader is how long the header of a value log is: a key number and a nonce, zeros where
-// nothing is encrypted.
-const logHeader = 20
-
 // Seal ends the newest value log before Badger opens: at its last byte of data, with an
 // empty log behind it. Badger would look through the newest for the first entry whose
 // checksum does not hold, and cut it off there, with all the healthy ones that follow; the
@@ -28,10 +24,10 @@ func (d *Directory) Seal() error {
 		return err
 	}
 	end, err := cutHole(f)
-	if err = errors.Join(err, f.Close()); err != nil || end <= logHeader {
+	if err = errors.Join(err, f.Close()); err != nil || end <= LogHeader {
 		return err
 	}
-	return os.WriteFile(d.values.name(n+1), make([]byte, logHeader), 0o600)
+	return os.WriteFile(d.values.name(n+1), make([]byte, LogHeader), 0o600)
 }
 
 // cutHole cuts off what follows the last data of a log, and returns its size.
@@ -53,11 +49,11 @@ func cutHole(f *os.File) (int64, error) {
 			return 0, &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
 		}
 	}
-	first := make([]byte, 2*logHeader)
-	if _, err := f.ReadAt(first, 0); err == nil && !slices.ContainsFunc(first[logHeader:], func(b byte) bool { return b != 0 }) {
-		end = logHeader // there is no entry
+	first := make([]byte, 2*LogHeader)
+	if _, err := f.ReadAt(first, 0); err == nil && !slices.ContainsFunc(first[LogHeader:], func(b byte) bool { return b != 0 }) {
+		end = LogHeader // there is no entry
 	}
-	if end < logHeader || end >= info.Size() {
+	if end < LogHeader || end >= info.Size() {
 		return info.Size(), nil
 	}
 	return end, f.Truncate(end)

@@ -20,6 +20,9 @@ type Directory struct {
 	valueBytes, tableBytes int64   // their sizes
 	spare                  spare
 
+	marks   marks       // how far the last sync reached; runner only, and Check
+	reached []tableMark // how far the logs of memory tables were looked through; runner only
+
 	oldest string // newest value log of the last sync: older ones need no other; runner only
 	known  string // names of the last sync, to see new directory entries; runner only
 }
@@ -27,6 +30,7 @@ type Directory struct {
 // New returns the Directory at path, whose value logs and memory tables have these sizes.
 func New(path string, valueBytes, tableBytes int64) *Directory {
 	d := &Directory{path: path, valueBytes: valueBytes, tableBytes: tableBytes, spare: spare{name: filepath.Join(path, "spare")},
+		marks:  marks{name: filepath.Join(path, "synced")},
 		values: reserve{path: path, ext: ".vlog", digits: 6}, tables: reserve{path: path, ext: ".mem", digits: 5}}
 	d.syncs = journal.NewRounds(d.sync)
 	return d
@@ -38,6 +42,9 @@ func New(path string, valueBytes, tableBytes int64) *Directory {
 // descriptors of our own: value logs first, as the other logs point into them, then
 // memory table logs. A file that vanished meanwhile became a table, which Badger syncs
 // itself. One round serves all who asked before it began.
+//
+// Before Sync returns it has noted how far the logs of memory tables reach, so that Check
+// tells damage to what was synced from an unclean end.
 func (d *Directory) Sync() error { return d.syncs.Do() }
 
 // sync syncs the logs once.
@@ -56,10 +63,17 @@ func (d *Directory) sync() error {
 		}
 	}
 	sort.Strings(values)
+	marked, err := d.markTableLogs(tables) // what is committed from here on may be synced or not
+	if err != nil {
+		return err
+	}
 	for _, name := range append(values, tables...) {
 		if err := journal.SyncFile(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	if err := d.marks.save(marked); err != nil {
+		return err
 	}
 	if names := strings.Join(append(values, tables...), " "); names != d.known {
 		if err := journal.SyncFile(d.path); err != nil {

@@ -10,6 +10,8 @@ import (
 	"reflect"
 
 	bdb "github.com/dgraph-io/badger/v4"
+
+	"vvsim/vvol/store/badger/files"
 )
 
 // Badger rewrites a file up to the first record that is not whole, takes that for the
@@ -160,13 +162,6 @@ func (l *Log) move(f *os.File, part []stray) (moved uint64, damaged int, err err
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Of a record of a value log: header, key with its version, value, CRC32C.
-const (
-	logHeader     = 20 // bytes of a file before its first record
-	versionLength = 8
-	sumLength     = 4
-)
-
 // readValue reads a value as it stands in the file; sound tells whether its record is
 // whole. Where it begins is told by what the tree knows, and not by a header that may
 // be damaged. What the file has lost of it reads as zeros.
@@ -175,18 +170,18 @@ func readValue(f *os.File, s stray) (value []byte, sound bool, err error) {
 	if _, err := f.ReadAt(b, int64(s.at.offset)); err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, err
 	}
-	rest := len(b) - len(s.key) - versionLength - sumLength
+	rest := len(b) - len(s.key) - files.VersionLength - files.SumLength
 	begin := -1
 	for n := 1; n <= binary.MaxVarintLen32; n++ { // of the length of the value
-		header := 2 + varintLength(len(s.key)+versionLength) + n + 1 // an expiry of zero
+		header := 2 + varintLength(len(s.key)+files.VersionLength) + n + 1 // an expiry of zero
 		if length := rest - header; length >= 0 && varintLength(length) == n {
-			begin = header + len(s.key) + versionLength
+			begin = header + len(s.key) + files.VersionLength
 		}
 	}
 	if begin < 0 {
 		return nil, false, fmt.Errorf("%s: no value takes %d bytes", f.Name(), len(b))
 	}
-	end := len(b) - sumLength
+	end := len(b) - files.SumLength
 	return b[begin:end], crc32.Checksum(b[:end], castagnoli) == binary.BigEndian.Uint32(b[end:]), nil
 }
 
@@ -200,7 +195,7 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	stop = logHeader
+	stop = files.LogHeader
 	for range records {
 		n, err := recordLength(f, stop)
 		if err != nil {
@@ -216,25 +211,14 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 
 // recordLength is the length of the record at a place, by its header; 0: there is none.
 func recordLength(f *os.File, at int64) (int64, error) {
-	var b [2 + 3*binary.MaxVarintLen64]byte
+	var b [files.MaxEntryHeader]byte
 	n, err := f.ReadAt(b[:], at)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
 	}
-	length, rest := int64(2), b[min(n, 2):n]
-	for i := range 3 { // lengths of key and value, expiry
-		v, k := binary.Uvarint(rest)
-		if k <= 0 || v > 1<<32 {
-			return 0, nil
-		}
-		rest = rest[k:]
-		length += int64(k)
-		if i == 0 && v == 0 {
-			return 0, nil
-		}
-		if i < 2 {
-			length += int64(v)
-		}
+	h, ok := files.DecodeEntryHeader(b[:n])
+	if !ok {
+		return 0, nil
 	}
-	return length + sumLength, nil
+	return h.Size(), nil
 }

@@ -1,0 +1,188 @@
+package files
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// entry is one entry of a log, as Badger writes it.
+func entry(meta byte, key string, version uint64, value string) []byte {
+	b := []byte{meta, 0}
+	b = binary.AppendUvarint(b, uint64(len(key)+VersionLength))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	b = append(b, 0)
+	b = binary.BigEndian.AppendUint64(append(b, key...), math.MaxUint64-version)
+	b = append(b, value...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// transaction is one of two rows.
+func transaction(version uint64) []byte {
+	b := append(entry(bitTransaction, "a", version, "one"), entry(bitTransaction, "b", version, "two")...)
+	return append(b, entry(bitCommit, "!badger!txn", version, fmt.Sprint(version))...)
+}
+
+// tableLog is the log of a memory table that is being written.
+type tableLog struct {
+	mapping []byte
+	name    string
+	end     int
+}
+
+func beginTableLog(t *testing.T, dir string, number int, nonce byte) *tableLog {
+	name := fmt.Sprintf("%05d.mem", number)
+	l := &tableLog{begin(t, dir, name, tableBytes), filepath.Join(dir, name), LogHeader}
+	copy(l.mapping[8:], bytes.Repeat([]byte{nonce}, 12))
+	return l
+}
+
+func (l *tableLog) put(b []byte) { l.end += copy(l.mapping[l.end:], b) }
+
+func requireNamed(t *testing.T, d *Directory, l *tableLog, at int) {
+	err := reopened(d).Check()
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, fmt.Sprintf("%s is damaged at byte %d:", l.name, at))
+}
+
+func reopened(d *Directory) *Directory { return New(d.path, d.valueBytes, d.tableBytes) }
+
+// TestCheckTableLogs has two logs synced, damages every bit of either, cuts them everywhere,
+// and has each named; what was not synced may be torn anywhere. It was seen to fail with
+// marks.save left out of Directory.sync, and with walkTableLog taking the end of the last entry
+// for that of the last transaction.
+func TestCheckTableLogs(t *testing.T) {
+	dir := t.TempDir()
+	d := New(dir, valueBytes, tableBytes)
+	require.NoError(t, d.Check(), "nothing is there")
+	older, newer := beginTableLog(t, dir, 7, 1), beginTableLog(t, dir, 8, 2)
+	older.put(transaction(1))
+	require.NoError(t, d.Sync())
+	older.put(entry(0, "moved", 1, "one of Badger's collection"))
+	older.put(transaction(2))
+	newer.put(transaction(3))
+	require.NoError(t, d.Sync())
+	for _, l := range []*tableLog{older, newer} {
+		l.put(transaction(4)[:50]) // torn
+		require.NoError(t, reopened(d).Check())
+	}
+	require.NoError(t, d.Sync(), "which does not count what is torn")
+	require.NoError(t, reopened(d).Check())
+
+	for l, synced := range map[*tableLog]int{older: older.end - 50, newer: newer.end - 50} {
+		for at := LogHeader; at < synced; at++ {
+			for bit := range 8 {
+				l.mapping[at] ^= 1 << bit
+				require.ErrorIs(t, reopened(d).Check(), ErrDamaged, "byte %d", at)
+				l.mapping[at] ^= 1 << bit
+			}
+		}
+		l.mapping[LogHeader+len(entry(bitTransaction, "a", 1, "one"))] ^= 1
+		requireNamed(t, d, l, LogHeader+len(entry(bitTransaction, "a", 1, "one")))
+		l.mapping[LogHeader+len(entry(bitTransaction, "a", 1, "one"))] ^= 1
+		whole, err := os.ReadFile(l.name)
+		require.NoError(t, err)
+		for size := 1; size < synced; size++ {
+			require.NoError(t, os.WriteFile(l.name, whole[:size], 0o600))
+			require.ErrorIs(t, reopened(d).Check(), ErrDamaged, "cut to %d bytes", size)
+		}
+		require.NoError(t, os.WriteFile(l.name, whole[:synced], 0o600), "as Badger leaves it when it is killed while it opens")
+		require.NoError(t, reopened(d).Check())
+	}
+}
+
+// TestCheckFlushedLogs: a log that is gone became a table, also when Badger was killed while
+// it deleted it, or there is another under its name. It was seen to fail with the size and the
+// nonce left out of Directory.checkTableLog.
+func TestCheckFlushedLogs(t *testing.T) {
+	dir := t.TempDir()
+	d := New(dir, valueBytes, tableBytes)
+	l := beginTableLog(t, dir, 1, 1)
+	l.put(transaction(1))
+	require.NoError(t, d.Sync())
+	require.NoError(t, os.Truncate(l.name, 0))
+	require.NoError(t, reopened(d).Check())
+	require.NoError(t, os.Remove(l.name))
+	require.NoError(t, reopened(d).Check())
+	beginTableLog(t, dir, 1, 2)
+	d = reopened(d)
+	require.NoError(t, d.Check())
+	require.NoError(t, d.Sync())
+	require.NoError(t, reopened(d).Check())
+}
+
+// TestDamagedMarks damages either slot: the other holds, and nothing is refused.
+func TestDamagedMarks(t *testing.T) {
+	dir := t.TempDir()
+	d := New(dir, valueBytes, tableBytes)
+	l := beginTableLog(t, dir, 1, 1)
+	for n := range uint64(5) {
+		l.put(transaction(n + 1))
+		require.NoError(t, d.Sync())
+	}
+	whole, err := os.ReadFile(d.marks.name)
+	require.NoError(t, err)
+	require.Len(t, whole, 2*marksSlot)
+	for slot := range 2 {
+		b := bytes.Clone(whole)
+		b[slot*marksSlot+marksHeader+3] ^= 1
+		require.NoError(t, os.WriteFile(d.marks.name, b, 0o600))
+		require.NoError(t, reopened(d).Check())
+		l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1 // in the fourth, which both mark
+		requireNamed(t, d, l, LogHeader+3*len(transaction(1)))
+		l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1
+		again := reopened(d)
+		require.NoError(t, again.Sync())
+		require.NoError(t, reopened(d).Check())
+	}
+	require.NoError(t, os.WriteFile(d.marks.name, whole[:100], 0o600))
+	require.NoError(t, reopened(d).Check())
+}
+
+func TestTooManyMarks(t *testing.T) {
+	k := marks{name: filepath.Join(t.TempDir(), "synced")}
+	require.NoError(t, k.save(make([]tableMark, maxMarks)))
+	require.Error(t, k.save(make([]tableMark, maxMarks+1)))
+	again := marks{name: k.name}
+	require.NoError(t, again.load())
+	require.Len(t, again.found, maxMarks)
+}
+
+func FuzzWalkTableLog(f *testing.F) {
+	f.Add(append(transaction(1), transaction(2)...))
+	f.Add(append(entry(0, "k", 1, "v"), 1, 2, 3))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		end, stop, err := walkTableLog(bytes.NewReader(b), 0, int64(len(b)))
+		require.NoError(t, err)
+		require.LessOrEqual(t, end, stop)
+		require.LessOrEqual(t, stop, int64(len(b)))
+		again, _, err := walkTableLog(bytes.NewReader(b[:end]), 0, end)
+		require.NoError(t, err)
+		require.Equal(t, end, again, "what Badger leaves of it is as long")
+	})
+}
+
+func FuzzDecodeMarks(f *testing.F) {
+	f.Add(encodeMarks(7, []tableMark{{1, 2, 3}, {4, 5, 6}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		serial, all, ok := decodeMarks(b)
+		if ok {
+			require.Equal(t, encodeMarks(serial, all)[:marksHeader+len(all)*markLength], b[:marksHeader+len(all)*markLength])
+		}
+	})
+}
+
+func FuzzDamagedChanges(f *testing.F) {
+	f.Add([]byte("Bdgr\x00\x00\x00\x08\x00\x00\x00\x01\x01\x02\x03\x04x"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		at, _ := damagedChanges(b)
+		require.LessOrEqual(t, at, max(manifestHeader, len(b)))
+	})
+}
