@@ -25,7 +25,7 @@ func newProvider() *cobra.Command {
 				column[api.TraceEntry]{"LAST", func(x api.TraceEntry) any { return x.Last.Format(time.RFC3339) }},
 				column[api.TraceEntry]{"WHAT", func(x api.TraceEntry) any { return strings.ReplaceAll(x.Text, "\n", "; ") }})
 		}})
-	return noun("provider", "The VASA provider", showIt, trace, newCert())
+	return noun("provider", "The VASA provider", showIt, trace, newCert(), newExercise())
 }
 
 func showProvider(c *cobra.Command, _ []string) error {
