@@ -96,6 +96,25 @@ func TestAhead(t *testing.T) {
 	require.ErrorContains(t, err, d.values.name(1))
 }
 
+// TestCut makes room while Badger cuts the log to what it holds, before it begins the next:
+// that is no error, and nothing is allocated behind the end. It was seen to fail without
+// ENXIO and without the look at the size in reserve.extend.
+func TestCut(t *testing.T) {
+	for _, cut := range []int64{3 << 20, 4 << 20, 8 << 20} {
+		dir := small(t, 128<<20)
+		d := New(dir, valueBytes, tableBytes)
+		values := begin(t, dir, "000001.vlog", valueBytes)
+		require.True(t, put(values, 0, 4<<20))
+		require.NoError(t, d.Begin(1<<20))
+		d.End()
+		require.True(t, put(values, 4<<20, int(cut)))
+		require.NoError(t, os.Truncate(d.values.name(1), cut))
+		require.NoError(t, d.Begin(1<<20))
+		d.End()
+		require.EqualValues(t, cut, held(t, d.values.name(1)))
+	}
+}
+
 // TestSpare has a transaction come to the end of a log when others have taken all space
 // beside the spare: what that gives up is enough for the first pages of the next log. It
 // was seen to fail with s.take left out of spare.begin, and with os.Truncate left out of it.

@@ -83,19 +83,21 @@ func (r *reserve) follow() error {
 }
 
 func (r *reserve) extend(f *os.File, need int64) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	// What is allocated and not written is a hole to lseek.
-	hole, err := unix.Seek(int(f.Fd()), min(r.written, info.Size()-1), unix.SEEK_HOLE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+	hole, err := unix.Seek(int(f.Fd()), r.written, unix.SEEK_HOLE)
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.ENXIO):
+		return nil // Badger has just cut the log to what it holds, and begins the next
+	case err != nil:
 		return &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
 	}
 	r.written = hole
+	info, err := f.Stat()
+	if err != nil || info.Size() <= hole {
+		return err
+	}
 	if r.reserved >= min(hole+need, info.Size()) {
 		return nil
 	}
