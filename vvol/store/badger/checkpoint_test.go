@@ -10,6 +10,7 @@ import (
 
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/files"
+	"vvsim/vvol/store/badger/journal"
 )
 
 // The journal keeps its groups when what was drained cannot be put on stable storage. It
@@ -48,4 +49,22 @@ func TestCalm(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, o.WriteAt(t.Context(), make([]byte, blockSize), 0, store.WriteOptions{}))
 	require.Eventually(t, func() bool { return e.journal.Stable() == e.journal.Head() }, 10*time.Second, time.Millisecond)
+}
+
+// TestWriteOut: under writes that nobody flushes the journal goes to stable storage too, but
+// for a rest that a snapshot waits for. It was seen to fail without the call of
+// askForWriteOut in Ring.write.
+func TestWriteOut(t *testing.T) {
+	opts := small(t.TempDir())
+	opts.CollectEvery = time.Hour // nothing is calm
+	e, err := Open(t.Context(), opts)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	require.NoError(t, e.Create(t.Context(), store.ID{1}, store.CreateOptions{Size: 4 << 20}))
+	o, err := e.Open(t.Context(), store.ID{1})
+	require.NoError(t, err)
+	for i := range uint64(1024) {
+		require.NoError(t, o.WriteAt(t.Context(), make([]byte, blockSize), i*blockSize, store.WriteOptions{}))
+	}
+	require.Eventually(t, func() bool { return e.journal.Head()-e.journal.Stable() <= journal.WriteOutPages }, 10*time.Second, time.Millisecond)
 }

@@ -495,6 +495,7 @@ func (c *committer) flush() {
 // belong to the group from then on.
 func (c *committer) append() error {
 	e, b := c.e, &c.batch
+	c.brake()
 	if err := c.awaitRoom(uint64(journal.HeaderPages(len(b.runs))+b.pages) + keptRowPages); err != nil {
 		return err
 	}
@@ -535,9 +536,8 @@ const (
 	brakeLeast   = 50 * time.Microsecond // shorter pauses are not worth a timer
 )
 
-// awaitRoom waits until the journal has room for a group and what keeps it from
-// filling up. It gives up when the file system is full, as nothing drains then.
-func (c *committer) awaitRoom(pages uint64) error {
+// brake pauses whoever writes to volumes. Rows are few, and do not wait for it.
+func (c *committer) brake() {
 	j, d := c.e.journal, &c.e.drainer
 	size := float64(j.Pages())
 	backlog := float64(j.Head()-d.reached.Load()) / size
@@ -548,9 +548,15 @@ func (c *committer) awaitRoom(pages uint64) error {
 	if pause := time.Duration(excess * excess * float64(brakeMost)); excess > 0 && pause > brakeLeast {
 		time.Sleep(pause)
 	}
+}
+
+// awaitRoom waits until the journal has room for a group. It gives up when the file
+// system is full, as nothing drains then.
+func (c *committer) awaitRoom(pages uint64) error {
+	j := c.e.journal
 	enough := func() bool { return j.Used()+j.Needs(pages) <= j.Pages() }
 	if enough() {
 		return nil
 	}
-	return d.awaitRoom(enough)
+	return c.e.drainer.awaitRoom(enough)
 }

@@ -55,9 +55,11 @@
 //	           mostly dead; late under load, thoroughly in calm
 //	checkpoint one at a time, beside the drainer: waits for the disk, then deletes dead
 //	           records (checkpoint.go)
+//	write-out  flushes the journal whenever a MiB of it is not on stable storage, so that
+//	           who waits for a flush waits for little (journal.Ring.WriteOut)
 //	value log  runs Badger's collection (space.go, package values)
 //
-// A full journal brakes writers and then holds them until the drainer has made room. The
+// A full journal brakes writers, not rows, and then holds them until the drainer has made room. The
 // drainer waits while value logs hold too much for what is live (space.go).
 // Locks, in the order in which they are taken: the committer's lead, Engine.structure
 // (layers get and lose children and volumes), the index. Who holds structure waits

@@ -109,6 +109,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	e.committer.init(e)
 	e.wait.Go(e.drainer.run)
 	e.wait.Go(e.collectValueLog)
+	e.wait.Go(func() { e.journal.WriteOut(e.stop) })
 	return e, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -219,7 +220,7 @@ func BenchmarkDeleteClones(b *testing.B) {
 				stop := make(chan struct{})
 				var work sync.WaitGroup
 				for w := range 32 {
-					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, stop)) })
+					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, 3, stop)) })
 				}
 				start := time.Now()
 				for _, id := range all {
@@ -237,6 +238,46 @@ func BenchmarkDeleteClones(b *testing.B) {
 	}
 }
 
+// BenchmarkFirstSnapshot writes 4 KiB at random by 32 goroutines for four seconds and then
+// makes a snapshot, after them and while they go on.
+func BenchmarkFirstSnapshot(b *testing.B) {
+	const blocks = 1 << 18
+	for _, beside := range []bool{false, true} {
+		b.Run(fmt.Sprintf("beside=%v", beside), func(b *testing.B) {
+			f := newScale(b)
+			o := f.create(blocks * blockSize)
+			var writes atomic.Int64
+			var all []float64
+			for b.Loop() {
+				b.StopTimer()
+				stop := make(chan struct{})
+				var work sync.WaitGroup
+				for w := range 32 {
+					work.Go(func() { writes.Add(f.mixed(o, uint64(w), blocks, 10, stop)) })
+				}
+				end := func() { close(stop); work.Wait() }
+				<-time.After(4 * time.Second)
+				if !beside {
+					end()
+				}
+				b.StartTimer()
+				t0 := time.Now()
+				f.snapshot(o)
+				all = append(all, time.Since(t0).Seconds()*1000)
+				b.StopTimer()
+				if beside {
+					end()
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(writes.Load())/float64(b.N*4), "writes/s")
+			slices.Sort(all)
+			b.ReportMetric(all[len(all)/2], "ms-median")
+			b.ReportMetric(all[len(all)-1], "ms-longest")
+		})
+	}
+}
+
 // clones makes clones of a volume and writes to each.
 func (f *scaleFixture) clones(of store.Object, n int, blocks uint64) []store.ID {
 	all := make([]store.ID, n)
@@ -248,8 +289,8 @@ func (f *scaleFixture) clones(of store.Object, n int, blocks uint64) []store.ID 
 	return all
 }
 
-// mixed reads and writes at random until told to stop, and counts.
-func (f *scaleFixture) mixed(o store.Object, seed, blocks uint64, stop chan struct{}) (n int64) {
+// mixed reads and writes at random until told to stop, so many writes in ten, and counts.
+func (f *scaleFixture) mixed(o store.Object, seed, blocks uint64, writes int, stop chan struct{}) (n int64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := make([]byte, blockSize)
 	for ; ; n++ {
@@ -259,7 +300,7 @@ func (f *scaleFixture) mixed(o store.Object, seed, blocks uint64, stop chan stru
 		default:
 		}
 		var err error
-		if off := r.Uint64N(blocks) * blockSize; r.IntN(10) < 7 {
+		if off := r.Uint64N(blocks) * blockSize; r.IntN(10) >= writes {
 			err = o.ReadAt(context.Background(), p, off)
 		} else {
 			err = o.WriteAt(context.Background(), p, off, store.WriteOptions{})

@@ -24,6 +24,7 @@ type reserve struct {
 	number   uint64 // of the newest log; 0: not looked yet
 	written  int64  // bytes that have been written, in whole pages
 	reserved int64  // bytes that are allocated
+	begun    int64  // bytes whose writing out has begun
 }
 
 func (r *reserve) name(number uint64) string {
@@ -78,7 +79,7 @@ func (r *reserve) follow() error {
 		if err != nil {
 			return err
 		}
-		r.number, r.written, r.reserved = r.number+1, 0, 0
+		r.number, r.written, r.reserved, r.begun = r.number+1, 0, 0, 0
 	}
 }
 
@@ -94,6 +95,9 @@ func (r *reserve) extend(f *os.File, need int64) error {
 		return &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
 	}
 	r.written = hole
+	if err := r.writeOut(f); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil || info.Size() <= hole {
 		return err
@@ -109,6 +113,25 @@ func (r *reserve) extend(f *os.File, need int64) error {
 		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 	}
 	r.reserved = to
+	return nil
+}
+
+// largePage is the size of the kernel's large pages, see package values.
+const largePage = 2 << 20
+
+// writeOut has the kernel begin to write out what transactions have left behind, so that
+// neither a sync nor Badger's next file, which begins with one of the last, keeps the disk
+// and Badger's writer busy for long. The large page that is written to is left out: written
+// out, it would fault again.
+func (r *reserve) writeOut(f *os.File) error {
+	to := (r.written/largePage - 1) * largePage
+	if to <= r.begun {
+		return nil
+	}
+	if err := unix.SyncFileRange(int(f.Fd()), r.begun, to-r.begun, unix.SYNC_FILE_RANGE_WRITE); err != nil {
+		return &fs.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
+	}
+	r.begun = to
 	return nil
 }
 

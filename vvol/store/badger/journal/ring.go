@@ -29,14 +29,15 @@ type Ring struct {
 	header   []byte // who appends
 	vector   [][]byte
 
-	head    atomic.Uint64 // page behind the last group
-	tail    atomic.Uint64 // pages before it may be overwritten
-	stable  atomic.Uint64 // pages before it are on stable storage
-	claimed uint64        // pages before it were, by the checkpoint; Recover
-	closed  bool          // nothing was appended behind the checkpoint; Recover
-	flushes *Rounds
-	failed  atomic.Pointer[error] // a write or flush failed: nothing more is acknowledged
-	lost    atomic.Bool           // a flush failed: what its pages hold is not known
+	head      atomic.Uint64 // page behind the last group
+	tail      atomic.Uint64 // pages before it may be overwritten
+	stable    atomic.Uint64 // pages before it are on stable storage
+	claimed   uint64        // pages before it were, by the checkpoint; Recover
+	closed    bool          // nothing was appended behind the checkpoint; Recover
+	flushes   *Rounds
+	unflushed chan struct{}         // capacity 1: WriteOut has something to do
+	failed    atomic.Pointer[error] // a write or flush failed: nothing more is acknowledged
+	lost      atomic.Bool           // a flush failed: what its pages hold is not known
 }
 
 // fileName keeps an old and a new journal apart.
@@ -65,7 +66,7 @@ func Open(dir string, c Checkpoint, create bool) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Ring{f: f, id: c.ID, pages: c.Pages}
+	j := &Ring{f: f, id: c.ID, pages: c.Pages, unflushed: make(chan struct{}, 1)}
 	size := int64(c.Pages) * PageSize
 	info, err := f.Stat()
 	switch {
@@ -186,6 +187,7 @@ func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
 	}
 	j.sequence++
 	j.head.Store(g.End)
+	j.askForWriteOut()
 	return g, nil
 }
 
