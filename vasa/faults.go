@@ -71,7 +71,7 @@ func faultOf(err error) wire.Fault {
 		return f.fault
 	}
 	if bad, ok := errors.AsType[*trust.InvalidError](err); ok {
-		return &wire.InvalidCertificate{Certificate: bad.Certificates, CRL: bad.CRLs}
+		return &wire.InvalidCertificate{Certificate: echoed(bad.Certificates), CRL: echoed(bad.CRLs)}
 	}
 	for _, row := range faultTable() {
 		if errors.Is(err, row.err) {
@@ -79,6 +79,22 @@ func faultOf(err error) wire.Fault {
 		}
 	}
 	return &wire.StorageFault{}
+}
+
+// maxEchoed bounds what a fault repeats of the certificates, and of the revocation lists,
+// that were refused, in bytes. The fault's text tells what is wrong with all of them.
+const maxEchoed = 96 << 10
+
+// echoed are those of refused texts that fit into a fault.
+func echoed(texts []string) (fit []string) {
+	size := 0
+	for _, text := range texts {
+		if size+len(text) <= maxEchoed {
+			size += len(text)
+			fit = append(fit, text)
+		}
+	}
+	return fit
 }
 
 // declared is the fault of an error as an operation may answer it: what it does not

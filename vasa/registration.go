@@ -70,7 +70,7 @@ func (p *Provider) unregisterVASACertificate(_ context.Context, c *caller, q *wi
 	if value(q.ExistingCertificate) == "" {
 		return refuse(&wire.InvalidCertificate{}, "existingCertificate is missing")
 	}
-	bad := &wire.InvalidCertificate{Certificate: []string{*q.ExistingCertificate}}
+	bad := &wire.InvalidCertificate{Certificate: echoed([]string{*q.ExistingCertificate})}
 	if c.untrusted != nil { // certificates are no secret: who ends trust must be trusted
 		return refuse(bad, "the client certificate is not trusted: %v", c.untrusted)
 	}
