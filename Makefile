@@ -16,6 +16,8 @@ FUZZTIME  ?= 30s
 # Rounds of the engine's crash tests in make fuzz; make test does 10 and 4.
 KILLS     ?= 200
 CUTS      ?= 50
+# Steps of the provider's model test in make fuzz; make test does 100.
+STEPS     ?= 5000
 # Length of each soak, and the seed that an earlier one printed.
 SOAK      ?= 1h
 SOAK_SEED ?=
@@ -110,7 +112,7 @@ bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 scale: build ## start and memory of the program with 4 GiB of data and with 20,000 bound volumes; takes minutes and 10 GB
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout $(TESTTIME) ./test/e2e
 
-fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine, STEPS=5000 steps of the provider
 	@set -eu; for p in $$($(GO) list $(PKG)); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; \
@@ -118,6 +120,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=20
 		done; \
 	done
 	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut)$$' ./vvol/store/badger
+	VVSIM_MODEL_STEPS=$(STEPS) $(GO) test -count=1 -timeout 30m -v -run '^TestProviderModel$$' ./test/scenario
 
 # No -timeout: each command of a soak has its own limit. SOAK_DIR=DIR keeps the data in DIR.
 soak: soakrace soakprogram ## everything at once for SOAK=1h each, every byte verified, memory and space bounded (SOAK_SEED=n)

@@ -39,7 +39,7 @@ type lab struct {
 // newLab starts an array on free ports; data is a directory or ":memory:".
 func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
 	c := array.DefaultConfig()
-	c.Data, c.API.Addr = data, "127.0.0.1:0"
+	c.Data, c.API.Addr, c.VASA.Addr = data, "127.0.0.1:0", "127.0.0.1:0"
 	c.ISCSI.Portals = []string{"127.0.0.1:0", "127.0.0.1:0"}
 	c.Store.JournalMiB = 16
 	if edit != nil {

@@ -1,0 +1,409 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/api"
+	"vvsim/array"
+	"vvsim/scsi/iscsi/initiator"
+	"vvsim/vasa/vasatest"
+	"vvsim/vasa/wire"
+)
+
+// Sizes of TestProviderModel; VVSIM_MODEL_STEPS and VVSIM_MODEL_SEED replace two of them.
+const (
+	modelSteps   = 100
+	modelVVols   = 12
+	modelMaxMB   = 3
+	modelBlock   = 4096 // what is shared and allocated, in bytes
+	modelLogical = 512  // of SCSI
+	modelMB      = 1 << 20
+)
+
+// TestProviderModel makes, changes and deletes VVols over SOAP, writes and unmaps them over
+// SCSI, all at random, and compares content, bitmaps and space with a model in memory.
+func TestProviderModel(t *testing.T) {
+	steps, seed := modelSteps, rand.Uint64()
+	for name, set := range map[string]func(n uint64){"VVSIM_MODEL_STEPS": func(n uint64) { steps = int(n) }, "VVSIM_MODEL_SEED": func(n uint64) { seed = n }} {
+		if s := os.Getenv(name); s != "" {
+			n, err := strconv.ParseUint(s, 10, 64)
+			require.NoError(t, err, name)
+			set(n)
+		}
+	}
+	t.Logf("VVSIM_MODEL_SEED=%d, %d steps", seed, steps)
+	l := newLab(t, t.TempDir(), func(c *array.Config) { c.VASA.UnsharedValid = true })
+	s := newSite(l)
+	m := &model{t: t, site: s, ctx: t.Context(), host: s.host("esx1"), session: l.login("esx1", 0), r: rand.New(rand.NewPCG(seed, 0)), all: map[string]*volume{}}
+	for step := range steps {
+		m.log = fmt.Sprintf("seed %d, step %d", seed, step)
+		m.step()
+		m.compare(m.any(func(*volume) bool { return true }))
+	}
+	for _, id := range m.order {
+		m.compare(m.all[id])
+	}
+}
+
+// model is what the array has to hold.
+type model struct {
+	t       *testing.T
+	site    *site
+	ctx     context.Context
+	host    *vasatest.Client
+	session *initiator.Session
+	r       *rand.Rand
+	log     string // where we are
+	all     map[string]*volume
+	order   []string // of all, so that the seed decides
+	births  uint64   // of blocks and families
+}
+
+// block is one of a volume. Equal births are the same block, shared; 0 is one that was never
+// written and is a hole.
+type block struct {
+	birth     uint64
+	allocated bool
+}
+
+// volume is a VVol as it has to be.
+type volume struct {
+	id       string
+	family   uint64
+	source   string // of a snapshot
+	readOnly bool
+	content  []byte
+	blocks   []block
+	handle   *wire.VirtualVolumeHandle
+	unit     *initiator.Unit
+}
+
+func (m *model) birth() uint64 { m.births++; return m.births }
+
+// any is one of the volumes that fit; nil: none does.
+func (m *model) any(fits func(*volume) bool) *volume {
+	var list []*volume
+	for _, id := range m.order {
+		if fits(m.all[id]) {
+			list = append(list, m.all[id])
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[m.r.IntN(len(list))]
+}
+
+func (m *model) add(v *volume) { m.all[v.id], m.order = v, append(m.order, v.id) }
+
+// copyOf is a volume that shares all blocks with v.
+func (m *model) copyOf(v *volume, id string) *volume {
+	return &volume{id: id, family: v.family, content: slices.Clone(v.content), blocks: slices.Clone(v.blocks)}
+}
+
+func (m *model) no(err error) { m.t.Helper(); require.NoError(m.t, err, m.log) }
+
+// step does one thing.
+func (m *model) step() {
+	writable := func(v *volume) bool { return !v.readOnly }
+	anyone := func(*volume) bool { return true }
+	if len(m.order) < 2 {
+		m.create()
+		return
+	}
+	if len(m.order) >= modelVVols {
+		m.delete(m.any(anyone))
+		return
+	}
+	switch n := m.r.IntN(100); {
+	case n < 5:
+		m.create()
+	case n < 15:
+		m.snapshot(m.any(anyone))
+	case n < 25:
+		m.clone(m.any(anyone), n < 20)
+	case n < 32:
+		m.delete(m.any(anyone))
+	case n < 39:
+		m.revert(m.any(func(v *volume) bool { return v.source != "" && m.all[v.source] != nil && !m.all[v.source].readOnly }))
+	case n < 46:
+		m.resize(m.any(writable))
+	case n < 55:
+		m.copyDiffs(m.any(writable))
+	case n < 85:
+		m.write(m.any(writable))
+	default:
+		m.unmap(m.any(writable))
+	}
+}
+
+func (m *model) create() {
+	mb := 1 + m.r.Int64N(modelMaxMB)
+	id, err := m.site.create(m.ctx, m.host, mb, "VMW_VVolName", "model")
+	m.no(err)
+	m.add(&volume{id: id, family: m.birth(), content: make([]byte, mb*modelMB), blocks: make([]block, mb*modelMB/modelBlock)})
+}
+
+func (m *model) snapshot(v *volume) {
+	id, err := m.site.prepare(m.ctx, m.host, v.id)
+	m.no(err)
+	m.no(m.site.take(m.ctx, m.host, id))
+	snapshot := m.copyOf(v, id)
+	snapshot.source, snapshot.readOnly = v.id, true
+	m.add(snapshot)
+}
+
+func (m *model) clone(v *volume, fast bool) {
+	metadata := pairs([]string{"VMW_VVolName", "clone"})
+	var t wire.TaskInfo
+	if fast {
+		r, err := vasatest.Do[wire.FastCloneVirtualVolumeResponse](m.ctx, m.host, &wire.FastCloneVirtualVolume{VVolID: v.id, Metadata: metadata})
+		m.no(err)
+		t = r.Return
+	} else {
+		r, err := vasatest.Do[wire.CloneVirtualVolumeResponse](m.ctx, m.host, &wire.CloneVirtualVolume{VVolID: v.id, Metadata: metadata})
+		m.no(err)
+		t = r.Return
+	}
+	id, err := resultOf(t)
+	m.no(err)
+	m.add(m.copyOf(v, id))
+}
+
+func (m *model) release(v *volume) {
+	if v.handle != nil {
+		m.no(m.site.unbind(m.ctx, m.host, *v.handle))
+		v.handle, v.unit = nil, nil
+	}
+}
+
+func (m *model) delete(v *volume) {
+	m.release(v)
+	m.no(m.site.delete(m.ctx, m.host, v.id))
+	delete(m.all, v.id)
+	m.order = slices.DeleteFunc(m.order, func(id string) bool { return id == v.id })
+}
+
+func (m *model) revert(snapshot *volume) {
+	if snapshot == nil {
+		return
+	}
+	v := m.all[snapshot.source]
+	_, err := vasatest.Do[wire.RevertVirtualVolumeResponse](m.ctx, m.host, &wire.RevertVirtualVolume{VVolID: v.id, SnapshotVVolID: snapshot.id})
+	m.no(err)
+	v.content, v.blocks = slices.Clone(snapshot.content), slices.Clone(snapshot.blocks)
+}
+
+func (m *model) resize(v *volume) {
+	if v == nil {
+		return
+	}
+	mb := 1 + m.r.IntN(modelMaxMB)
+	size, count := mb*modelMB, mb*modelMB/modelBlock
+	if size < len(v.content) {
+		m.release(v)
+	}
+	_, err := vasatest.Do[wire.ResizeVirtualVolumeResponse](m.ctx, m.host, &wire.ResizeVirtualVolume{VVolID: v.id, SizeInMB: int64(mb)})
+	m.no(err)
+	v.content, v.blocks = slices.Clone(v.content[:min(size, len(v.content))]), v.blocks[:min(count, len(v.blocks))]
+	v.content = append(v.content, make([]byte, size-len(v.content))...)
+	for len(v.blocks) < count {
+		v.blocks = append(v.blocks, block{birth: m.birth()})
+	}
+}
+
+// copyDiffs copies what the array says differs, which compare has found to be right.
+func (m *model) copyDiffs(dst *volume) {
+	if dst == nil {
+		return
+	}
+	src := m.any(func(v *volume) bool { return v != dst && len(v.content) <= len(dst.content) })
+	if src == nil {
+		return
+	}
+	base := m.any(func(v *volume) bool { return v != src && v != dst && v.family == src.family })
+	if base == nil {
+		return
+	}
+	bits := m.unshared(src, base)
+	r, err := vasatest.Do[wire.CopyDiffsToVirtualVolumeResponse](m.ctx, m.host, &wire.CopyDiffsToVirtualVolume{SrcVVolID: src.id, SrcBaseVVolID: base.id, DstVVolID: dst.id})
+	m.no(err)
+	for t := r.Return; t.TaskState != wire.TaskStateSuccess; {
+		require.Contains(m.t, []wire.TaskState{wire.TaskStateRunning, wire.TaskStateQueued}, t.TaskState, m.log)
+		<-time.After(time.Millisecond)
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](m.ctx, m.host, &wire.GetTaskUpdate{TaskID: t.TaskID})
+		m.no(err)
+		t = u.Return
+	}
+	for i := range src.blocks {
+		if bit(bits, i) {
+			copy(dst.content[i*modelBlock:(i+1)*modelBlock], src.content[i*modelBlock:])
+			dst.blocks[i] = block{m.birth(), src.blocks[i].allocated}
+		}
+	}
+}
+
+// opened is the logical unit of a volume, bound if it is not yet, with its present size.
+func (m *model) opened(v *volume) *initiator.Unit {
+	if v.handle == nil {
+		h, err := m.site.bind(m.ctx, m.host, v.id)
+		m.no(err)
+		v.handle, v.unit = &h[0], m.site.unit(m.session, lunOf(h[0]))
+	}
+	_, err := v.unit.ClearAttentions(m.ctx)
+	m.no(err)
+	g, err := v.unit.ReadCapacity(m.ctx)
+	m.no(err)
+	require.EqualValues(m.t, len(v.content), g.Size(), m.log)
+	return v.unit
+}
+
+func (m *model) write(v *volume) {
+	if v == nil {
+		return
+	}
+	u := m.opened(v)
+	first := m.r.IntN(len(v.content) / modelLogical)
+	n := min(1+m.r.IntN(256), len(v.content)/modelLogical-first)
+	p := make([]byte, n*modelLogical)
+	for i := range p {
+		p[i] = byte(m.r.Uint32()) | 1 // a block of zeros is another matter
+	}
+	off := first * modelLogical
+	_, err := u.WriteAt(m.ctx, p, int64(off), m.r.IntN(4) == 0)
+	m.no(err)
+	copy(v.content[off:], p)
+	for i := off / modelBlock; i*modelBlock < off+len(p); i++ {
+		v.blocks[i] = block{m.birth(), true}
+	}
+}
+
+func (m *model) unmap(v *volume) {
+	if v == nil {
+		return
+	}
+	u := m.opened(v)
+	first := m.r.IntN(len(v.blocks))
+	n := min(1+m.r.IntN(128), len(v.blocks)-first)
+	const per = modelBlock / modelLogical
+	m.no(u.Unmap(m.ctx, initiator.Extent{LBA: uint64(first * per), Blocks: uint32(n * per)}))
+	clear(v.content[first*modelBlock : (first+n)*modelBlock])
+	for i := first; i < first+n; i++ {
+		v.blocks[i] = block{birth: m.birth()}
+	}
+}
+
+func bit(bits []byte, i int) bool { return bits[i/8]&(1<<(i%8)) != 0 }
+
+// unshared is the array's bitmap of blocks that differ from a base.
+func (m *model) unshared(v, base *volume) []byte {
+	r, err := vasatest.Do[wire.UnsharedBitmapVirtualVolumeResponse](m.ctx, m.host, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id,
+		SegmentLengthBytes: int64(len(v.content)), ChunkSizeBytes: modelBlock})
+	m.no(err)
+	require.Len(m.t, r.Return.ChunkBitmap, (len(v.blocks)+7)/8, m.log)
+	return r.Return.ChunkBitmap
+}
+
+// compare looks at one volume in all ways.
+func (m *model) compare(v *volume) {
+	m.compareContent(v)
+	m.compareAllocated(v)
+	m.compareSpace(v)
+	for _, other := range m.order {
+		if o := m.all[other]; o != v {
+			m.compareUnshared(v, o)
+		}
+	}
+}
+
+func (m *model) compareContent(v *volume) {
+	p := make([]byte, len(v.content))
+	_, err := m.opened(v).ReadAt(m.ctx, p, 0)
+	m.no(err)
+	if !bytes.Equal(v.content, p) {
+		at := 0
+		for v.content[at] == p[at] {
+			at++
+		}
+		m.t.Fatalf("%s: content of %s differs at %d", m.log, v.id, at)
+	}
+}
+
+// compareAllocated asks for a part, in chunks of some blocks.
+func (m *model) compareAllocated(v *volume) {
+	chunk := 1 << m.r.IntN(6) // blocks
+	first := m.r.IntN(len(v.blocks))
+	n := 1 + m.r.IntN(len(v.blocks)-first)
+	r, err := vasatest.Do[wire.AllocatedBitmapVirtualVolumeResponse](m.ctx, m.host, &wire.AllocatedBitmapVirtualVolume{VVolID: v.id,
+		SegmentStartOffsetBytes: int64(first) * modelBlock, SegmentLengthBytes: int64(n) * modelBlock, ChunkSizeBytes: int64(chunk) * modelBlock})
+	m.no(err)
+	want := make([]byte, ((n+chunk-1)/chunk+7)/8)
+	for i, b := range v.blocks[first : first+n] {
+		if b.allocated {
+			want[i/chunk/8] |= 1 << (i / chunk % 8)
+		}
+	}
+	require.Equal(m.t, want, r.Return.ChunkBitmap, "%s: allocated of %s from block %d", m.log, v.id, first)
+}
+
+// compareSpace counts blocks: those of the volume, and those that nobody else has.
+func (m *model) compareSpace(v *volume) {
+	shared := map[uint64]bool{}
+	for id, o := range m.all {
+		for _, b := range o.blocks {
+			if id != v.id && b.allocated {
+				shared[b.birth] = true
+			}
+		}
+	}
+	allocated, unshared := 0, 0
+	for _, b := range v.blocks {
+		if b.allocated {
+			allocated += modelBlock
+			if !shared[b.birth] {
+				unshared += modelBlock
+			}
+		}
+	}
+	shown := call[api.VVol](m.site.lab, "GET", "/api/v1/vvols/"+v.id, nil, 0)
+	require.EqualValues(m.t, allocated, shown.AllocatedBytes, "%s: allocated bytes of %s", m.log, v.id)
+	require.EqualValues(m.t, unshared, shown.UnsharedBytes, "%s: unshared bytes of %s", m.log, v.id)
+	r, err := vasatest.Do[wire.SpaceStatsForVirtualVolumeResponse](m.ctx, m.host, &wire.SpaceStatsForVirtualVolume{VVolID: []string{v.id}})
+	m.no(err)
+	mb := func(bytes int) int64 { return int64((bytes + modelMB - 1) / modelMB) }
+	require.Equal(m.t, []wire.SpaceStats{{ObjectID: v.id, Logical: mb(len(v.content)), Committed: mb(allocated), Unshared: mb(unshared), UnsharedValid: true}},
+		r.Return, "%s", m.log)
+}
+
+// compareUnshared: blocks whose content differs are in the bitmap, blocks that are the same
+// one are not; those written with what was there before may be.
+func (m *model) compareUnshared(v, base *volume) {
+	if v.family != base.family {
+		_, err := m.host.Call(m.ctx, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id, SegmentLengthBytes: modelMB, ChunkSizeBytes: modelBlock})
+		require.Equal(m.t, "IncompatibleVolume", vasatest.Fault(err), m.log)
+		return
+	}
+	bits, zeros := m.unshared(v, base), make([]byte, modelBlock)
+	for i, b := range v.blocks {
+		theirs, same := zeros, false
+		if i < len(base.blocks) {
+			theirs, same = base.content[i*modelBlock:(i+1)*modelBlock], b == base.blocks[i]
+		}
+		switch differs := !bytes.Equal(v.content[i*modelBlock:(i+1)*modelBlock], theirs); {
+		case differs && !bit(bits, i):
+			m.t.Fatalf("%s: block %d of %s differs from %s, and is not in the bitmap", m.log, i, v.id, base.id)
+		case same && bit(bits, i):
+			m.t.Fatalf("%s: block %d of %s is that of %s, and is in the bitmap", m.log, i, v.id, base.id)
+		}
+	}
+}
