@@ -193,10 +193,8 @@ func (p *Provider) getCurrentTask(ctx context.Context, _ *caller, q *wire.GetCur
 		}
 	}
 	r := &wire.GetCurrentTaskResponse{}
-	for _, t := range p.o.Service.Tasks() {
-		if t.State == vvol.TaskRunning || t.State == vvol.TaskQueued {
-			r.Return = append(r.Return, p.taskInfo(ctx, t))
-		}
+	for _, t := range p.o.Service.CurrentTasks() {
+		r.Return = append(r.Return, p.taskInfo(ctx, t))
 	}
 	return r, nil
 }

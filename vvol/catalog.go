@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"vvsim/vvol/kept"
 	"vvsim/vvol/secondary"
 )
 
@@ -41,8 +42,10 @@ type catalog struct {
 	luns   map[uint16]*lunRow
 	lunsOf map[ID][]uint16
 
-	tasks  ring[*taskRow]
-	events ring[*eventRow]
+	tasks      kept.Ring[*taskRow]
+	unfinished map[uint64]bool // numbers of the tasks that have not ended
+	ended      kept.Ended      // of the others
+	events     kept.Ring[*eventRow]
 
 	// Claims: not rows, forgotten at the end of the operation or of the process.
 	births      int                 // volumes about to be created
@@ -75,7 +78,7 @@ func newCatalog() *catalog {
 		bySource: index[ID]{}, byPool: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
 		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondary.IDs{},
-		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{},
+		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{}, unfinished: map[uint64]bool{},
 		filling: map[ContainerID]int{}, closing: map[ContainerID]bool{}, takenNames: map[string]bool{},
 		takenLUNs: map[uint16]bool{}, binding: map[HostID]int{}, joining: map[HostID]bool{}, pins: map[ID]int{}, attached: map[BindingID]bool{}, mapped: map[uint16]bool{},
 	}
@@ -244,10 +247,29 @@ func (r *lunRow) drop(c *catalog) {
 	}
 }
 
-func (r *taskRow) put(c *catalog)   { c.tasks.put(r.Number, r) }
-func (r *taskRow) drop(c *catalog)  { c.tasks.remove(r.Number) }
-func (r *eventRow) put(c *catalog)  { c.events.put(r.Serial, r) }
-func (r *eventRow) drop(c *catalog) { c.events.remove(r.Serial) }
+func (r *taskRow) put(c *catalog) {
+	r.drop(c)
+	c.tasks.Put(r.Number, r)
+	if r.finished() {
+		c.ended.Add(r.Number, r.Ended)
+	} else {
+		c.unfinished[r.Number] = true
+	}
+}
+
+// drop removes what the catalog holds under the number, which may be an older row.
+func (r *taskRow) drop(c *catalog) {
+	if old := c.tasks.Get(r.Number); old != nil && old.finished() {
+		c.ended.Remove(old.Number, old.Ended)
+	}
+	delete(c.unfinished, r.Number)
+	c.tasks.Remove(r.Number)
+}
+
+func (t *Task) finished() bool { return t.State == TaskSuccess || t.State == TaskError }
+
+func (r *eventRow) put(c *catalog)  { c.events.Put(r.Serial, r) }
+func (r *eventRow) drop(c *catalog) { c.events.Remove(r.Serial) }
 
 // inUse tells whether a volume is bound or mapped, and how.
 func (c *catalog) inUse(id ID) (bindings, luns int) { return len(c.ofVolume[id]), len(c.lunsOf[id]) }
@@ -275,49 +297,6 @@ func (r *hostRow) copyOut() Host {
 	h := r.Host
 	h.Initiators = slices.Clone(h.Initiators)
 	return h
-}
-
-// ring keeps values in order of a rising number, with removal anywhere.
-type ring[T any] struct {
-	order []uint64
-	rows  map[uint64]T
-}
-
-func (r *ring[T]) put(n uint64, v T) {
-	if r.rows == nil {
-		r.rows = map[uint64]T{}
-	}
-	if _, has := r.rows[n]; !has {
-		at, _ := slices.BinarySearch(r.order, n)
-		r.order = slices.Insert(r.order, at, n)
-	}
-	r.rows[n] = v
-}
-
-func (r *ring[T]) remove(n uint64) {
-	if _, has := r.rows[n]; !has {
-		return
-	}
-	delete(r.rows, n)
-	at, _ := slices.BinarySearch(r.order, n)
-	if at == 0 {
-		r.order = r.order[1:]
-	} else {
-		r.order = slices.Delete(r.order, at, at+1)
-	}
-}
-
-// from returns up to n values with numbers of at least first.
-func (r *ring[T]) from(first uint64, n int) []T {
-	at, _ := slices.BinarySearch(r.order, first)
-	list := make([]T, 0, min(max(n, 0), len(r.order)-at))
-	for _, k := range r.order[at:] {
-		if len(list) >= n {
-			break
-		}
-		list = append(list, r.rows[k])
-	}
-	return list
 }
 
 // index leads a property to the volumes that have it.

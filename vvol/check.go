@@ -146,10 +146,10 @@ func (c *catalog) records() []record {
 	for _, r := range c.luns {
 		list = append(list, r)
 	}
-	for _, r := range c.tasks.rows {
+	for _, r := range c.tasks.All() {
 		list = append(list, r)
 	}
-	for _, r := range c.events.rows {
+	for _, r := range c.events.All() {
 		list = append(list, r)
 	}
 	return list
@@ -175,7 +175,7 @@ func (c *catalog) shape() string {
 		sum(c.ofVolume, func(l []*bindingRow) int { return len(l) }),
 		sum(c.ofHost, func(m map[BindingID]*bindingRow) int { return len(m) }),
 		sum(c.lunsOf, func(l []uint16) int { return len(l) }),
-		c.onPE, len(c.initiators), len(c.named), len(c.tasks.order), len(c.events.order))
+		c.onPE, len(c.initiators), len(c.named), c.tasks.Len(), len(c.unfinished), c.ended.Len(), c.events.Len())
 }
 
 // sum counts the keys of an index and what is under them.

@@ -198,14 +198,14 @@ func writeRow(tx store.MetaTx, ch change, value []byte) error {
 }
 
 // bookkeeping makes the rows that follow from a group: its events with their
-// serials, the oldest events and finished tasks removed, and the counters.
+// serials, the oldest events and the tasks that ended first removed, and the counters.
 func (s *Service) bookkeeping(group []*batch) (*batch, []Event) {
 	extra, events := &batch{}, []Event{}
 	c := s.catalog
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	count, now := c.counters, s.now()
-	newTasks := 0
+	ending := 0
 	for _, b := range group {
 		for _, e := range b.events {
 			count.Event++
@@ -214,20 +214,16 @@ func (s *Service) bookkeeping(group []*batch) (*batch, []Event) {
 			extra.put(&eventRow{e})
 		}
 		for _, ch := range b.changes {
-			if t, ok := ch.row.(*taskRow); ok && !ch.gone && c.tasks.rows[t.Number] == nil {
-				newTasks++
+			if t, ok := ch.row.(*taskRow); ok && !ch.gone && t.finished() {
+				ending++
 			}
 		}
 	}
-	for _, e := range c.events.from(0, len(c.events.order)+len(events)-s.options.EventsKept) {
+	for _, e := range c.events.From(0, c.events.Len()+len(events)-s.options.EventsKept) {
 		extra.drop(e)
 	}
-	if over := len(c.tasks.order) + newTasks - s.options.TasksKept; over > 0 {
-		for _, t := range c.tasks.from(0, over) {
-			if t.State == TaskSuccess || t.State == TaskError {
-				extra.drop(t)
-			}
-		}
+	for _, n := range c.ended.Due(now, ending, s.taskLimits()) {
+		extra.drop(c.tasks.Get(n))
 	}
 	extra.put(&count)
 	return extra, events

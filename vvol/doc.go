@@ -55,7 +55,7 @@
 //	b/NUMBER       Binding
 //	l/NUMBER       LUNMapping
 //	r/TEXT         reservation state of a volume or protocol endpoint (opaque)
-//	t/NUMBER       Task: all that run, and the last Options.TasksKept
+//	t/NUMBER       Task: all that run, and those that ended not long ago (Options.TaskTime)
 //	e/SERIAL       Event: the last Options.EventsKept
 //
 // # Hosts

@@ -18,7 +18,7 @@ const GapEvent = "events.gap"
 func (s *Service) Events(from uint64, max int) []Event {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	rows := s.catalog.events.from(from, max)
+	rows := s.catalog.events.From(from, max)
 	list := make([]Event, len(rows))
 	for i, r := range rows {
 		list[i] = r.Event

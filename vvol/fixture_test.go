@@ -255,11 +255,17 @@ func (l *lab) open(o vvol.Options) {
 // restart ends the process and starts it again: routes are gone, rows are not.
 func (l *lab) restart() {
 	l.t.Helper()
+	l.restartWith(vvol.Options{})
+}
+
+// restartWith is restart with other options.
+func (l *lab) restartWith(o vvol.Options) {
+	l.t.Helper()
 	require.NoError(l.t, l.Close())
 	fresh := newEndpoints(l.t, 0)
 	fresh.pes = l.endpoints.pes
 	l.endpoints = fresh
-	l.open(vvol.Options{})
+	l.open(o)
 	require.NoError(l.t, l.Start(context.Background()))
 }
 

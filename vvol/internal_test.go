@@ -54,23 +54,6 @@ func TestIDSet(t *testing.T) {
 	}
 }
 
-func TestRing(t *testing.T) {
-	r := &ring[string]{}
-	for _, n := range []uint64{1, 2, 5, 9} {
-		r.put(n, fmt.Sprint(n))
-	}
-	r.put(3, "3") // out of order
-	r.put(5, "five")
-	r.remove(1)
-	r.remove(1)
-	r.remove(9)
-	require.Equal(t, []string{"2", "3", "five"}, r.from(0, 10))
-	require.Equal(t, []string{"3", "five"}, r.from(3, 10))
-	require.Equal(t, []string{"3"}, r.from(3, 1))
-	require.Empty(t, r.from(6, 10))
-	require.Empty(t, r.from(0, -1))
-}
-
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"disk 1": true, "": true, "Größe": true, strings.Repeat("x", 255): true,

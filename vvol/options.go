@@ -28,8 +28,12 @@ type Options struct {
 	MaxHosts       int // default 4,096
 	MaxSnapshots   int // of one volume, where its service level says nothing; default 256
 	EventsKept     int // default 4,096
-	TasksKept      int // finished tasks; default 1,024
+	TasksKept      int // finished tasks at most; default 32,768, up to 20 MB
 	MaxSubscribers int // readers of Subscribe at a time; default 256
+
+	// TaskTime is how long after its end a task can be asked for (vasa.md 7.5), while there
+	// are no more than TasksKept; the last tasksLeast are kept longer. Default 10 min.
+	TaskTime time.Duration
 
 	// DrainTimeout bounds one Detach or Unmap, the wait for running I/O included;
 	// default 30 s. The endpoints' own drain deadline should be shorter.
@@ -56,6 +60,8 @@ const (
 	maxLUN           = 16383     // flat space addressing (SAM-5 4.7.7.3)
 	maxSetItems      = 1024      // items of one call that takes a list, where the engine allows as many
 	sizeUnit         = 4096      // bytes; sizes are multiples of it and of the engine's block
+	tasksLeast       = 1024      // finished tasks that are kept however old they are
+	tasksAtOnce      = 1024      // of them that are forgotten with one commit
 	copyChunk        = 64 << 20  // bytes of one CopyFrom, so that progress shows and cancellation works
 )
 
@@ -72,12 +78,15 @@ func (o *Options) EnsureDefaults() {
 		value int
 	}{
 		{&o.MaxContainers, 256}, {&o.MaxVVols, 100_000}, {&o.MaxBindings, 500_000}, {&o.MaxHosts, 4096},
-		{&o.MaxSnapshots, 256}, {&o.EventsKept, 4096}, {&o.TasksKept, 1024}, {&o.MaxSubscribers, 256},
+		{&o.MaxSnapshots, 256}, {&o.EventsKept, 4096}, {&o.TasksKept, 32_768}, {&o.MaxSubscribers, 256},
 		{&o.AttachParallel, 16},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if o.TaskTime == 0 {
+		o.TaskTime = 10 * time.Minute
 	}
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 30 * time.Second
@@ -104,7 +113,7 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("%w: %s is %d, must be at least 1", ErrInvalid, name, n)
 		}
 	}
-	if o.DrainTimeout < 0 || o.PreparedKept < 0 {
+	if o.TaskTime < 0 || o.DrainTimeout < 0 || o.PreparedKept < 0 {
 		return fmt.Errorf("%w: a negative time", ErrInvalid)
 	}
 	return nil

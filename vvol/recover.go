@@ -64,9 +64,8 @@ func (s *Service) endTasks(ctx context.Context) error {
 	for _, r := range s.unsettled() {
 		waiting[r.Intent.Task] = true
 	}
-	for _, t := range s.Tasks() {
-		n := taskNumber(t.ID)
-		if (t.State == TaskRunning || t.State == TaskQueued) && !waiting[n] {
+	for _, t := range s.CurrentTasks() {
+		if n := taskNumber(t.ID); !waiting[n] {
 			s.endTask(ends, n, "", errInterrupted())
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -115,6 +117,74 @@ func TestLimits(t *testing.T) {
 	l.verify()
 	require.NoError(t, l.Unbind(ctx, a.ID, iqn+"1"))
 	require.Len(t, l.Events(last+1, 100), 1, "serials go on over a restart")
+}
+
+// Tasks can be asked for minutes after their end (vasa.md 7.5), over restarts too, and
+// those go that ended first; some stay for people to look at.
+func TestTasksKept(t *testing.T) {
+	ctx := t.Context()
+	l := newLab(t, 1)
+	const most = 1500
+	l.restartWith(vvol.Options{TasksKept: most})
+	note := func(n int) (ids []string) {
+		for range n {
+			task, err := l.NoteTask(ctx, "nothing", vvol.ID{}, "")
+			require.NoError(t, err)
+			ids = append(ids, task.ID)
+		}
+		return ids
+	}
+	known := func(id string) bool { _, err := l.Task(id); return err == nil }
+	early := note(1)[0]
+	first := note(1300)
+	l.clock.advance(10*time.Minute - time.Second)
+	note(1)
+	require.True(t, known(early), "1,302 of them, none too old")
+	l.restartWith(vvol.Options{TasksKept: most})
+	require.True(t, known(early), "over a restart")
+	l.clock.advance(time.Second)
+	last := note(1)
+	require.Len(t, l.Tasks(), 1024, "those that stay however old")
+	require.False(t, known(early))
+	require.True(t, known(first[1299]) && known(last[0]))
+	note(most)
+	require.Len(t, l.Tasks(), most, "not more, however young")
+	require.False(t, known(last[0]))
+	require.Empty(t, l.CurrentTasks())
+	l.verify()
+	l.restartWith(vvol.Options{TasksKept: most})
+	require.Len(t, l.Tasks(), most)
+	l.verify()
+}
+
+// BenchmarkTasksKept notes tasks while as many are kept as may be, and starts with them.
+func BenchmarkTasksKept(b *testing.B) {
+	l := newLab(b, 1)
+	before := heap()
+	for range 32_768 {
+		_, err := l.NoteTask(b.Context(), "createVirtualVolume", vvol.ID{}, "rfc4122.269d3378-1ca6-4175-a18f-6d4839e5c746")
+		require.NoError(b, err)
+	}
+	size := heap() - before // of the catalog and of the engine in memory
+	b.Run("note", func(b *testing.B) {
+		for b.Loop() {
+			_, err := l.NoteTask(b.Context(), "createVirtualVolume", vvol.ID{}, "rfc4122.269d3378-1ca6-4175-a18f-6d4839e5c746")
+			require.NoError(b, err)
+		}
+		b.ReportMetric(float64(size)/(1<<20), "MB")
+	})
+	b.Run("start", func(b *testing.B) {
+		for b.Loop() {
+			l.restart()
+		}
+	})
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // The secondary ids of one host on one PE end at 16,383 (scsi.md 1.1).

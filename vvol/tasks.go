@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"vvsim/vvol/kept"
 )
 
 // TaskWatch names the task of one operation and tells its id; see WatchTask.
@@ -104,9 +108,9 @@ func (s *Service) succeeded(t *taskRow, result string) *taskRow {
 // unknown or ended already stays as it is.
 func (s *Service) endTask(b *batch, number uint64, result string, cause error) {
 	s.catalog.mu.RLock()
-	t := s.catalog.tasks.rows[number]
+	t := s.catalog.tasks.Get(number)
 	s.catalog.mu.RUnlock()
-	if t == nil || t.State == TaskSuccess || t.State == TaskError {
+	if t == nil || t.finished() {
 		return
 	}
 	done := s.succeeded(t, result)
@@ -131,24 +135,39 @@ func causeOf(err error) string {
 func (s *Service) progress(number, done, total uint64) {
 	s.catalog.mu.Lock()
 	defer s.catalog.mu.Unlock()
-	t := s.catalog.tasks.rows[number]
+	t := s.catalog.tasks.Get(number)
 	if t == nil || total == 0 {
 		return
 	}
 	next := *t
 	next.Progress = int(float64(done) / float64(total) * 99) // 100 is for the end
-	s.catalog.tasks.put(number, &next)
+	s.catalog.tasks.Put(number, &next)
 }
 
-// Tasks lists the tasks that are kept, oldest first: all that run, and the last
-// Options.TasksKept.
+// taskLimits are the limits of finished tasks.
+func (s *Service) taskLimits() kept.Limits {
+	return kept.Limits{Least: min(tasksLeast, s.options.TasksKept), Most: s.options.TasksKept, For: s.options.TaskTime, AtOnce: tasksAtOnce}
+}
+
+// Tasks lists the tasks that are kept, oldest first: all that have not ended, and of the
+// others those that Options.TaskTime and TasksKept leave.
 func (s *Service) Tasks() []Task {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	rows := s.catalog.tasks.from(0, len(s.catalog.tasks.order))
+	rows := s.catalog.tasks.From(0, s.catalog.tasks.Len())
 	list := make([]Task, len(rows))
 	for i, r := range rows {
 		list[i] = r.Task
+	}
+	return list
+}
+
+// CurrentTasks lists the tasks that have not ended, oldest first.
+func (s *Service) CurrentTasks() (list []Task) {
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	for _, n := range slices.Sorted(maps.Keys(s.catalog.unfinished)) {
+		list = append(list, s.catalog.tasks.Get(n).Task)
 	}
 	return list
 }
@@ -157,7 +176,7 @@ func (s *Service) Tasks() []Task {
 func (s *Service) Task(id string) (Task, error) {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	if t := s.catalog.tasks.rows[taskNumber(id)]; t != nil && t.ID == id {
+	if t := s.catalog.tasks.Get(taskNumber(id)); t != nil && t.ID == id {
 		return t.Task, nil
 	}
 	return Task{}, fmt.Errorf("%w: task %q", ErrNotFound, id)
