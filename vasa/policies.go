@@ -197,11 +197,7 @@ func (p *Provider) updateStorageProfileForVirtualVolume(ctx context.Context, _ *
 		if v.Policy.ProfileID == spec.Policy.ProfileID && v.Policy.Generation == spec.Policy.Generation {
 			return nil
 		}
-		if _, err := p.o.Service.SetPolicy(ctx, v.ID, spec); err != nil {
-			return err
-		}
-		text := profileText(spec.Policy)
-		_, err := p.o.Service.Update(ctx, v.ID, vvol.UpdateSpec{Metadata: map[string]*string{keyProfile: &text}})
+		_, err := p.o.Service.SetPolicy(ctx, v.ID, spec, map[string]*string{keyProfile: new(profileText(spec.Policy))})
 		return err
 	})
 	if err != nil {

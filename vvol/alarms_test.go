@@ -99,7 +99,7 @@ func TestComplianceAlarms(t *testing.T) {
 	}
 	require.Len(t, l.Alarms(), volumes)
 	require.Equal(t, "maxIops: 1000, expected 1 to 500", l.Alarms()[0].Message)
-	_, err = l.SetPolicy(ctx, l.VVolIDs(vvol.Filter{Container: "k"})[0], vvol.PolicySpec{})
+	_, err = l.SetPolicy(ctx, l.VVolIDs(vvol.Filter{Container: "k"})[0], vvol.PolicySpec{}, nil)
 	require.NoError(t, err)
 	l.tend()
 	l.tend()

@@ -402,7 +402,7 @@ func volumeOperations() []crashOperation {
 		return func(ctx context.Context, s *stage) error {
 			iops := uint64(500)
 			_, err := s.SetPolicy(ctx, of(s).ID, vvol.PolicySpec{ServiceLevel: level, Quality: vvol.QualitySpec{MaxIOPS: &iops},
-				Policy: vvol.Policy{ProfileID: "gold", Generation: 2}})
+				Policy: vvol.Policy{ProfileID: "gold", Generation: 2}}, map[string]*string{"policy": str("gold:2")})
 			return err
 		}
 	}

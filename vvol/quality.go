@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"vvsim/vvol/policy"
@@ -158,19 +159,21 @@ func (r *volumeRow) inherit(source *volumeRow, k *containerRow, snapshot bool) b
 // hold; one that becomes thick reserves what it may come to need. A SnapshotLimit below
 // the present number of snapshots is taken: there can be no more until there are fewer, and the
 // volume is out of compliance. Errors: ErrNotFound, ErrInvalid (not offered; a prepared
-// snapshot), ErrNoSpace, ErrUnsupported (a writable snapshot cannot be thick).
-func (s *Service) SetPolicy(ctx context.Context, id ID, spec PolicySpec) (VirtualVolume, error) {
-	return s.setPolicy(ctx, id, spec, false)
+// snapshot), ErrNoSpace, ErrUnsupported (a writable snapshot cannot be thick). Metadata
+// changes with it, as with Update, or neither does: clients keep there which policy a
+// volume has (vasa.md 6).
+func (s *Service) SetPolicy(ctx context.Context, id ID, spec PolicySpec, metadata map[string]*string) (VirtualVolume, error) {
+	return s.setPolicy(ctx, id, spec, metadata, false)
 }
 
 // AdjustPolicy is SetPolicy that leaves what spec does not ask for as it is, where the
 // level still offers that, and the policy too, whether the volume then is what it asked
 // for or not: that is for Compliance to say.
 func (s *Service) AdjustPolicy(ctx context.Context, id ID, spec PolicySpec) (VirtualVolume, error) {
-	return s.setPolicy(ctx, id, spec, true)
+	return s.setPolicy(ctx, id, spec, nil, true)
 }
 
-func (s *Service) setPolicy(ctx context.Context, id ID, spec PolicySpec, adjust bool) (VirtualVolume, error) {
+func (s *Service) setPolicy(ctx context.Context, id ID, spec PolicySpec, metadata map[string]*string, adjust bool) (VirtualVolume, error) {
 	row, unlock, err := s.lockReady(ctx, id)
 	if err != nil {
 		return VirtualVolume{}, err
@@ -187,10 +190,14 @@ func (s *Service) setPolicy(ctx context.Context, id ID, spec PolicySpec, adjust 
 	if err := next.regrade(k, spec, adjust); err != nil {
 		return VirtualVolume{}, err
 	}
+	if next.Metadata, err = changedMetadata(row.Metadata, metadata); err != nil {
+		return VirtualVolume{}, err
+	}
 	switch {
 	case next.Quality.Thick != row.thick():
 		err = s.convert(ctx, row, &next)
-	case next.ServiceLevel != row.ServiceLevel || next.Quality != row.Quality || next.Policy != row.Policy || next.Asked != row.Asked:
+	case next.ServiceLevel != row.ServiceLevel || next.Quality != row.Quality || next.Policy != row.Policy || next.Asked != row.Asked ||
+		!maps.Equal(next.Metadata, row.Metadata):
 		done := s.succeeded(s.newTask(ctx, "set-policy", id), "")
 		err = s.commit(ctx, new(batch).put(&next, done).event("vvol.policy", id.String(), describePolicy(&next.VirtualVolume)))
 	}

@@ -173,7 +173,7 @@ func TestSetPolicyMovesSpace(t *testing.T) {
 		l.verify()
 	}
 	set := func(level string) error {
-		now, err := l.SetPolicy(ctx, v.ID, vvol.PolicySpec{ServiceLevel: level, Quality: vvol.QualitySpec{Durability: nil}})
+		now, err := l.SetPolicy(ctx, v.ID, vvol.PolicySpec{ServiceLevel: level, Quality: vvol.QualitySpec{Durability: nil}}, nil)
 		if err == nil {
 			require.Equal(t, level, now.ServiceLevel)
 			require.Equal(t, level == "thick", now.Quality.Thick)
@@ -249,12 +249,12 @@ func TestSetPolicyRefuses(t *testing.T) {
 		{v.ID, vvol.PolicySpec{ServiceLevel: "gold", Quality: vvol.QualitySpec{MaxIOPS: ptr(uint64(1001))}}, vvol.ErrInvalid},
 		{v.ID, vvol.PolicySpec{Policy: vvol.Policy{Generation: 1}}, vvol.ErrInvalid},
 	} {
-		_, err := l.SetPolicy(ctx, x.id, x.spec)
+		_, err := l.SetPolicy(ctx, x.id, x.spec, nil)
 		require.ErrorIs(t, err, x.err)
 		_, err = l.AdjustPolicy(ctx, x.id, x.spec)
 		require.ErrorIs(t, err, x.err)
 	}
-	w, err = l.SetPolicy(ctx, w.ID, vvol.PolicySpec{ServiceLevel: "thick"})
+	w, err = l.SetPolicy(ctx, w.ID, vvol.PolicySpec{ServiceLevel: "thick"}, nil)
 	require.NoError(t, err)
 	require.False(t, w.Quality.Thick, "a snapshot has no space of its own")
 	l.verify()
@@ -278,13 +278,13 @@ func TestAdjustPolicy(t *testing.T) {
 	v, err = l.AdjustPolicy(ctx, v.ID, vvol.PolicySpec{ServiceLevel: "free"})
 	require.NoError(t, err)
 	require.Equal(t, uint64(20), v.Quality.MaxIOPS)
-	v, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{})
+	v, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{}, nil)
 	require.NoError(t, err)
 	require.Equal(t, vvol.Quality{Durability: "flush"}, v.Quality)
 	require.Zero(t, v.Policy)
 	events := l.Events(0, 1000)
 	require.Equal(t, "vvol.policy", events[len(events)-1].Kind)
-	_, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{})
+	_, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{}, nil)
 	require.NoError(t, err)
 	require.Len(t, l.Events(0, 1000), len(events), "nothing changed")
 }
@@ -309,7 +309,7 @@ func TestComplianceIsMeasured(t *testing.T) {
 		{Name: "gold", Thin: true, MaxIOPS: 500, MaxBytesPerSec: 2 << 20, Durability: vvol.DurabilitySync}, {Name: "thick"}}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"maxIops: 1000, expected 1 to 500"}, violations(v.ID))
-	v, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{})
+	v, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{}, nil)
 	require.NoError(t, err)
 	require.Empty(t, violations(v.ID))
 	for range 3 {
@@ -329,7 +329,7 @@ func TestComplianceIsMeasured(t *testing.T) {
 	l.endpoints.quality[v.ID] = vvol.Quality{MaxIOPS: 7, MaxBytesPerSec: 2 << 20, Durability: vvol.DurabilityFlush}
 	l.endpoints.mu.Unlock()
 	require.Equal(t, []string{"in force: maxIops: 7, expected 500", "in force: durability: flush, expected sync"}, violations(v.ID))
-	_, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{})
+	_, err = l.SetPolicy(ctx, v.ID, vvol.PolicySpec{}, nil)
 	require.NoError(t, err)
 	require.Empty(t, violations(v.ID), "set again")
 

@@ -394,24 +394,10 @@ func (s *Service) Update(ctx context.Context, id ID, spec UpdateSpec) (VirtualVo
 	if spec.Name != nil {
 		next.Name = *spec.Name
 	}
-	next.Metadata = maps.Clone(row.Metadata)
-	for k, v := range spec.Metadata {
-		switch {
-		case k == "":
-			return VirtualVolume{}, fmt.Errorf("%w: empty metadata key", ErrInvalid)
-		case v == nil:
-			delete(next.Metadata, k)
-		default:
-			if next.Metadata == nil {
-				next.Metadata = map[string]string{}
-			}
-			next.Metadata[k] = *v
-		}
-	}
-	if err := checkName("name of a vvol", next.Name); err != nil {
+	if next.Metadata, err = changedMetadata(row.Metadata, spec.Metadata); err != nil {
 		return VirtualVolume{}, err
 	}
-	if err := checkMetadata(next.Metadata); err != nil {
+	if err := checkName("name of a vvol", next.Name); err != nil {
 		return VirtualVolume{}, err
 	}
 	if next.Name == row.Name && maps.Equal(next.Metadata, row.Metadata) {
@@ -421,6 +407,25 @@ func (s *Service) Update(ctx context.Context, id ID, spec UpdateSpec) (VirtualVo
 		return VirtualVolume{}, err
 	}
 	return next.copyOut(), nil
+}
+
+// changedMetadata is metadata after changes: a key without a value goes.
+func changedMetadata(old map[string]string, changes map[string]*string) (map[string]string, error) {
+	next := maps.Clone(old)
+	for k, v := range changes {
+		switch {
+		case k == "":
+			return nil, fmt.Errorf("%w: empty metadata key", ErrInvalid)
+		case v == nil:
+			delete(next, k)
+		default:
+			if next == nil {
+				next = map[string]string{}
+			}
+			next[k] = *v
+		}
+	}
+	return next, checkMetadata(next)
 }
 
 // Delete removes a volume or prepared snapshot. Its snapshots and clones live on.
