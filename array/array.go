@@ -237,13 +237,13 @@ func (a *Array) tend(ctx context.Context) error {
 	tick := time.NewTicker(tendInterval)
 	defer tick.Stop()
 	for {
+		if err := a.service.Tend(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("looking for alarms", zap.Error(err))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		if err := a.service.Tend(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("looking for alarms", zap.Error(err))
 		}
 	}
 }

@@ -3,12 +3,8 @@ package vasa
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"vvsim/vasa/policy"
@@ -23,165 +19,129 @@ type alarm struct {
 	wire.AnyAlarm
 }
 
-// alarmInterval is how long measured alarms stand for all clients, which poll every 10 s
-// each (vasa.md 1.6).
-const alarmInterval = 5 * time.Second
+// volumeAlarms is how many volumes a client hears of at a time: its queue has room for the
+// alarms of the array and of all containers besides.
+const volumeAlarms = session.MaxQueued - 300
 
-// complianceStep is how many volumes are newly looked at in that time: some 20 µs each,
-// which a poll waits for.
-const complianceStep = 1000
-
-// board has the alarms that were measured last.
-type board struct {
-	last atomic.Pointer[measurement]
-
-	mu      sync.Mutex // held while they are measured: by one client for all; guards what follows
-	volumes map[vvol.ID]alarm
-	round   []vvol.ID // volumes with a policy that are still to be looked at
-}
-
-// measurement is never changed.
-type measurement struct {
-	at   time.Time
-	list []alarm
-}
-
-// alarms are all that are not green, the gravest first. What more there are than a
-// queue holds has to wait until some are over.
-func (p *Provider) alarms(ctx context.Context) ([]alarm, error) {
-	var list []alarm
+// alarms are those of the array and of the domain, the gravest first; those that a client
+// was told stay as told, with the time since when. What more than volumeAlarms there are of
+// volumes has to wait until some are over.
+func (p *Provider) alarms(ctx context.Context, told map[string]wire.AnyAlarm) (list []alarm, err error) {
 	if err := p.unmanageable(); err != nil {
-		list = append(list, p.newAlarm(wire.AlarmTypeManageability, wire.EntityTypeStorageArray, p.arrayID(), wire.AlarmStatusRed, "dev.vvsim.alarm.array.unmanageable",
-			pair("array", p.o.Array.Name), pair("reason", err.Error())))
+		a := p.newAlarm(wire.AlarmTypeManageability, wire.EntityTypeStorageArray, p.arrayID(), wire.AlarmStatusRed, "dev.vvsim.alarm.array.unmanageable",
+			pair("array", p.o.Array.Name), pair("reason", err.Error()))
+		list = append(list, a.unlessTold(told))
 	}
-	measured, err := p.measured(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list = append(list, measured...)
-	return list[:min(len(list), session.MaxQueued)], nil
-}
-
-// measured are the alarms about containers, then those about volumes. While one client
-// measures, others are told what was measured before.
-func (p *Provider) measured(ctx context.Context) ([]alarm, error) {
-	b := &p.board
-	if b.last.Load() == nil {
-		b.mu.Lock()
-	} else if p.o.Clock().Sub(b.last.Load().at) < alarmInterval || !b.mu.TryLock() {
-		return b.last.Load().list, nil
-	}
-	defer b.mu.Unlock()
-	now := p.o.Clock()
-	if m := b.last.Load(); m != nil && now.Sub(m.at) < alarmInterval {
-		return m.list, nil // measured while this one waited
-	}
-	containers, err := p.spaceAlarms(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.lookAtVolumes(ctx); err != nil {
-		return nil, err
-	}
-	volumes := slices.SortedFunc(maps.Values(b.volumes), func(a, c alarm) int { return strings.Compare(a.key, c.key) })
-	m := &measurement{now, slices.Concat(containers, volumes)}
-	b.last.Store(m)
-	return m.list, nil
-}
-
-// spaceAlarms are about containers (vasa.md 8.4): Red without a whole MB left, which is
-// what clients count in, and Yellow from the lowest threshold of its service levels on.
-func (p *Provider) spaceAlarms(ctx context.Context) (red []alarm, err error) {
-	var yellow []alarm
-	for _, k := range p.o.Service.Containers() {
-		u, err := p.o.Service.ContainerUsage(ctx, k.ID.String())
-		if errors.Is(err, vvol.ErrNotFound) {
-			continue // deleted meanwhile
+	volumes := 0
+	for _, x := range p.ranked(told) {
+		volume := x.Kind == vvol.VVolCompliance
+		if volume && volumes == volumeAlarms {
+			break
 		}
-		if err != nil {
-			return nil, err
+		a := &alarm{domainKey(x), told[domainKey(x)]}
+		if a.AnyAlarm == nil || string(*a.Base().Status) != string(x.Status) {
+			a, err = p.domainAlarm(ctx, x)
 		}
-		id, percent := k.ID.String(), float64(u.Used)/float64(k.Size)*100
-		parameters := []wire.NameValuePair{pair("container", k.Name), pair("percent", strconv.Itoa(int(percent)))}
-		switch warn := warnPercent(k); {
-		case u.Used >= k.Size || k.Size-u.Used < mib:
-			red = append(red, p.newAlarm(wire.AlarmTypeSpaceCapacity, wire.EntityTypeStorageContainer, id, wire.AlarmStatusRed, "dev.vvsim.alarm.container.full", parameters...))
-		case warn > 0 && percent >= float64(warn):
-			yellow = append(yellow, p.newAlarm(wire.AlarmTypeSpaceCapacity, wire.EntityTypeStorageContainer, id, wire.AlarmStatusYellow, "dev.vvsim.alarm.container.threshold",
-				append(parameters, pair("threshold", strconv.Itoa(warn)))...))
-		}
-	}
-	for _, a := range append(red, yellow...) {
-		a.Base().ContainerID = a.Base().ObjectID
-	}
-	return append(red, yellow...), nil
-}
-
-// warnPercent is the lowest threshold of a container's service levels; 0: none has one.
-func warnPercent(k vvol.StorageContainer) (lowest int) {
-	for _, l := range k.ServiceLevels {
-		if l.WarnPercentUsed > 0 && (lowest == 0 || l.WarnPercentUsed < lowest) {
-			lowest = l.WarnPercentUsed
-		}
-	}
-	return lowest
-}
-
-// lookAtVolumes looks at the volumes that have an alarm, so that it is over soon, and at
-// the next ones of a round through all that have a policy: what has none has nothing to
-// comply with (vasa.md 7.3). The board is locked.
-func (p *Provider) lookAtVolumes(ctx context.Context) error {
-	b := &p.board
-	if len(b.round) == 0 {
-		for _, v := range p.o.Service.VVols(vvol.Filter{}) {
-			if v.Policy != (vvol.Policy{}) {
-				b.round = append(b.round, v.ID)
-			}
-		}
-	}
-	n := min(len(b.round), complianceStep)
-	look := slices.AppendSeq(b.round[:n:n], maps.Keys(b.volumes))
-	b.round = b.round[n:]
-	if b.volumes == nil {
-		b.volumes = map[vvol.ID]alarm{}
-	}
-	for _, id := range look {
-		a, err := p.complianceAlarm(ctx, id)
 		switch {
+		case errors.Is(err, vvol.ErrNotFound):
+			err = nil // deleted since it was looked at
+			continue
 		case err != nil:
-			return err
+			return nil, err
 		case a == nil:
-			delete(b.volumes, id)
-		case len(b.volumes) < session.MaxQueued:
-			b.volumes[id] = *a
+			continue
+		case volume:
+			volumes++
 		}
+		list = append(list, *a)
 	}
-	return nil
+	return list, nil
 }
 
-// complianceAlarm is about a volume that is not as its policy asks; nil if it is, or is
-// gone. It is Yellow: I/O goes on.
-func (p *Provider) complianceAlarm(ctx context.Context, id vvol.ID) (*alarm, error) {
-	c, err := p.o.Service.Compliance(ctx, id)
-	if errors.Is(err, vvol.ErrNotFound) || err == nil && (c.Compliant || c.Policy == (vvol.Policy{})) {
-		return nil, nil
+// ranked lists the domain's alarms: containers before volumes, Red before Yellow, and
+// what a client was told before what is new, so that nothing is over because there is more.
+func (p *Provider) ranked(told map[string]wire.AnyAlarm) []vvol.Alarm {
+	all := p.o.Service.Alarms()
+	rank := func(a vvol.Alarm) (n int) {
+		if a.Kind != vvol.ContainerThreshold {
+			n += 4
+		}
+		if a.Status != vvol.Red {
+			n += 2
+		}
+		if told[domainKey(a)] == nil {
+			n++
+		}
+		return n
 	}
+	slices.SortStableFunc(all, func(a, b vvol.Alarm) int { return rank(a) - rank(b) })
+	return all
+}
+
+func domainKey(a vvol.Alarm) string {
+	if a.Kind == vvol.ContainerThreshold {
+		return alarmKey(wire.AlarmTypeSpaceCapacity, a.Object)
+	}
+	return alarmKey(wire.AlarmTypeCompliance, a.Object)
+}
+
+// domainAlarm is one of the domain's as clients get it; nil for what they have not to know.
+func (p *Provider) domainAlarm(ctx context.Context, x vvol.Alarm) (a *alarm, err error) {
+	if x.Kind == vvol.ContainerThreshold {
+		a, err = p.spaceAlarm(ctx, x)
+	} else {
+		a, err = p.complianceAlarm(ctx, x)
+	}
+	if a != nil {
+		a.Base().AlarmTimeStamp = new(x.Since.UTC())
+	}
+	return a, err
+}
+
+// spaceAlarm is about a container (vasa.md 8.4).
+func (p *Provider) spaceAlarm(ctx context.Context, x vvol.Alarm) (*alarm, error) {
+	k, err := p.o.Service.Container(x.Object)
 	if err != nil {
 		return nil, err
 	}
-	v, err := p.o.Service.VVol(id)
-	if errors.Is(err, vvol.ErrNotFound) {
-		return nil, nil
-	}
+	u, err := p.o.Service.ContainerUsage(ctx, x.Object)
 	if err != nil {
 		return nil, err
 	}
-	a := p.newAlarm(wire.AlarmTypeCompliance, wire.EntityTypeVirtualVolumeInfo, id.String(), wire.AlarmStatusYellow, "dev.vvsim.alarm.volume.compliance",
+	message, parameters := "dev.vvsim.alarm.container.full", []wire.NameValuePair{pair("container", k.Name), pair("percent", strconv.Itoa(int(float64(u.Used)/float64(k.Size)*100)))}
+	if x.Status != vvol.Red {
+		message, parameters = "dev.vvsim.alarm.container.threshold", append(parameters, pair("threshold", strconv.Itoa(k.WarnPercent())))
+	}
+	a := p.newAlarm(wire.AlarmTypeSpaceCapacity, wire.EntityTypeStorageContainer, x.Object, wire.AlarmStatus(x.Status), message, parameters...)
+	a.Base().ContainerID = &x.Object
+	return &a, nil
+}
+
+// complianceAlarm is about a volume that is not as its policy asks, with what is so now;
+// nil if it is by now, or has no policy to comply with (vasa.md 7.3).
+func (p *Provider) complianceAlarm(ctx context.Context, x vvol.Alarm) (*alarm, error) {
+	v, err := p.volume(x.Object)
+	if err != nil || v.Policy == (vvol.Policy{}) {
+		return nil, err
+	}
+	c, err := p.o.Service.Compliance(ctx, v.ID)
+	if err != nil || c.Compliant {
+		return nil, err
+	}
+	a := p.newAlarm(wire.AlarmTypeCompliance, wire.EntityTypeVirtualVolumeInfo, x.Object, wire.AlarmStatus(x.Status), "dev.vvsim.alarm.volume.compliance",
 		pair("volume", v.Name), pair("profile", c.Policy.ProfileID))
 	a.Base().ContainerID = new(v.Container.String())
 	a.AnyAlarm = &wire.ComplianceAlarm{StorageAlarm: *a.Base(), ComplianceStatus: wire.ComplianceStatusNonCompliant, ProfileID: c.Policy.ProfileID,
 		ViolatedPolicy: policy.Violated(c.Violations)}
 	return &a, nil
+}
+
+// unlessTold is the alarm as it was told, if its status is the same.
+func (a alarm) unlessTold(told map[string]wire.AnyAlarm) alarm {
+	if old := told[a.key]; old != nil && *old.Base().Status == *a.Base().Status {
+		a.AnyAlarm = old
+	}
+	return a
 }
 
 // pair is a parameter of a message.
@@ -207,17 +167,15 @@ func (p *Provider) getAlarms(ctx context.Context, c *caller, q *wire.GetAlarms) 
 	var err error
 	client.UpdateAlarms(func(told map[string]wire.AnyAlarm) map[string]wire.AnyAlarm {
 		var now []alarm
-		if now, err = p.alarms(ctx); err != nil {
+		if now, err = p.alarms(ctx, told); err != nil {
 			return told
 		}
 		current := make(map[string]wire.AnyAlarm, len(now))
 		for _, a := range now {
-			if old := told[a.key]; old != nil && *old.Base().Status == *a.Base().Status {
-				current[a.key] = old // as it was told, with the time since when
-				continue
-			}
-			client.Alarms.Put(a.key, a.AnyAlarm)
 			current[a.key] = a.AnyAlarm
+			if told[a.key] != a.AnyAlarm {
+				client.Alarms.Put(a.key, a.AnyAlarm)
+			}
 		}
 		for key, a := range told {
 			if current[key] == nil {
@@ -227,7 +185,7 @@ func (p *Provider) getAlarms(ctx context.Context, c *caller, q *wire.GetAlarms) 
 		p.arrayChanged(client, told, current)
 		list, err = client.Alarms.After(*q.LastAlarmID, func() (all []wire.AnyAlarm) {
 			for _, a := range now {
-				all = append(all, current[a.key])
+				all = append(all, a.AnyAlarm)
 			}
 			return all
 		})

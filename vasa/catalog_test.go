@@ -159,7 +159,8 @@ func TestParameters(t *testing.T) {
 	l.container("full", 4, 4)
 	l.container("half", 4, 2)
 	l.noncompliant("disk")
-	alarms, err := l.alarms(t.Context())
+	l.tend()
+	alarms, err := l.alarms(t.Context(), nil)
 	require.NoError(t, err)
 	for _, a := range alarms {
 		check(*a.Base().MessageID, a.Base().ParameterList)

@@ -201,6 +201,12 @@ func (l *lab) container(name string, mb, used uint64) (vvol.StorageContainer, vv
 	return k, v
 }
 
+// tend has the domain look for alarms, as the array does every 10 s.
+func (l *lab) tend() {
+	l.t.Helper()
+	require.NoError(l.t, l.service.Tend(l.t.Context()))
+}
+
 // fill writes the MB from one to another.
 func (l *lab) fill(id vvol.ID, from, to uint64) {
 	for at := from * mib; at < to*mib; at += 4096 {
@@ -230,8 +236,7 @@ func TestSpaceAlarms(t *testing.T) {
 	id := k.ID.String()
 	require.Empty(t, l.alarmsAfter(c, last))
 	l.fill(v.ID, 3, 5)
-	require.Empty(t, l.alarmsAfter(c, last), "measured a moment ago")
-	l.passes(alarmInterval)
+	l.tend()
 	list := do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
 	require.Len(t, list, 1)
 	b := list[0].Base()
@@ -240,21 +245,21 @@ func TestSpaceAlarms(t *testing.T) {
 		ParameterList: []wire.NameValuePair{pair("container", "small"), pair("percent", "62"), pair("threshold", "50")}}, *b)
 	*last = 1
 	l.fill(v.ID, 5, 8)
-	l.passes(alarmInterval)
+	l.tend()
 	require.Equal(t, []string{"SpaceCapacity Red " + id}, l.alarmsAfter(c, last))
-	l.passes(alarmInterval)
+	l.tend()
 	require.Empty(t, l.alarmsAfter(c, last))
 	_, err := l.service.ResizeContainer(t.Context(), id, 64*mib)
 	require.NoError(t, err)
-	l.passes(alarmInterval)
+	l.tend()
 	require.Equal(t, []string{"SpaceCapacity Green " + id}, l.alarmsAfter(c, last))
 	_, err = l.service.ResizeContainer(t.Context(), id, 8*mib)
 	require.NoError(t, err)
-	l.passes(alarmInterval)
+	l.tend()
 	require.Equal(t, []string{"SpaceCapacity Red " + id}, l.alarmsAfter(c, last))
 	require.NoError(t, l.service.Delete(t.Context(), v.ID))
 	require.NoError(t, l.service.DeleteContainer(t.Context(), id))
-	l.passes(alarmInterval)
+	l.tend()
 	require.Equal(t, []string{"SpaceCapacity Green " + id}, l.alarmsAfter(c, last), "what is gone is not red")
 }
 
@@ -263,6 +268,7 @@ func TestComplianceAlarms(t *testing.T) {
 	c, last := l.vcenter("one"), new(int64(-1))
 	l.create("without policy", 1)
 	v := l.noncompliant("disk")
+	l.tend()
 	list := do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
 	require.Len(t, list, 1)
 	a, ok := list[0].(*wire.ComplianceAlarm)
@@ -275,7 +281,7 @@ func TestComplianceAlarms(t *testing.T) {
 	require.Equal(t, "maxIops", a.ViolatedPolicy[0].CurrentValue.CapabilityID.ID)
 	*last = *a.AlarmID
 	l.iops(v.ID, 100)
-	l.passes(alarmInterval)
+	l.tend()
 	list = do[wire.GetAlarmsResponse](l, c, &wire.GetAlarms{LastAlarmID: last}).Return
 	require.Len(t, list, 1)
 	a, ok = list[0].(*wire.ComplianceAlarm)
@@ -293,18 +299,21 @@ func TestManyAlarms(t *testing.T) {
 		l.noncompliant(fmt.Sprint(i))
 	}
 	k, _ := l.container("full", 4, 4)
-	_, err := l.alarms(t.Context())
-	require.NoError(t, err)
-	l.passes(alarmInterval) // for the rest of the volumes
+	for range 5 { // each finds some
+		l.tend()
+	}
 	told := l.alarmsAfter(c, last)
 	require.Equal(t, "SpaceCapacity Red "+k.ID.String(), told[0], "the gravest first")
-	for len(told) < session.MaxQueued {
+	for len(told) < 1+volumeAlarms {
 		more := l.alarmsAfter(c, last)
 		require.NotEmpty(t, more)
 		told = append(told, more...)
 	}
-	require.Len(t, told, session.MaxQueued)
+	require.Len(t, told, 1+volumeAlarms)
 	require.Empty(t, l.alarmsAfter(c, last))
+	other, _ := l.container("full too", 4, 4)
+	l.tend()
+	require.Equal(t, []string{"SpaceCapacity Red " + other.ID.String()}, l.alarmsAfter(c, last), "and no volume is Green for that")
 }
 
 // TestPollsBesideEachOther: clients poll at the same time as things happen, and all are

@@ -28,7 +28,6 @@ type Provider struct {
 	prefix    string // of request ids, so that those of two runs differ
 	tasks     tasks
 	feed      feed
-	board     board
 	began     time.Time
 }
 

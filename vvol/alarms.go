@@ -44,9 +44,9 @@ func (s *Service) Alarms() []Alarm {
 }
 
 // Tend does what is due from time to time: it forgets prepared snapshots that were not
-// taken, looks at all containers and at the next of the volumes, and makes an event of each
+// taken, looks at all containers, at the volumes in alarm and at the next of the others, and makes an event of each
 // alarm that comes, changes or goes. One call takes little time however many volumes there are;
-// with n volumes, n/2048 calls look at all of them. Its caller decides how often. Errors: those of ctx
+// with n volumes, n/1024 calls look at all of them. Its caller decides how often. Errors: those of ctx
 // and of the catalog.
 func (s *Service) Tend(ctx context.Context) error {
 	end, err := s.begin(ctx)
@@ -113,7 +113,7 @@ func (s *Service) statusOf(k alarm.Key) Status {
 func (s *Service) watchContainers(ctx context.Context, b *batch) (all []finding) {
 	for _, k := range s.Containers() {
 		key := alarm.Key{Kind: ContainerThreshold, Object: k.ID.String()}
-		before, warn := s.statusOf(key), warnPercent(k.ServiceLevels)
+		before, warn := s.statusOf(key), k.WarnPercent()
 		used := s.containerUsed(k.ID)
 		if before != Green || alarm.Level(before, used, k.Size, warn) != Green {
 			s.refresh(ctx, k.ID)
@@ -127,9 +127,9 @@ func (s *Service) watchContainers(ctx context.Context, b *batch) (all []finding)
 	return all
 }
 
-// warnPercent is the lowest warning of a container's levels, 0 when there is none.
-func warnPercent(levels []ServiceLevel) (lowest int) {
-	for _, l := range levels {
+// WarnPercent is the lowest warning of the container's levels, 0 when there is none.
+func (k *StorageContainer) WarnPercent() (lowest int) {
+	for _, l := range k.ServiceLevels {
 		if l.WarnPercentUsed > 0 && (lowest == 0 || l.WarnPercentUsed < lowest) {
 			lowest = l.WarnPercentUsed
 		}
@@ -137,27 +137,22 @@ func warnPercent(levels []ServiceLevel) (lowest int) {
 	return lowest
 }
 
-// watchVolumes looks at the compliance of the next volumes.
+// watchVolumes looks at the compliance of some volumes.
 func (s *Service) watchVolumes(ctx context.Context, b *batch) (all []finding, err error) {
-	a := &s.alarms
-	if len(a.next) == 0 {
-		a.next = s.VVolIDs(Filter{})
-	}
-	changes := 0
-	for n := 0; n < complianceAtOnce && len(a.next) > 0 && changes < transitionsAtOnce; n++ {
+	ids, changes, n := s.toLookAt(), 0, 0
+	defer func() { s.alarms.next = append(ids[n:], s.alarms.next...) }()
+	for ; n < len(ids) && changes < transitionsAtOnce; n++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		id := a.next[0]
-		a.next = a.next[1:]
-		c, err := s.Compliance(ctx, id)
+		c, err := s.Compliance(ctx, ids[n])
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		f := finding{alarm.Key{Kind: VVolCompliance, Object: id.String()}, Green, "compliant"}
+		f := finding{alarm.Key{Kind: VVolCompliance, Object: ids[n].String()}, Green, "compliant"}
 		if !c.Compliant {
 			f.status, f.message = Red, c.Violations[0].String()
 		}
@@ -167,6 +162,32 @@ func (s *Service) watchVolumes(ctx context.Context, b *batch) (all []finding, er
 		all = append(all, f)
 	}
 	return all, nil
+}
+
+// toLookAt takes the volumes to look at now, each once: those in alarm, so that it is over
+// soon, and the next ones of a round through all.
+func (s *Service) toLookAt() (ids []ID) {
+	a := &s.alarms
+	if len(a.next) == 0 {
+		a.next = s.VVolIDs(Filter{})
+	}
+	a.mu.Lock()
+	board := a.board.All()
+	a.mu.Unlock()
+	taken := map[ID]bool{}
+	for _, x := range board {
+		if id, err := ParseID(x.Object); err == nil && x.Kind == VVolCompliance && len(ids) < complianceAtOnce/2 {
+			taken[id] = true
+			ids = append(ids, id)
+		}
+	}
+	for ; len(ids) < complianceAtOnce && len(a.next) > 0; a.next = a.next[1:] {
+		if id := a.next[0]; !taken[id] {
+			taken[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // exists tells whether what an alarm is about is still there.

@@ -2,6 +2,7 @@ package vvol_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,33 @@ func TestComplianceAlarms(t *testing.T) {
 		l.tend()
 	}
 	require.Len(t, l.Alarms(), volumes-1, "found anew")
+}
+
+// What is in alarm is looked at before all others: its alarm is over with the next Tend,
+// though a round through all volumes takes several.
+func TestAlarmOverSoon(t *testing.T) {
+	l := newLab(t, 1)
+	const volumes = 2500
+	for range volumes {
+		l.create("", 1)
+	}
+	last := l.VVolIDs(vvol.Filter{})[volumes-1]
+	adjust := func(level string) {
+		_, err := l.SetPolicy(t.Context(), last, vvol.PolicySpec{ServiceLevel: level}, nil)
+		require.NoError(t, err)
+	}
+	levels := vvol.DefaultServiceLevels()
+	without := slices.DeleteFunc(slices.Clone(levels), func(v vvol.ServiceLevel) bool { return v.Name == "bronze" })
+	adjust("bronze")
+	_, err := l.UpdateContainer(t.Context(), "default", vvol.ContainerUpdate{ServiceLevels: without})
+	require.NoError(t, err)
+	l.tend()
+	l.tend()
+	require.Len(t, l.Alarms(), 1)
+	adjust("default")
+	l.tend()
+	require.Empty(t, l.Alarms())
+	require.Equal(t, []string{"vvol.compliance Red", "vvol.compliance Green"}, l.alarmEvents(), "each once")
 }
 
 // Prepared snapshots that nobody takes go without anybody preparing others.
