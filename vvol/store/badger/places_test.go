@@ -50,7 +50,7 @@ func TestPlaces(t *testing.T) {
 	}
 	for tries := 0; at.copyBlocks(0, []index.Location{loc}, p) == nil; tries++ { // tables are written out beside us
 		require.Less(t, tries, 200, "no file was collected that held the record")
-		_, err := e.collectValues(0.5)
+		_, err := e.collectValues(0.5, e.closed.Load)
 		require.NoError(t, err)
 	}
 	require.ErrorIs(t, at.copyBlocks(0, []index.Location{loc}, p), index.ErrShort)

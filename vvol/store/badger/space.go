@@ -44,6 +44,7 @@ func (e *Engine) collectValueLog() {
 	tick := time.NewTicker(e.o.CollectEvery)
 	defer tick.Stop()
 	var last uint64
+	rest, rests := 0, 0 // ticks to let pass, and how many there were last time
 	for {
 		select {
 		case <-e.stop:
@@ -53,22 +54,39 @@ func (e *Engine) collectValueLog() {
 		head := e.journal.Head()
 		calm := head == last
 		last = head
+		if !calm {
+			rest, rests = 0, 0
+		}
 		switch crowding := e.crowding(); {
+		case calm && rest > 0:
+			rest--
 		case calm && crowding > spaceCalm:
-			e.collectFiles(rewriteCalm)
+			// What is left is too much alive to be worth it, and a round is not free:
+			// nothing but time, in which tables are merged, may change that.
+			if rests = min(2*rests+1, mostRests); e.collectFiles(rewriteCalm, e.closed.Load) > 0 {
+				rests = 0
+			}
+			rest = rests
 		case crowding > spaceBusy:
 			pressure := min(max((crowding-spaceFew)/(spaceTight-spaceFew), 0), 1)
-			e.collectFiles(rewriteBusy - pressure*(rewriteBusy-rewriteMost))
+			e.collectFiles(rewriteBusy-pressure*(rewriteBusy-rewriteMost), e.closed.Load)
 		}
 	}
 }
 
-// collectFiles has Badger give back value log files that are dead to a share. It returns
-// the number of bytes that it gave back.
-func (e *Engine) collectFiles(from float64) uint64 {
+// mostRests bounds the ticks between two calm collections that give nothing back.
+const mostRests = 63
+
+// collectFiles has Badger give back value log files that are dead to a share, until none
+// is or stop says so. It returns the number of bytes that it gave back.
+func (e *Engine) collectFiles(from float64, stop func() bool) uint64 {
 	e.collecting.Lock()
 	defer e.collecting.Unlock()
-	c, err := e.collectValues(from)
+	return e.collectLocked(from, stop)
+}
+
+func (e *Engine) collectLocked(from float64, stop func() bool) uint64 {
+	c, err := e.collectValues(from, stop)
 	e.counts.collected.Add(c.Files)
 	e.counts.reclaimed.Add(c.Bytes)
 	e.counts.rescued.Add(c.Rescued)
@@ -80,17 +98,27 @@ func (e *Engine) collectFiles(from float64) uint64 {
 
 // makeSpace brings value logs below what they may hold at most, as far as there is
 // anything to give back: first what is dead, then, when that is not enough, what can be
-// cleaned. Writers go on into the journal meanwhile, and slow down with it. Drainer only.
+// cleaned. Writers go on into the journal meanwhile, and slow down with it, so that it
+// takes no longer than needed: a collection of all that can be had may take minutes.
+// Drainer only.
 func (d *drainer) makeSpace() error {
 	e := d.e
-	for e.crowding() > spaceMost && !e.closed.Load() {
-		if err := e.journal.Flush(); err != nil { // what it holds keeps what that replaces from being deleted
+	enough := func() bool { return e.crowding() <= spaceMost || e.closed.Load() }
+	for !enough() {
+		if !e.collecting.TryLock() { // the collector is at it
+			select {
+			case <-e.stop:
+				return nil
+			case <-time.After(spacePoll):
+			}
+			continue
+		}
+		gave, err := d.collectSome(enough)
+		e.collecting.Unlock()
+		if err != nil {
 			return err
 		}
-		if err := d.checkpoint(); err != nil {
-			return err
-		}
-		if e.collectFiles(rewriteMost) > 0 {
+		if gave || enough() {
 			continue
 		}
 		cleaned, err := d.clean(cleanCalm)
@@ -101,10 +129,26 @@ func (d *drainer) makeSpace() error {
 	return nil
 }
 
+// spacePoll is how often the drainer looks whether the collector has made room for it.
+const spacePoll = 20 * time.Millisecond
+
+// collectSome collects until there is enough room, and tells whether anything was given
+// back. The lock of collections is held.
+func (d *drainer) collectSome(enough func() bool) (bool, error) {
+	e := d.e
+	if err := e.journal.Flush(); err != nil { // what it holds keeps what that replaces from being deleted
+		return false, err
+	}
+	if err := d.checkpoint(); err != nil {
+		return false, err
+	}
+	return e.collectLocked(rewriteMost, enough) > 0, nil
+}
+
 // collectValues runs one collection, each step of which needs room: what is not dead of
 // a file is moved, beside the drainer's transactions.
-func (e *Engine) collectValues(from float64) (values.Collected, error) {
-	return e.values.Collect(from, e.closed.Load, func(bytes int64, f func() error) error {
+func (e *Engine) collectValues(from float64, stop func() bool) (values.Collected, error) {
+	return e.values.Collect(from, stop, func(bytes int64, f func() error) error {
 		if err := e.room(minFreeForRows); err != nil {
 			return err
 		}
