@@ -66,6 +66,8 @@ func (p *Provider) registerVASACertificate(_ context.Context, c *caller, q *wire
 	return &wire.RegisterVASACertificateResponse{Return: p.info(nil)}, nil
 }
 
+// unregisterVASACertificate ends the trust in a certificate for a caller that is trusted, by
+// whatever; that in a root, for those who are trusted by it.
 func (p *Provider) unregisterVASACertificate(_ context.Context, c *caller, q *wire.UnregisterVASACertificate) error {
 	if value(q.ExistingCertificate) == "" {
 		return refuse(&wire.InvalidCertificate{}, "existingCertificate is missing")
@@ -74,8 +76,8 @@ func (p *Provider) unregisterVASACertificate(_ context.Context, c *caller, q *wi
 	if c.untrusted != nil { // certificates are no secret: who ends trust must be trusted
 		return refuse(bad, "the client certificate is not trusted: %v", c.untrusted)
 	}
-	if err := p.o.Trust.Unregister(*q.ExistingCertificate); errors.Is(err, trust.ErrNotRegistered) {
-		return refuse(bad, "the certificate is not registered")
+	if err := p.o.Trust.Unregister(*q.ExistingCertificate, c.identity.Owners); errors.Is(err, trust.ErrNotRegistered) {
+		return refuse(bad, "the certificate is not registered by itself, and is no root that the caller is trusted by")
 	} else if err != nil {
 		return err
 	}

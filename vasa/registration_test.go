@@ -132,6 +132,47 @@ func TestUnregister(t *testing.T) {
 	l.fault(c, "InvalidSession", &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("vc")}})
 }
 
+// TestUnregisterRoots: who is trusted by a root may end that, for its own root alone; a
+// certificate below it is none that could be unregistered.
+func TestUnregisterRoots(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	c := l.vcenter("vc")
+	other, err := vasatest.NewAuthority("other")
+	require.NoError(t, err)
+	_, err = c.Call(ctx, &wire.RegisterCACertificatesAndCRLs{ProviderUserName: "vasa", ProviderPassword: "secret-of-the-lab", CARootCert: []string{other.PEM()}})
+	require.NoError(t, err)
+	foreign, err := other.Issue("host", nil)
+	require.NoError(t, err)
+	leaf, stranger := vasatest.PEM(foreign.Leaf), l.client(foreign, wire.SOAP11)
+	usage := &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("other")}}
+	_, err = stranger.Call(ctx, usage)
+	require.NoError(t, err, "two roots are trusted")
+	l.fault(stranger, "InvalidCertificate", &wire.UnregisterVASACertificate{ExistingCertificate: &leaf})
+	l.fault(stranger, "InvalidCertificate", &wire.UnregisterVASACertificate{ExistingCertificate: new(l.vmca.PEM())})
+	_, err = stranger.Call(ctx, usage)
+	require.NoError(t, err)
+	_, err = stranger.Call(ctx, &wire.UnregisterVASACertificate{ExistingCertificate: new(other.PEM())})
+	require.NoError(t, err)
+	l.fault(stranger, "InvalidSession", usage)
+	_, err = c.Call(ctx, &wire.SetContext{UsageContext: &wire.UsageContext{VCGUID: new("vc")}})
+	require.NoError(t, err)
+}
+
+// TestLockOut: a locked account is StorageFault, with the right password too (vasa.md 1.5).
+func TestLockOut(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.client(nil, wire.SOAP11)
+	login := &wire.RegisterCACertificatesAndCRLs{ProviderUserName: "vasa", ProviderPassword: "wrong", CARootCert: []string{l.vmca.PEM()}}
+	for range 5 {
+		l.fault(c, "InvalidLogin", login)
+	}
+	login.ProviderPassword = "secret-of-the-lab"
+	l.fault(c, "StorageFault", login)
+	l.passes(time.Hour)
+	_, err := c.Call(t.Context(), login)
+	require.NoError(t, err)
+}
+
 // TestActivation has nothing to do and says so.
 func TestActivation(t *testing.T) {
 	ctx, l := t.Context(), newLab(t, nil)

@@ -305,9 +305,10 @@ func (s *state) client(print fingerprint) int {
 }
 
 // Unregister takes back the trust in a certificate that was registered by itself, or as
-// a root. Any other is ErrNotRegistered, also one that was issued below a root: it stays
-// trusted as long as its root is (Forget).
-func (s *Store) Unregister(text string) error {
+// a root of one of owners, which are the caller's (Identity.Owners): one vCenter's hosts do not
+// end the trust in another vCenter. Any other is ErrNotRegistered, also one that was issued below
+// a root: it stays trusted as long as its root is (Forget).
+func (s *Store) Unregister(text string, owners []string) error {
 	certs, err := ParseCertificates(text)
 	if err != nil {
 		return invalidCertificate(text, "%v", err)
@@ -325,7 +326,7 @@ func (s *Store) Unregister(text string) error {
 		next.clients = append(next.clients, c)
 	}
 	for _, r := range s.state.registrations {
-		if r.has(print) {
+		if r.has(print) && slices.Contains(owners, r.owner) {
 			found = true
 			r = r.without(print, s.options.Clock())
 		}

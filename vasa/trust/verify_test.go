@@ -340,7 +340,7 @@ func TestConcurrentUse(t *testing.T) {
 		if _, err := s.RegisterCertificate("x", single.pem()); err != nil {
 			return err
 		}
-		return s.Unregister(single.pem())
+		return s.Unregister(single.pem(), nil)
 	})
 	do(func(int) error { return s.Renew() })
 	do(func(int) error { _, err := s.RequestCSR(); return err })
