@@ -101,7 +101,7 @@ func (h *handlers) register(a huma.API) {
 	add(a, post, "/api/v1/provider/certificate/renew", "renew-certificate", "Go back to the provider's own CA, with a new key", ok, h.renewCertificate)
 	add(a, post, "/api/v1/provider/certificate/import", "import-certificate", "Serve a certificate from elsewhere", ok, h.importCertificate)
 	add(a, get, "/api/v1/tasks", "list-tasks", "List tasks", ok, h.listTasks)
-	add(a, get, "/api/v1/alarms", "list-alarms", "List what is in alarm: containers that are nearly full or full, volumes out of compliance", ok, h.listAlarms)
+	add(a, get, "/api/v1/alarms", "list-alarms", "List what is in alarm: containers that are nearly full or full, volumes out of compliance, hosts that cannot be told apart", ok, h.listAlarms)
 	add(a, get, "/api/v1/events", "list-events", "List events; a stream of them with Accept: text/event-stream", ok, h.listEvents)
 	add(a, get, "/api/v1/knobs", "show-knobs", "Show the settings under esxi:", ok, h.showKnobs)
 	add(a, patch, "/api/v1/knobs", "set-knobs", "Change settings under esxi: while the array runs", ok, h.setKnobs)

@@ -63,7 +63,7 @@ func (p *Provider) alarms(ctx context.Context, told map[string]wire.AnyAlarm) (l
 func (p *Provider) ranked(told map[string]wire.AnyAlarm) []vvol.Alarm {
 	all := p.o.Service.Alarms()
 	rank := func(a vvol.Alarm) (n int) {
-		if a.Kind != vvol.ContainerThreshold {
+		if a.Kind == vvol.VVolCompliance {
 			n += 4
 		}
 		if a.Status != vvol.Red {
@@ -79,17 +79,21 @@ func (p *Provider) ranked(told map[string]wire.AnyAlarm) []vvol.Alarm {
 }
 
 func domainKey(a vvol.Alarm) string {
-	if a.Kind == vvol.ContainerThreshold {
+	switch a.Kind {
+	case vvol.ContainerThreshold:
 		return alarmKey(wire.AlarmTypeSpaceCapacity, a.Object)
+	case vvol.VVolCompliance:
+		return alarmKey(wire.AlarmTypeCompliance, a.Object)
 	}
-	return alarmKey(wire.AlarmTypeCompliance, a.Object)
+	return a.Kind + " " + a.Object // no alarm of VASA
 }
 
 // domainAlarm is one of the domain's as clients get it; nil for what they have not to know.
 func (p *Provider) domainAlarm(ctx context.Context, x vvol.Alarm) (a *alarm, err error) {
-	if x.Kind == vvol.ContainerThreshold {
+	switch x.Kind {
+	case vvol.ContainerThreshold:
 		a, err = p.spaceAlarm(ctx, x)
-	} else {
+	case vvol.VVolCompliance:
 		a, err = p.complianceAlarm(ctx, x)
 	}
 	if a != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"vvsim/vvol/alarm"
 )
@@ -21,7 +22,12 @@ const (
 const (
 	ContainerThreshold = "container.threshold"
 	VVolCompliance     = "vvol.compliance"
+	HostConflict       = "host.conflict"
 )
+
+// conflictAlarm is how long a conflict of hosts is in alarm after it was last reported: hosts
+// declare themselves when they begin a session, and nobody says that a twin is gone.
+const conflictAlarm = time.Hour
 
 // alarms is what Tend found. Memory of the process: after a start, alarms are found anew.
 type alarms struct {
@@ -34,7 +40,7 @@ type alarms struct {
 
 // Alarms lists what was not Green at the last Tend, by kind and object: containers that
 // are full beyond the lowest WarnPercentUsed of their levels (Yellow) or altogether (Red),
-// and volumes out of compliance (Red).
+// volumes out of compliance (Red), and conflicts of hosts within an hour (Red).
 func (s *Service) Alarms() []Alarm {
 	s.alarms.mu.Lock()
 	all := s.alarms.board.All()
@@ -190,12 +196,27 @@ func (s *Service) toLookAt() (ids []ID) {
 	return ids
 }
 
-// exists tells whether what an alarm is about is still there.
+// exists tells whether what an alarm is about is still there. The board is locked.
 func (s *Service) exists(a Alarm) bool {
-	if a.Kind == ContainerThreshold {
+	switch a.Kind {
+	case ContainerThreshold:
 		_, err := s.containerRow(a.Object)
 		return err == nil
+	case HostConflict:
+		return s.now().Sub(a.Since) < conflictAlarm
 	}
 	id, err := ParseID(a.Object)
 	return err == nil && s.row(id) != nil
+}
+
+// alarmConflict puts a conflict of hosts into alarm, anew if it is; of more than conflictsKept
+// the rest are events only.
+func (s *Service) alarmConflict(guid, message string) {
+	s.alarms.mu.Lock()
+	defer s.alarms.mu.Unlock()
+	k := alarm.Key{Kind: HostConflict, Object: guid}
+	s.alarms.board.Set(k, Green, "", s.now())
+	if s.alarms.board.Count(HostConflict) < conflictsKept {
+		s.alarms.board.Set(k, Red, message, s.now())
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,26 +20,6 @@ const (
 	conflictQuiet = time.Minute
 	conflictsKept = 1024
 )
-
-// conflicts remembers what was reported of late: hosts declare themselves again and again.
-type conflicts struct {
-	mu   sync.Mutex
-	told map[string]time.Time
-}
-
-// fresh tells whether a conflict is to be reported now.
-func (c *conflicts) fresh(text string, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at, ok := c.told[text]; ok && now.Sub(at) < conflictQuiet {
-		return false
-	}
-	if c.told == nil || len(c.told) >= conflictsKept {
-		c.told = map[string]time.Time{}
-	}
-	c.told[text] = now
-	return true
-}
 
 // DeclareHost notes that a host has a GUID and these initiators, as the host itself says.
 // Rows of hosts that were known by one of the initiators alone become part of it; their
@@ -112,12 +91,13 @@ func (s *Service) declared(guid string, initiators []string) (Host, bool) {
 	return row.copyOut(), true
 }
 
-// reportConflict makes an event of a conflict, and returns it.
+// reportConflict makes an event and an alarm of a conflict, and returns it.
 func (s *Service) reportConflict(ctx context.Context, guid string, conflict error) error {
-	if !errors.Is(conflict, ErrInUse) || !s.conflicts.fresh(conflict.Error(), s.now()) {
+	if !errors.Is(conflict, ErrInUse) || !s.conflicts.Fresh(conflict.Error(), s.now(), conflictQuiet, conflictsKept) {
 		return conflict
 	}
-	b := new(batch).event("host.conflict", guid, conflict.Error())
+	s.alarmConflict(guid, conflict.Error())
+	b := new(batch).event(HostConflict, guid, conflict.Error())
 	b.events[0].Status = Red
 	return errors.Join(conflict, s.commit(ctx, b))
 }

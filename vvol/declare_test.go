@@ -123,6 +123,9 @@ func TestDeclareHostConflicts(t *testing.T) {
 		_, err := l.DeclareHost(ctx, guid, initiators, live)
 		require.ErrorIs(t, err, vvol.ErrInUse)
 		require.Len(t, l.Events(0, 1000), len(events)+1, "told again later")
+		require.True(t, slices.ContainsFunc(l.Alarms(), func(a vvol.Alarm) bool {
+			return a.Kind == vvol.HostConflict && a.Object == guid && a.Status == vvol.Red
+		}))
 		require.NoError(t, l.SawInitiator(ctx, fmt.Sprint(iqn, "x", len(events)))) // an event between
 		l.verify()
 	}
@@ -134,6 +137,13 @@ func TestDeclareHostConflicts(t *testing.T) {
 	conflict("other", false, iqn+"1")      // whose initiator is it
 	l.bind(b, iqn+"3")                     // the handle that a has for iqn1
 	conflict(guid, true, iqn+"1", iqn+"3") // one handle for two volumes
+
+	l.clock.advance(time.Hour - time.Minute)
+	l.tend()
+	require.NotEmpty(t, l.Alarms())
+	l.clock.advance(time.Minute)
+	l.tend()
+	require.Empty(t, l.Alarms(), "not seen for an hour")
 
 	require.NoError(t, l.UnbindHost(ctx, guid))
 	h, err := l.DeclareHost(ctx, "other", []string{iqn + "1", iqn + "4"}, false)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vvsim/vvol/alarm"
 	"vvsim/vvol/lock"
 	"vvsim/vvol/store"
 )
@@ -30,7 +31,7 @@ type Service struct {
 	committer   committer
 	capacity    capacity
 	subscribers subscribers
-	conflicts   conflicts
+	conflicts   alarm.Recent // that were reported
 	alarms      alarms
 
 	gate    sync.Mutex // guards the three below

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func newDoctor() *cobra.Command {
 	return &cobra.Command{Use: "doctor", Short: "Check a running array", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			bad := false
-			for _, check := range []func(context.Context) finding{checkHealth, checkCatalog, checkEngine, checkContainers, checkSessions, checkCertificate, checkProvider} {
+			for _, check := range []func(context.Context) finding{checkHealth, checkCatalog, checkEngine, checkContainers, checkAlarms, checkSessions, checkCertificate, checkProvider} {
 				f := check(c.Context())
 				mark := "ok  "
 				switch {
@@ -110,6 +111,31 @@ func checkContainers(ctx context.Context) finding {
 		if c.UsedBytes > c.SizeBytes/100*nearlyFull {
 			f.err = fmt.Errorf("%s is full to %d %%", c.Name, c.UsedBytes*100/c.SizeBytes)
 		}
+	}
+	return f
+}
+
+func checkAlarms(ctx context.Context) finding {
+	all, err := call[[]api.Alarm](ctx, http.MethodGet, "/alarms", nil)
+	if err != nil {
+		return finding{name: "alarms", err: err}
+	}
+	return alarmsFinding(all)
+}
+
+// alarmsFinding is wrong with the first alarm that is Red.
+func alarmsFinding(all []api.Alarm) finding {
+	f := finding{name: "alarms", detail: "none"}
+	if len(all) == 0 {
+		return f
+	}
+	worst := all[0]
+	if i := slices.IndexFunc(all, func(a api.Alarm) bool { return a.Status == "Red" }); i >= 0 {
+		worst = all[i]
+	}
+	f.warn, f.detail = true, fmt.Sprintf("%d, see vvsim alarm list: %s %s %s: %s", len(all), worst.Status, worst.Kind, worst.Object, worst.Message)
+	if worst.Status == "Red" {
+		f.err = errors.New(f.detail)
 	}
 	return f
 }

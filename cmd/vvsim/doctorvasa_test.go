@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/api"
 	"vvsim/vasa/trust"
 )
 
@@ -60,4 +61,16 @@ func TestCertificateFinding(t *testing.T) {
 	require.True(t, warned(trust.WarnExpiring).warn)
 	require.NoError(t, warned(trust.WarnExpiring).err)
 	require.Equal(t, finding{name: "certificate", detail: certificateFinding(trust.Report{}).detail}, warned(trust.WarnNobody))
+}
+
+// TestAlarmsFinding: Yellow is worth a look, Red is wrong, whichever comes first.
+func TestAlarmsFinding(t *testing.T) {
+	yellow := api.Alarm{Kind: "container.threshold", Object: "a", Status: "Yellow", Message: "half full"}
+	red := api.Alarm{Kind: "host.conflict", Object: "b", Status: "Red", Message: "hosts look alike"}
+	require.Equal(t, finding{name: "alarms", detail: "none"}, alarmsFinding(nil))
+	f := alarmsFinding([]api.Alarm{yellow})
+	require.True(t, f.warn)
+	require.NoError(t, f.err)
+	require.Contains(t, f.detail, "half full")
+	require.ErrorContains(t, alarmsFinding([]api.Alarm{yellow, red}).err, "2, see vvsim alarm list: Red host.conflict b: hosts look alike")
 }

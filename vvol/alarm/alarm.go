@@ -79,6 +79,16 @@ func (b *Board) Set(k Key, s Status, message string, now time.Time) {
 	b.alarms[k] = Alarm{k.Kind, k.Object, s, message, now}
 }
 
+// Count is how many alarms of a kind there are.
+func (b *Board) Count(kind string) (n int) {
+	for k := range b.alarms {
+		if k.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // All lists the alarms, in no order.
 func (b *Board) All() []Alarm {
 	all := make([]Alarm, 0, len(b.alarms))

@@ -40,7 +40,23 @@ func TestBoard(t *testing.T) {
 	b.Set(k, Red, "c", start.Add(2))
 	require.Equal(t, []Alarm{{"k", "o", Red, "c", start.Add(2)}}, b.All())
 	require.False(t, b.Changes(k, Red))
+	require.Equal(t, 1, b.Count("k"))
+	require.Zero(t, b.Count("other"))
 	b.Set(k, Green, "", start)
 	require.Empty(t, b.All())
 	require.Equal(t, Green, b.Status(k))
+}
+
+func TestRecent(t *testing.T) {
+	var r Recent
+	now := time.Unix(0, 0)
+	fresh := func(text string) bool { return r.Fresh(text, now, time.Minute, 2) }
+	require.True(t, fresh("a"))
+	require.False(t, fresh("a"))
+	now = now.Add(time.Minute)
+	require.True(t, fresh("a"), "again after a minute")
+	require.True(t, fresh("b"))
+	require.True(t, fresh("c"), "a and b are forgotten")
+	require.True(t, fresh("b"))
+	require.False(t, fresh("c"))
 }
