@@ -258,11 +258,8 @@ func (s providerSource) Trace() []api.TraceEntry {
 }
 
 func (s providerSource) Certificates() trust.Report  { return s.a.trust.Report() }
-func (s providerSource) RequestCSR() (string, error) { return s.a.trust.RequestCSR() }
+func (s providerSource) RequestCSR() (string, error) { return s.a.trust.SigningRequest() }
 func (s providerSource) Renew() error                { return s.a.trust.Renew() }
 func (s providerSource) Import(certificates, key string) error {
-	if key == "" {
-		return s.a.trust.InstallSigned(certificates, true)
-	}
 	return s.a.trust.Import(certificates, key)
 }

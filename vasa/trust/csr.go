@@ -96,6 +96,12 @@ func (s *Store) RequestCSR() (string, error) {
 	if s.options.Retain {
 		return "", ErrRetained
 	}
+	return s.SigningRequest()
+}
+
+// SigningRequest is RequestCSR for who administers the provider, whether vCenter manages
+// its certificate or not.
+func (s *Store) SigningRequest() (string, error) {
 	n, err := s.options.outside()
 	if err != nil {
 		return "", err
@@ -174,6 +180,11 @@ func (s *Store) InstallSigned(text string, force bool) error {
 	if err := s.serve(&pair{key, way}); err != nil {
 		return err
 	}
+	return s.answeredNow(leaf)
+}
+
+// answeredNow forgets the pending key that a served certificate is for. The caller holds mu.
+func (s *Store) answeredNow(leaf *x509.Certificate) error {
 	rest := slices.DeleteFunc(slices.Clone(s.pending), func(k pendingKey) bool { return matches(leaf, k.key) })
 	if len(rest) == len(s.pending) {
 		return nil

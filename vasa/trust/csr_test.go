@@ -218,3 +218,30 @@ func TestCrashOfInstallSigned(t *testing.T) {
 	require.Empty(t, again.Report().Pending)
 	require.True(t, again.Certificate().Equal(s.Certificate()))
 }
+
+// TestImportSigned: who administers the provider has any CA answer its signing request, also
+// while the provider keeps its certificate.
+func TestImportSigned(t *testing.T) {
+	for _, retain := range []bool{true, false} {
+		c, dir := newClock(), t.TempDir()
+		o := managed(c)
+		o.Retain = retain
+		s := open(t, dir, o)
+		before := s.Certificate()
+		text, err := s.SigningRequest()
+		require.NoError(t, err)
+		block, _ := pem.Decode([]byte(text))
+		csr, err := x509.ParseCertificateRequest(block.Bytes)
+		require.NoError(t, err)
+		ca := newCA(t, "enterprise")
+		cert := answer(t, ca, csr, nil)
+		var invalid *trust.InvalidError
+		require.ErrorAs(t, s.Import(ca.pem()+cert, ""), &invalid, "the certificate comes first")
+		require.ErrorAs(t, s.Import(newLeaf(t, ca, "x").pem(), ""), &invalid, "a key that is not here")
+		require.Error(t, s.InstallSigned(cert, true), "strangers may not")
+		require.Equal(t, before, s.Certificate())
+		require.NoError(t, s.Import(cert+ca.pem(), ""))
+		require.Equal(t, csr.PublicKey, s.Certificate().PublicKey)
+		require.Equal(t, s.Certificate(), open(t, dir, o).Certificate(), "over a restart")
+	}
+}

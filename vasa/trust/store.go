@@ -244,16 +244,25 @@ func (s *Store) ServerConfig() *tls.Config {
 // Certificate is the provider's certificate as new connections get it.
 func (s *Store) Certificate() *x509.Certificate { return s.served.Load().leaf() }
 
-// Import serves a certificate from elsewhere: PEM of the certificate followed by its
-// chain, and PEM of its unencrypted private key. An InvalidError tells what is wrong.
+// Import serves a certificate from elsewhere, for who administers the provider: PEM of the
+// certificate followed by its chain, and PEM of its unencrypted private key, or no key where it
+// answers a signing request. Unlike InstallSigned it takes certificates of any issuer. An
+// InvalidError tells what is wrong.
 func (s *Store) Import(certificates, key string) error {
 	chain, err := ParseCertificates(certificates)
 	if err != nil {
 		return invalidCertificate(certificates, "%v", err)
 	}
-	private, err := importedKey(key)
-	if err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var private crypto.Signer
+	if key == "" {
+		_, private = s.answered(chain[:1])
+	} else if private, err = importedKey(key); err != nil {
 		return err
+	}
+	if private == nil {
+		return invalidCertificate(certificates, "the first certificate, %q, answers no signing request that is known here, and there is no key", subject(chain[0]))
 	}
 	if !matches(chain[0], private) {
 		return invalidCertificate(certificates, "the first certificate, %q, does not belong to the key", subject(chain[0]))
@@ -266,9 +275,10 @@ func (s *Store) Import(certificates, key string) error {
 			return invalidCertificate(certificates, "certificate %q was not issued by %q, which follows it", subject(chain[i]), subject(cert))
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.serve(&pair{private, chain})
+	if err := s.serve(&pair{private, chain}); err != nil {
+		return err
+	}
+	return s.answeredNow(chain[0])
 }
 
 // importedKey reads PEM in which one block is a private key. Errors do not quote it.
