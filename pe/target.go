@@ -141,6 +141,28 @@ func (t *Target) find(h *host, l scsi.LUN) *route {
 	return nil
 }
 
+// Locate tells which volume and which protocol endpoint a nexus addresses by a LUN: no
+// volume for an endpoint itself, no endpoint for an ordinary LUN, neither where nothing is.
+func (t *Target) Locate(n *scsi.Nexus, l scsi.LUN) (volume vvol.ID, endpoint string) {
+	r := t.find(n.Routes.(*host), l)
+	if r == nil {
+		return volume, ""
+	}
+	if r.unit != nil {
+		volume = r.unit.volume
+		if _, behind := l.Subsidiary(); !behind {
+			return volume, ""
+		}
+	}
+	_, number, _ := l.Administrative().SingleLevel()
+	for _, e := range t.endpoints {
+		if uint64(e.LUN) == number {
+			return volume, e.Name
+		}
+	}
+	return volume, ""
+}
+
 // fallback is the logical unit that answers where find has no route.
 func (t *Target) fallback(l scsi.LUN) scsi.LogicalUnit {
 	if l == (scsi.LUN{}) {

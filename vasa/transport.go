@@ -1,6 +1,7 @@
 package vasa
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -95,6 +96,11 @@ func (p *Provider) reply(w http.ResponseWriter, c *caller, req *wire.Request, re
 	if req.Operation != nil {
 		call.Operation = req.Operation.Name
 	}
+	if errors.Is(err, ErrSilence) && hangUp(w) {
+		call.Outcome, call.Took = "no answer", p.o.Clock().Sub(began)
+		p.called(call)
+		return
+	}
 	status, out := http.StatusOK, []byte(nil)
 	if err == nil {
 		out, err = wire.EncodeResponse(req.Version, req.Operation, resp)
@@ -126,6 +132,16 @@ func (p *Provider) reply(w http.ResponseWriter, c *caller, req *wire.Request, re
 	p.bytes.Give(c.holder(), int64(len(out)))
 	call.Took = p.o.Clock().Sub(began)
 	p.called(call)
+}
+
+// hangUp closes the connection of a request; false where it carries others, as HTTP/2 does.
+func hangUp(w http.ResponseWriter) bool {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // nothing is to come over it
+	return true
 }
 
 // answer admits a request and has its operation answer it.

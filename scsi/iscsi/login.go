@@ -214,6 +214,9 @@ func (l *login) identify() error {
 		}
 	}
 	credentials, err := o.Access.Login(name, c.discovery)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refuse(refusal.Status, "%s: %w", name, err)
+	}
 	if err != nil {
 		return refuse(pdu.LoginAuthorizationFailed, "%s: %w", name, err)
 	}

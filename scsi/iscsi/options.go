@@ -63,12 +63,20 @@ const (
 // Access says who may log in and with which secrets. Safe for concurrent use.
 type Access interface {
 	// Login returns what an initiator has to prove. ErrNotAuthorized refuses the
-	// name (login status 0202h).
+	// name (login status 0202h), a *Refusal with a status of its own.
 	Login(initiator string, discovery bool) (Credentials, error)
 }
 
 // ErrNotAuthorized is an initiator name that may not log in.
 var ErrNotAuthorized = errors.New("initiator is not authorized")
+
+// Refusal is the error of Access.Login that ends a login with another status than 0202h.
+type Refusal struct {
+	Status pdu.LoginStatus
+	Reason string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
 
 // Credentials of one initiator. A nil CHAP asks for nothing; Mutual is what the
 // target proves with when the initiator asks it to.

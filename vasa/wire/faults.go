@@ -25,6 +25,16 @@ func FaultName(f Fault) string {
 	return t.Elem().Name()
 }
 
+// NewFault returns an empty fault of a name, or nil.
+func NewFault(name string) Fault {
+	s, err := schema()
+	if err != nil {
+		return nil
+	}
+	f, _ := s.New(xml.Name{Space: faultURI, Local: name}).(Fault)
+	return f
+}
+
 // faultElement is the element in the detail of a SOAP fault, and again the element in
 // it that has the type of the fault.
 func faultElement(f Fault) xml.Name { return xml.Name{Space: ServiceURI, Local: FaultName(f)} }

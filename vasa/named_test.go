@@ -1,0 +1,69 @@
+package vasa
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vasa/wire"
+	"vvsim/vvol"
+)
+
+// Every operation can be made to end with each fault that it declares, and with no other.
+func TestFaultNamed(t *testing.T) {
+	all := map[string]bool{}
+	for _, o := range wire.Operations() {
+		for _, name := range o.Faults {
+			all[name] = true
+			fault, err := FaultNamed(o.Name, name)
+			require.NoError(t, err)
+			f := soapFault(o, fault, "1")
+			require.Equal(t, name, wire.FaultName(f.Detail), o.Name)
+			_, err = wire.EncodeFault(wire.SOAP11, f)
+			require.NoError(t, err, "%s of %s", name, o.Name)
+			require.NoError(t, Declared(o.Name, name))
+			require.NoError(t, Declared("", name))
+		}
+	}
+	require.NoError(t, Declared("", ""))
+	require.NoError(t, Declared("bindVirtualVolume", ""))
+	for name := range all {
+		_, err := FaultNamed("queryArrays", name)
+		if !slices.Contains(wire.Lookup("queryArrays").Faults, name) {
+			require.ErrorIs(t, err, vvol.ErrInvalid)
+		}
+	}
+	require.ErrorIs(t, Declared("bind", ""), vvol.ErrInvalid)
+	require.ErrorIs(t, Declared("bind", "NotFound"), vvol.ErrInvalid)
+	require.ErrorIs(t, Declared("", "Exception"), vvol.ErrInvalid)
+	require.ErrorIs(t, Declared("", "NotThere"), vvol.ErrInvalid)
+	require.ErrorContains(t, Declared("bindVirtualVolume", "SnapshotTooMany"), "bindVirtualVolume does not declare")
+}
+
+// silence is an Invoker that has nothing to say.
+type silence struct{}
+
+func (silence) Invoke(context.Context, string, any) (any, error) { return nil, ErrSilence }
+
+// An Invoker can end the connection without an answer.
+func TestSilence(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.vcenter("11111111-1111-1111-1111-111111111111")
+	next := l.invoker
+	l.Decorate(func(Invoker) Invoker { return silence{} })
+	_, err := c.Call(t.Context(), &wire.QueryArrays{})
+	require.Error(t, err)
+	require.True(t, strings.Contains(err.Error(), io.EOF.Error()), "%v", err)
+	l.Decorate(func(Invoker) Invoker { return next })
+	_, err = c.Call(t.Context(), &wire.QueryArrays{})
+	require.NoError(t, err)
+	resp, err := l.plain().Get(l.server.URL + VersionPath)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}
