@@ -56,7 +56,7 @@ func importTable() map[string]row {
 		"vasa/wire/xsd":        {},
 		"vasa/vasatest":        {imports: []string{"vasa/wire"}},
 		"vasa/vasatest/blocks": {imports: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest"}},
-		"fault":                {imports: []string{"scsi", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
+		"fault":                {imports: []string{"scsi", "scsi/cdb", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":                  {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":                {imports: []string{"*"}},
 		"cmd/vvsim":            {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},

@@ -1,0 +1,428 @@
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vvsim/vvol"
+	"vvsim/vvol/store"
+)
+
+// MaxRules bounds the rules of one array: each command looks at all of them.
+const MaxRules = 1000
+
+// rowPrefix is where rules with keep are in the engine's Meta, a row each, by id.
+const rowPrefix = "fault/r/"
+
+// Options of an Injector.
+type Options struct {
+	// Meta keeps rules with keep; nil refuses such rules.
+	Meta store.Meta
+	// Name is the present name of a volume, "" for none. Safe for concurrent use; nil
+	// knows no names.
+	Name func(id vvol.ID) string
+	// Declares refuses a fault that operation op of the provider may not end with; op is
+	// "" for all that may. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
+	Declares func(op, fault string) error
+}
+
+// State is what is known of one rule.
+type State struct {
+	ID   string
+	Rule string
+	Hits uint64 // events that it broke since it was added or the array began
+	// Active tells that it may break more: its time is not over and its count not used up.
+	Active bool
+}
+
+// entry is a rule in force.
+type entry struct {
+	*Rule
+	id      uint64
+	gone    chan struct{} // closed when the rule has gone or its time is over
+	timer   *time.Timer   // of a rule with a time; guarded by Injector.mu
+	until   time.Time     // zero: for ever
+	expired bool          // guarded by Injector.mu
+
+	mu         sync.Mutex // guards what follows
+	seen, hits uint64
+	random     *rand.Rand
+}
+
+// Injector keeps rules in the order in which they were added. Safe for concurrent use.
+type Injector struct {
+	o       Options
+	closing chan struct{}
+	// What events look at: the rules of a layer that may fire, nil for none. Lists are
+	// not changed after they are stored.
+	units, engines, providers, logins atomic.Pointer[[]*entry]
+
+	mu      sync.Mutex // guards what follows
+	entries []*entry
+	last    uint64 // id
+	closed  bool
+}
+
+// kept is a rule in Meta.
+type kept struct {
+	ID    uint64     `json:"id"`
+	Rule  string     `json:"rule"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// Open returns an Injector with the rules that were kept. Those whose time is over are
+// forgotten. The counters of all begin anew.
+func Open(ctx context.Context, o Options) (*Injector, error) {
+	i := &Injector{o: o, closing: make(chan struct{})}
+	if o.Meta == nil {
+		return i, nil
+	}
+	if err := i.load(ctx); err != nil {
+		return nil, fmt.Errorf("fault: kept rules: %w", err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, e := range i.entries {
+		i.startTimer(e)
+	}
+	i.publish()
+	return i, nil
+}
+
+// load reads the rules that were kept.
+func (i *Injector) load(ctx context.Context) error {
+	now := time.Now()
+	return i.o.Meta.View(ctx, func(tx store.MetaTx) error {
+		i.entries = nil
+		for _, b := range tx.Scan([]byte(rowPrefix)) {
+			var row kept
+			if err := json.Unmarshal(b, &row); err != nil {
+				return err
+			}
+			i.last = max(i.last, row.ID)
+			if row.Until != nil && !row.Until.After(now) {
+				continue
+			}
+			r, err := Parse(row.Rule)
+			if err != nil {
+				return fmt.Errorf("%q: %w", row.Rule, err)
+			}
+			e := newEntry(r, row.ID)
+			if row.Until != nil {
+				e.until = *row.Until
+			}
+			i.entries = append(i.entries, e)
+		}
+		return nil
+	})
+}
+
+func newEntry(r *Rule, id uint64) *entry {
+	return &entry{Rule: r, id: id, gone: make(chan struct{}), random: rand.New(rand.NewPCG(r.seed, 0))}
+}
+
+// startTimer is called with mu held.
+func (i *Injector) startTimer(e *entry) {
+	if !e.until.IsZero() {
+		e.timer = time.AfterFunc(time.Until(e.until), func() { i.expire(e) })
+	}
+}
+
+// expire ends the time of a rule, which stays in the list.
+func (i *Injector) expire(e *entry) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !e.expired {
+		e.expired = true
+		i.publish()
+		close(e.gone)
+	}
+}
+
+// publish shows the rules to events. Called with mu held.
+func (i *Injector) publish() {
+	for l, at := range map[layer]*atomic.Pointer[[]*entry]{unitLayer: &i.units, engineLayer: &i.engines, providerLayer: &i.providers, loginLayer: &i.logins} {
+		var list []*entry
+		for _, e := range i.entries {
+			if e.layer == l && !e.expired {
+				list = append(list, e)
+			}
+		}
+		if list == nil {
+			at.Store(nil)
+			continue
+		}
+		at.Store(&list)
+	}
+}
+
+// Add puts a rule behind all others. It is in force when Add returns. Errors: vvol.ErrInvalid,
+// ErrTooMany, ErrStorage (it could not be kept).
+func (i *Injector) Add(ctx context.Context, text string) (State, error) {
+	r, err := Parse(text)
+	if err != nil {
+		return State{}, err
+	}
+	if err := i.possible(r); err != nil {
+		return State{}, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.closed:
+		return State{}, fmt.Errorf("%w: the array stops", vvol.ErrBusy)
+	case len(i.entries) >= MaxRules:
+		return State{}, fmt.Errorf("%w: %d fault rules", vvol.ErrTooMany, MaxRules)
+	}
+	e := newEntry(r, i.last+1)
+	if r.lasts > 0 {
+		e.until = time.Now().Add(r.lasts)
+	}
+	if r.keep {
+		if err := i.keep(ctx, e); err != nil {
+			return State{}, err
+		}
+	}
+	i.last++
+	i.entries = append(i.entries, e)
+	i.startTimer(e)
+	i.publish()
+	return e.state(), nil
+}
+
+// possible refuses what this array does not have.
+func (i *Injector) possible(r *Rule) error {
+	if r.keep && i.o.Meta == nil {
+		return fmt.Errorf("%w: fault rule: keep needs a data directory", vvol.ErrInvalid)
+	}
+	if r.layer != providerLayer {
+		return nil
+	}
+	if i.o.Declares == nil {
+		return fmt.Errorf("%w: fault rule: there is no provider", vvol.ErrInvalid)
+	}
+	if err := i.o.Declares(r.op.name, r.action.fault); err != nil {
+		return fmt.Errorf("fault rule: %w", err)
+	}
+	return nil
+}
+
+// keep writes a rule's row.
+func (i *Injector) keep(ctx context.Context, e *entry) error {
+	row := kept{ID: e.id, Rule: e.String()}
+	if !e.until.IsZero() {
+		row.Until = &e.until
+	}
+	b, err := json.Marshal(row)
+	if err == nil {
+		err = i.o.Meta.Update(ctx, func(tx store.MetaTx) error { return tx.Set(e.row(), b) })
+	}
+	if err != nil {
+		return fmt.Errorf("%w: keeping a fault rule: %w", vvol.ErrStorage, err)
+	}
+	return nil
+}
+
+// forget deletes the rows of rules.
+func (i *Injector) forget(ctx context.Context, leaving []*entry) error {
+	leaving = slices.DeleteFunc(slices.Clone(leaving), func(e *entry) bool { return !e.Rule.keep })
+	if len(leaving) == 0 {
+		return nil
+	}
+	err := i.o.Meta.Update(ctx, func(tx store.MetaTx) error {
+		for _, e := range leaving {
+			if err := tx.Delete(e.row()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: forgetting fault rules: %w", vvol.ErrStorage, err)
+	}
+	return nil
+}
+
+// row is the key of a rule in Meta; rows sort by id.
+func (e *entry) row() []byte { return fmt.Appendf(nil, "%s%016x", rowPrefix, e.id) }
+
+// List returns all rules in order.
+func (i *Injector) List() []State {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := make([]State, 0, len(i.entries))
+	for _, e := range i.entries {
+		all = append(all, e.state())
+	}
+	return all
+}
+
+// Show returns one rule, or vvol.ErrNotFound.
+func (i *Injector) Show(id string) (State, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at, err := i.find(id)
+	if err != nil {
+		return State{}, err
+	}
+	return i.entries[at].state(), nil
+}
+
+// find is called with mu held.
+func (i *Injector) find(id string) (int, error) {
+	at := slices.IndexFunc(i.entries, func(e *entry) bool { return e.number() == id })
+	if at < 0 {
+		return 0, fmt.Errorf("%w: fault rule %q", vvol.ErrNotFound, id)
+	}
+	return at, nil
+}
+
+// Remove takes a rule away and lets go of what it held. Errors: vvol.ErrNotFound,
+// ErrStorage (it would come back with the next start, and stays).
+func (i *Injector) Remove(ctx context.Context, id string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at, err := i.find(id)
+	if err != nil {
+		return err
+	}
+	return i.replace(ctx, slices.Delete(slices.Clone(i.entries), at, at+1))
+}
+
+// Clear takes all rules away. Errors: vvol.ErrStorage, as Remove.
+func (i *Injector) Clear(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.replace(ctx, nil)
+}
+
+// replace puts a part of the rules in the place of all. Called with mu held.
+func (i *Injector) replace(ctx context.Context, rest []*entry) error {
+	var leaving []*entry
+	for _, e := range i.entries {
+		if !slices.Contains(rest, e) {
+			leaving = append(leaving, e)
+		}
+	}
+	if err := i.forget(ctx, leaving); err != nil {
+		return err
+	}
+	i.entries = rest
+	i.publish()
+	for _, e := range leaving {
+		e.stop()
+	}
+	return nil
+}
+
+// stop lets go of what the rule held. Called once, with Injector.mu held.
+func (e *entry) stop() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	if !e.expired {
+		e.expired = true
+		close(e.gone)
+	}
+}
+
+// Close ends what rules hold, without executing it, and all rules; those with keep come
+// back when the next Injector opens. Called before the portals close. Idempotent.
+func (i *Injector) Close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return
+	}
+	i.closed = true
+	close(i.closing)
+	for _, e := range i.entries {
+		e.stop()
+	}
+	i.entries = nil
+	i.publish()
+}
+
+// stopping tells whether Close was called.
+func (i *Injector) stopping() bool {
+	select {
+	case <-i.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *entry) number() string { return strconv.FormatUint(e.id, 10) }
+
+// state is called with Injector.mu held.
+func (e *entry) state() State {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return State{ID: e.number(), Rule: e.String(), Hits: e.hits, Active: !e.expired && !e.spent()}
+}
+
+// spent is called with mu held.
+func (e *entry) spent() bool { return e.count > 0 && e.hits >= e.count }
+
+// fires counts an event that the rule matches and tells whether the rule breaks it.
+func (e *entry) fires() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.spent() {
+		return false
+	}
+	e.seen++
+	switch {
+	case e.seen <= e.after, (e.seen-e.after-1)%e.every != 0, e.p < 1 && e.random.Float64() >= e.p:
+		return false
+	}
+	e.hits++
+	return true
+}
+
+// pause is how long a rule delays an event.
+func (e *entry) pause() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := &e.action
+	return a.min + time.Duration(e.random.Int64N(int64(a.max-a.min)+1))
+}
+
+// wait returns when the rule has gone, or after its delay if it is one; false when done
+// was closed first.
+func (e *entry) wait(done <-chan struct{}) bool {
+	var over <-chan time.Time
+	if e.action.kind == delay {
+		t := time.NewTimer(e.pause())
+		defer t.Stop()
+		over = t.C
+	}
+	select {
+	case <-done:
+		return false
+	case <-e.gone:
+	case <-over:
+	}
+	return true
+}
+
+// concerns tells whether a rule with vvol= means a volume.
+func (i *Injector) concerns(r *Rule, id vvol.ID) bool {
+	switch {
+	case r.vvol == "":
+		return true
+	case id == vvol.ID{}:
+		return false
+	case r.vvol == id.String():
+		return true
+	}
+	return i.o.Name != nil && r.vvol == i.o.Name(id)
+}

@@ -1,0 +1,244 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol"
+	"vvsim/vvol/store/mem"
+)
+
+func open(t testing.TB, o Options) *Injector {
+	i, err := Open(context.Background(), o)
+	require.NoError(t, err)
+	t.Cleanup(i.Close)
+	return i
+}
+
+func add(t testing.TB, i *Injector, rule string) State {
+	t.Helper()
+	s, err := i.Add(context.Background(), rule)
+	require.NoError(t, err)
+	return s
+}
+
+// logins tells which of n logins are refused, as a line of x and dots.
+func logins(i *Injector, n int) (pattern string) {
+	for range n {
+		if _, refused := i.Login("iqn.a"); refused {
+			pattern += "x"
+		} else {
+			pattern += "."
+		}
+	}
+	return pattern
+}
+
+func TestCounters(t *testing.T) {
+	for conditions, want := range map[string]string{
+		"":                           "xxxxxxxxxx",
+		"after=3":                    "...xxxxxxx",
+		"count=2":                    "xx........",
+		"every=3":                    "x..x..x..x",
+		"after=1 every=2 count=3":    ".x.x.x....",
+		"host=iqn.b":                 "..........",
+		"host=iqn.a after=9 count=5": ".........x",
+	} {
+		i := open(t, Options{})
+		s := add(t, i, fmt.Sprintf("login %s -> reject 0x0203", conditions))
+		require.Equal(t, want, logins(i, 10), conditions)
+		s, err := i.Show(s.ID)
+		require.NoError(t, err)
+		hits := 0
+		for _, c := range want {
+			if c == 'x' {
+				hits++
+			}
+		}
+		require.EqualValues(t, hits, s.Hits, conditions)
+	}
+}
+
+// Chance repeats from the seed, whichever other rules there are.
+func TestSeed(t *testing.T) {
+	patterns := map[string]bool{}
+	for _, seed := range []int{1, 2, 3} {
+		i := open(t, Options{})
+		rule := fmt.Sprintf("login p=0.5 seed=%d -> reject 0x0203", seed)
+		add(t, i, rule)
+		first := logins(i, 64)
+		require.Contains(t, first, "x")
+		require.Contains(t, first, ".")
+		require.NoError(t, i.Clear(t.Context()))
+		add(t, i, "login host=iqn.other -> reject 0x0300")
+		add(t, i, rule)
+		require.Equal(t, first, logins(i, 64))
+		patterns[first] = true
+	}
+	require.Len(t, patterns, 3)
+}
+
+// The first rule that fires wins; one that does not lets the next have its turn.
+func TestOrder(t *testing.T) {
+	i := open(t, Options{})
+	a := add(t, i, "login after=1 count=1 -> reject 0x0203")
+	b := add(t, i, "login -> reject 0x0300")
+	var got []uint16
+	for range 3 {
+		status, refused := i.Login("iqn.a")
+		require.True(t, refused)
+		got = append(got, status)
+	}
+	require.Equal(t, []uint16{0x0300, 0x0203, 0x0300}, got)
+	require.Equal(t, []State{{a.ID, a.Rule, 1, false}, {b.ID, b.Rule, 2, true}}, i.List())
+	require.NoError(t, i.Remove(t.Context(), b.ID))
+	_, refused := i.Login("iqn.a")
+	require.False(t, refused)
+	require.ErrorIs(t, i.Remove(t.Context(), b.ID), vvol.ErrNotFound)
+	_, err := i.Show("x")
+	require.ErrorIs(t, err, vvol.ErrNotFound)
+}
+
+// A rule with a time ends by itself, and stays in the list.
+func TestTime(t *testing.T) {
+	i := open(t, Options{})
+	s := add(t, i, "login for=1h -> reject 0x0203")
+	require.Equal(t, "x", logins(i, 1))
+	i.mu.Lock()
+	e := i.entries[0]
+	i.mu.Unlock()
+	require.True(t, e.timer.Reset(time.Nanosecond))
+	<-e.gone
+	require.Equal(t, ".", logins(i, 1))
+	require.Equal(t, []State{{s.ID, s.Rule, 1, false}}, i.List())
+	require.Nil(t, i.logins.Load(), "a rule that is over costs something")
+}
+
+func TestKeep(t *testing.T) {
+	engine := mem.New()
+	defer func() { require.NoError(t, engine.Close()) }()
+	o := Options{Meta: engine.Meta()}
+	i := open(t, o)
+	add(t, i, "login -> reject 0x0300")
+	kept := add(t, i, "login keep for=1h count=2 -> reject 0x0203")
+	gone := add(t, i, "login keep -> reject 0x0201")
+	require.NoError(t, i.Remove(t.Context(), gone.ID))
+	require.Equal(t, "x", logins(i, 1))
+	i.Close()
+	_, err := i.Add(t.Context(), "login -> reject 0x0300")
+	require.ErrorIs(t, err, vvol.ErrBusy)
+
+	i = open(t, o)
+	require.Equal(t, []State{{kept.ID, kept.Rule, 0, true}}, i.List())
+	require.WithinDuration(t, time.Now().Add(time.Hour), i.entries[0].until, time.Minute, "its time went on")
+	status, _ := i.Login("iqn.a")
+	require.EqualValues(t, 0x0203, status)
+	require.Greater(t, add(t, i, "login -> reject 0x0300").ID, kept.ID)
+	require.NoError(t, i.Clear(t.Context()))
+	require.Empty(t, open(t, o).List())
+
+	_, err = open(t, Options{}).Add(t.Context(), "login keep -> reject 0x0203")
+	require.ErrorIs(t, err, vvol.ErrInvalid)
+}
+
+// A rule that cannot be kept or forgotten changes nothing.
+func TestKeepFails(t *testing.T) {
+	engine := mem.New()
+	i := open(t, Options{Meta: engine.Meta()})
+	add(t, i, "login keep -> reject 0x0203")
+	require.NoError(t, engine.Close())
+	_, err := i.Add(t.Context(), "login keep -> reject 0x0300")
+	require.ErrorIs(t, err, vvol.ErrStorage)
+	require.ErrorIs(t, i.Clear(t.Context()), vvol.ErrStorage)
+	require.Len(t, i.List(), 1)
+	status, _ := i.Login("iqn.a")
+	require.EqualValues(t, 0x0203, status)
+}
+
+func TestTooMany(t *testing.T) {
+	i := open(t, Options{})
+	for range MaxRules {
+		add(t, i, "login host=b -> reject 0x0203")
+	}
+	_, err := i.Add(t.Context(), "login -> reject 0x0203")
+	require.ErrorIs(t, err, vvol.ErrTooMany)
+}
+
+// invoked is a provider that counts.
+type invoked struct{ n int }
+
+func (v *invoked) Invoke(context.Context, string, any) (any, error) {
+	v.n++
+	return v.n, nil
+}
+
+var errFault, errSilence = errors.New("ResourceInUse"), errors.New("silence")
+
+func TestProvider(t *testing.T) {
+	declared := func(op, fault string) (error, bool) {
+		return errFault, op == "bind" && fault == "ResourceInUse"
+	}
+	i := open(t, Options{Declares: func(op, fault string) error {
+		if _, ok := declared(op, fault); op != "" && fault != "" && !ok {
+			return fmt.Errorf("%w: %s does not declare %s", vvol.ErrInvalid, op, fault)
+		}
+		return nil
+	}})
+	behind := &invoked{}
+	p := i.NewProvider(behind, Failures{Fault: declared, Silence: errSilence})
+	call := func(op string) error {
+		_, err := p.Invoke(t.Context(), op, nil)
+		return err
+	}
+	require.NoError(t, call("bind"))
+	_, err := i.Add(t.Context(), "vasa op=query -> fault ResourceInUse")
+	require.ErrorIs(t, err, vvol.ErrInvalid)
+	add(t, i, "vasa -> fault ResourceInUse")
+	require.ErrorIs(t, call("bind"), errFault)
+	require.NoError(t, call("query"), "an operation that does not declare it")
+	require.NoError(t, i.Clear(t.Context()))
+	add(t, i, "vasa op=query -> drop")
+	require.ErrorIs(t, call("query"), errSilence)
+	require.NoError(t, call("bind"))
+	require.Equal(t, 3, behind.n, "what fails is not done")
+
+	require.NoError(t, i.Clear(t.Context()))
+	hang := add(t, i, "vasa op=bind -> hang")
+	done := make(chan error)
+	go func() { done <- call("bind") }()
+	awaitHits(t, i, hang.ID, 1)
+	require.NoError(t, call("query"))
+	require.NoError(t, i.Remove(t.Context(), hang.ID))
+	require.NoError(t, <-done)
+
+	hang = add(t, i, "vasa -> hang")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, err := p.Invoke(ctx, "bind", nil)
+		done <- err
+	}()
+	awaitHits(t, i, hang.ID, 1)
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	go func() { done <- call("bind") }()
+	awaitHits(t, i, hang.ID, 2)
+	i.Close()
+	require.ErrorIs(t, <-done, errSilence)
+
+	_, err = open(t, Options{}).Add(t.Context(), "vasa -> hang")
+	require.ErrorIs(t, err, vvol.ErrInvalid)
+}
+
+// awaitHits returns when a rule has broken n events.
+func awaitHits(t testing.TB, i *Injector, id string, n uint64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s, err := i.Show(id)
+		return err == nil && s.Hits >= n
+	}, time.Minute, time.Millisecond)
+}

@@ -1,0 +1,457 @@
+package fault
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"vvsim/scsi"
+	"vvsim/vvol"
+)
+
+// Limits of a rule.
+const (
+	MaxRuleLength = 800                 // bytes of text
+	maxPortal     = math.MaxUint16      // target portal group tags
+	maxDelay      = time.Hour           // longer than any initiator waits
+	maxLasting    = 30 * 24 * time.Hour // of for=
+	maxTorn       = 1 << 30             // bytes; far above MAXIMUM TRANSFER LENGTH
+)
+
+// defaultSeed is the seed of rules without one: they repeat too.
+const defaultSeed = 1
+
+// word is a piece of a rule between spaces, with the column where it begins, from 1.
+type word struct {
+	text string
+	at   int
+}
+
+// failed is the error of a rule at a word.
+func failed(at int, format string, args ...any) error {
+	return fmt.Errorf("%w: fault rule, column %d: %s", vvol.ErrInvalid, at, fmt.Sprintf(format, args...))
+}
+
+// Parse reads a rule. What String prints then is text, with one space between words. The
+// error is vvol.ErrInvalid, and says in which column what is allowed.
+func Parse(text string) (*Rule, error) {
+	if len(text) > MaxRuleLength {
+		return nil, failed(MaxRuleLength+1, "a rule has at most %d bytes", MaxRuleLength)
+	}
+	if !utf8.ValidString(text) {
+		return nil, failed(1, "the rule is not UTF-8")
+	}
+	words, err := split(text)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rule{p: 1, every: 1, seed: defaultSeed}
+	if len(words) == 0 {
+		return nil, failed(1, "a rule begins with %s", layerNames())
+	}
+	if err := r.setLayer(words[0]); err != nil {
+		return nil, err
+	}
+	all := make([]string, len(words))
+	for i := range words {
+		all[i] = words[i].text
+	}
+	r.text = strings.Join(all, " ")
+	rest, err := r.setConditions(words[1:], len(text)+1)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.setAction(rest, len(text)+1); err != nil {
+		return nil, err
+	}
+	if err := r.fits(rest[0]); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// split cuts a rule at spaces outside quotes.
+func split(text string) (words []word, err error) {
+	start, quoted, escaped := -1, false, false
+	for i := 0; i <= len(text); i++ {
+		if i == len(text) || !quoted && (text[i] == ' ' || text[i] == '\t') {
+			if start >= 0 {
+				words = append(words, word{text[start:i], start + 1})
+			}
+			start = -1
+			continue
+		}
+		c := text[i]
+		if c < ' ' || c == 0x7f {
+			return nil, failed(i+1, "a rule is one line without control characters")
+		}
+		if start < 0 {
+			start = i
+		}
+		if c == '"' && !escaped {
+			quoted = !quoted
+		}
+		escaped = quoted && c == '\\' && !escaped
+	}
+	if quoted {
+		return nil, failed(len(text)+1, "a closing quote is missing")
+	}
+	return words, nil
+}
+
+func layerNames() string {
+	var names []string
+	for _, l := range layers {
+		names = append(names, l.name)
+	}
+	return oneOf(names)
+}
+
+// oneOf lists what is allowed.
+func oneOf(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+func (r *Rule) setLayer(w word) error {
+	for _, l := range layers {
+		if w.text == l.name {
+			r.layer = l.layer
+			return nil
+		}
+	}
+	if w.text == "path" {
+		return failed(w.at, "path rules are not in this version; %s are", layerNames())
+	}
+	return failed(w.at, "%q: a rule begins with %s", w.text, layerNames())
+}
+
+// condition is one key of a rule; a flag has no value.
+type condition struct {
+	key    string
+	layers layer
+	flag   bool
+	set    func(r *Rule, value string) error
+}
+
+const everyLayer = unitLayer | engineLayer | providerLayer | loginLayer
+
+// conditions are the keys in the order in which they are named.
+var conditions = []condition{
+	{"vvol", unitLayer | engineLayer, false, func(r *Rule, v string) error { r.vvol = v; return nil }},
+	{"host", unitLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
+	{"pe", unitLayer, false, func(r *Rule, v string) error { r.endpoint = v; return nil }},
+	{"portal", unitLayer, false, func(r *Rule, v string) error {
+		n, err := number(v, 1, maxPortal)
+		r.portal = uint16(n)
+		return err
+	}},
+	{"op", unitLayer | engineLayer | providerLayer, false, func(r *Rule, v string) (err error) {
+		r.op, err = parseOperation(r.layer, v)
+		return err
+	}},
+	{"lba", unitLayer, false, func(r *Rule, v string) (err error) {
+		r.blocks, err = parseBlocks(v)
+		return err
+	}},
+	{"after", everyLayer, false, func(r *Rule, v string) (err error) { r.after, err = number(v, 0, math.MaxInt64); return err }},
+	{"count", everyLayer, false, func(r *Rule, v string) (err error) { r.count, err = number(v, 1, math.MaxInt64); return err }},
+	{"every", everyLayer, false, func(r *Rule, v string) (err error) { r.every, err = number(v, 1, math.MaxInt64); return err }},
+	{"p", everyLayer, false, func(r *Rule, v string) (err error) {
+		if r.p, err = strconv.ParseFloat(v, 64); err != nil || !(r.p > 0 && r.p <= 1) {
+			return fmt.Errorf("%q is no probability above 0 and up to 1", v)
+		}
+		return nil
+	}},
+	{"seed", everyLayer, false, func(r *Rule, v string) (err error) { r.seed, err = number(v, 0, math.MaxUint64); return err }},
+	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.lasts, err = duration(v, maxLasting); return err }},
+	{"keep", everyLayer, true, func(r *Rule, _ string) error { r.keep = true; return nil }},
+}
+
+// setConditions reads the words before the arrow and returns those after it.
+func (r *Rule) setConditions(words []word, end int) ([]word, error) {
+	seen := map[string]bool{}
+	for i, w := range words {
+		if w.text == "->" {
+			return words[i+1:], nil
+		}
+		key, value, assigned := strings.Cut(w.text, "=")
+		c := r.condition(key)
+		switch {
+		case c == nil || c.flag == assigned:
+			return nil, failed(w.at, "%q: a rule of %v has %s, and then ->", w.text, r.layer, oneOf(r.keys()))
+		case seen[key]:
+			return nil, failed(w.at, "%s stands twice", key)
+		}
+		seen[key] = true
+		at := w.at + len(key) + 1
+		value, err := unquote(value)
+		if err != nil {
+			return nil, failed(at, "%s: %v", key, err)
+		}
+		if value == "" && assigned {
+			return nil, failed(at, "%s has no value", key)
+		}
+		if err := c.set(r, value); err != nil {
+			return nil, failed(at, "%s: %v", key, err)
+		}
+	}
+	return nil, failed(end, "-> and an action are missing")
+}
+
+// unquote takes the quotes off a value that has them.
+func unquote(v string) (string, error) {
+	if !strings.Contains(v, `"`) {
+		return v, nil
+	}
+	s, err := strconv.Unquote(v)
+	if err != nil || v[0] != '"' {
+		return "", fmt.Errorf(`%s is not quoted as in "my disk"`, v)
+	}
+	return s, nil
+}
+
+func (r *Rule) condition(key string) *condition {
+	for i := range conditions {
+		if c := &conditions[i]; c.key == key && c.layers&r.layer != 0 {
+			return c
+		}
+	}
+	return nil
+}
+
+// keys lists what a rule of this layer may have.
+func (r *Rule) keys() (all []string) {
+	for _, c := range conditions {
+		switch {
+		case c.layers&r.layer == 0:
+		case c.flag:
+			all = append(all, c.key)
+		default:
+			all = append(all, c.key+"=")
+		}
+	}
+	return all
+}
+
+func number(v string, least, most uint64) (uint64, error) {
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%q is no number from %d to %d", v, least, most)
+	}
+	return n, nil
+}
+
+func duration(v string, most time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 || d > most {
+		return 0, fmt.Errorf("%q is no time such as 20ms or 1m30s, above 0 and up to %v", v, most)
+	}
+	return d, nil
+}
+
+func parseBlocks(v string) (*blockRange, error) {
+	from, to, ranged := strings.Cut(v, "-")
+	if !ranged {
+		to = from
+	}
+	first, err := number(from, 0, math.MaxUint64)
+	if err != nil {
+		return nil, err
+	}
+	last, err := number(to, 0, math.MaxUint64)
+	if err != nil {
+		return nil, err
+	}
+	if last < first {
+		return nil, fmt.Errorf("%d-%d ends before it begins", first, last)
+	}
+	return &blockRange{first, last}, nil
+}
+
+// actionRow is one action of a layer. parse gets the words after the name.
+type actionRow struct {
+	name   string
+	layers layer
+	usage  string
+	kind   kind
+	parse  func(a *action, args []string) error
+}
+
+// plain has no arguments.
+func plain(_ *action, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%q is too much", args[0])
+	}
+	return nil
+}
+
+// actions in the order in which they are named.
+var actions = []actionRow{
+	{"pdl", unitLayer, "pdl", pdl, plain},
+	{"apd", unitLayer, "apd [drop]", apd, func(a *action, args []string) error { return a.word(args, "drop", &a.forget) }},
+	{"sense", unitLayer, "sense K/ASC/ASCQ", senseAnswer, (*action).parseSense},
+	{"busy", unitLayer, "busy", busy, plain},
+	{"task-set-full", unitLayer, "task-set-full", taskSetFull, plain},
+	{"reservation-conflict", unitLayer, "reservation-conflict", reservationConflict, plain},
+	{"delay", unitLayer | engineLayer | providerLayer, "delay TIME[..TIME]", delay, (*action).parseDelay},
+	{"hang", unitLayer | providerLayer, "hang", hang, plain},
+	{"drop-response", unitLayer, "drop-response", dropResponse, plain},
+	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
+	{"corrupt", engineLayer, "corrupt", corrupt, plain},
+	{"torn", unitLayer, "torn BYTES [silent]", torn, (*action).parseTorn},
+	{"unavailable", unitLayer, "unavailable", unavailable, plain},
+	{"medium-error", engineLayer, "medium-error", mediumError, plain},
+	{"no-space", unitLayer | engineLayer, "no-space", noSpace, plain},
+	{"fault", providerLayer, "fault NAME", namedFault, (*action).parseFault},
+	{"drop", providerLayer, "drop", drop, plain},
+	{"reject", loginLayer, "reject STATUS", reject, (*action).parseReject},
+}
+
+func (r *Rule) setAction(words []word, end int) error {
+	if len(words) == 0 {
+		return failed(end, "an action is missing: %s", oneOf(r.actions()))
+	}
+	for _, row := range actions {
+		if row.name != words[0].text || row.layers&r.layer == 0 {
+			continue
+		}
+		r.action.kind = row.kind
+		args := make([]string, 0, len(words))
+		for _, w := range words[1:] {
+			args = append(args, w.text)
+		}
+		if err := row.parse(&r.action, args); err != nil {
+			return failed(words[0].at, "%v: the action is %s", err, row.usage)
+		}
+		return nil
+	}
+	return failed(words[0].at, "%q: an action of %v is %s", words[0].text, r.layer, oneOf(r.actions()))
+}
+
+// actions lists those of the rule's layer.
+func (r *Rule) actions() (all []string) {
+	for _, row := range actions {
+		if row.layers&r.layer != 0 {
+			all = append(all, row.usage)
+		}
+	}
+	return all
+}
+
+// word sets *at when args is the one word; nothing is allowed too.
+func (*action) word(args []string, name string, at *bool) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if len(args) > 1 || args[0] != name {
+		return fmt.Errorf("%q is not %s", strings.Join(args, " "), name)
+	}
+	*at = true
+	return nil
+}
+
+func (*action) single(args []string) (string, error) {
+	if len(args) != 1 {
+		return "", fmt.Errorf("one argument is needed, not %d", len(args))
+	}
+	return args[0], nil
+}
+
+func (a *action) parseSense(args []string) error {
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	parts := strings.Split(text, "/")
+	if len(parts) != 3 {
+		return fmt.Errorf("%q is not three hexadecimal numbers", text)
+	}
+	var n [3]uint64
+	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
+		if n[i], err = hexadecimal(parts[i]); err != nil || n[i] > most {
+			return fmt.Errorf("%q is no hexadecimal number up to %x", parts[i], most)
+		}
+	}
+	a.sense = scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2]))
+	return nil
+}
+
+// hexadecimal reads one or two digits, with or without 0x.
+func hexadecimal(s string) (uint64, error) {
+	return strconv.ParseUint(strings.TrimPrefix(s, "0x"), 16, 8)
+}
+
+func (a *action) parseDelay(args []string) error {
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	from, to, ranged := strings.Cut(text, "..")
+	if !ranged {
+		to = from
+	}
+	if a.min, err = duration(from, maxDelay); err != nil {
+		return err
+	}
+	if a.max, err = duration(to, maxDelay); err != nil {
+		return err
+	}
+	if a.max < a.min {
+		return fmt.Errorf("%q ends before it begins", text)
+	}
+	return nil
+}
+
+func (a *action) parseCorrupt(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	n, err := number(text, 0, maxTorn)
+	a.one, a.n = true, int(n)
+	return err
+}
+
+func (a *action) parseTorn(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("the number of bytes is missing")
+	}
+	n, err := number(args[0], 0, maxTorn)
+	if err != nil {
+		return err
+	}
+	if n%blockLength != 0 {
+		return fmt.Errorf("%d is no multiple of %d, the logical block", n, blockLength)
+	}
+	a.n = int(n)
+	return a.word(args[1:], "silent", &a.silent)
+}
+
+func (a *action) parseFault(args []string) (err error) {
+	a.fault, err = a.single(args)
+	return err
+}
+
+// parseReject takes the statuses of RFC 7143 11.13.5 that refuse.
+func (a *action) parseReject(args []string) error {
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	digits, ok := strings.CutPrefix(text, "0x")
+	n, err := strconv.ParseUint(digits, 16, 16)
+	if !ok || err != nil || !(n >= 0x0200 && n <= 0x020b || n >= 0x0300 && n <= 0x0302) {
+		return fmt.Errorf("%q is none of 0x0200 to 0x020b and 0x0300 to 0x0302", text)
+	}
+	a.status = uint16(n)
+	return nil
+}

@@ -1,0 +1,154 @@
+package fault
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"vvsim/vvol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Parsing then printing gives the same line (contract.md 5).
+func TestRoundTrip(t *testing.T) {
+	for _, line := range []string{
+		"lu vvol=disk1 host=iqn.1998-01.com.vmware:esx1 pe=pe0 portal=2 op=read lba=0-2047 after=3 count=2 p=0.01 seed=7 for=30s -> pdl",
+		`lu vvol="my disk" op=0x89 every=5 keep -> sense 5/25/0`,
+		"lu -> apd", "lu op=any -> apd drop", "lu op=media lba=8 -> busy", "lu -> task-set-full", "lu -> reservation-conflict",
+		"lu op=write -> delay 10ms..50ms", "lu -> delay 1s", "lu -> hang", "lu -> drop-response", "lu op=read -> corrupt", "lu -> corrupt 511",
+		"lu -> torn 4096", "lu op=0x2a -> torn 0 silent", "lu portal=1 -> unavailable", "lu -> no-space", "lu -> sense 0x4/0x3e/0x1",
+		"login host=iqn.1998-01.com.vmware:esx1 -> reject 0x0203", "login count=1 -> reject 0x0302",
+		"vasa op=bindVirtualVolume -> fault ResourceInUse", "vasa -> hang", "vasa -> delay 2s", "vasa p=0.5 -> drop",
+		"engine vvol=disk1 op=read -> medium-error", "engine op=write -> no-space", "engine op=flush -> delay 5ms..20ms", "engine -> corrupt",
+	} {
+		r, err := Parse(line)
+		require.NoError(t, err, line)
+		require.Equal(t, line, r.String())
+		spaced, err := Parse("  " + strings.ReplaceAll(line, " -> ", "\t->   ") + " ")
+		require.NoError(t, err, line)
+		require.Equal(t, r, spaced)
+	}
+}
+
+// Errors name the column and what is allowed.
+func TestRefused(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                                    "column 1: a rule begins with lu, login, vasa or engine",
+		"disk -> pdl":                         `column 1: "disk": a rule begins with lu, login, vasa or engine`,
+		"path portal=1 -> down":               "column 1: path rules are not in this version; lu, login, vasa or engine are",
+		"lu vvol=a":                           "column 10: -> and an action are missing",
+		"lu vvol=a ->":                        "column 13: an action is missing: pdl, apd [drop],",
+		"lu vvol=a -> explode":                `column 14: "explode": an action of lu is pdl, apd [drop], sense K/ASC/ASCQ, busy,`,
+		"lu vvol=a -> medium-error":           `column 14: "medium-error": an action of lu is`,
+		"lu vol=a -> pdl":                     `column 4: "vol=a": a rule of lu has vvol=, host=, pe=, portal=, op=, lba=, after=, count=, every=, p=, seed=, for= or keep, and then ->`,
+		"lu session=4 -> pdl":                 `column 4: "session=4": a rule of lu has`,
+		"lu keep=1 -> pdl":                    `column 4: "keep=1"`,
+		"lu vvol -> pdl":                      `column 4: "vvol"`,
+		"lu vvol= -> pdl":                     "column 9: vvol has no value",
+		`lu vvol="a -> pdl`:                   "a closing quote is missing",
+		`lu vvol=a"b" -> pdl`:                 "column 9: vvol: a\"b\" is not quoted",
+		"lu vvol=a vvol=b -> pdl":             "column 11: vvol stands twice",
+		"lu portal=0 -> pdl":                  `column 11: portal: "0" is no number from 1 to 65535`,
+		"lu portal=65536 -> pdl":              `"65536" is no number`,
+		"lu op=erase -> pdl":                  `column 7: op: "erase" is none of read, write, media, any and an operation code such as 0x2a`,
+		"lu op=0x100 -> pdl":                  `"0x100" is none of`,
+		"lu lba=9-8 -> pdl":                   "9-8 ends before it begins",
+		"lu lba=x -> pdl":                     `"x" is no number`,
+		"lu p=0 -> pdl":                       `"0" is no probability above 0 and up to 1`,
+		"lu p=NaN -> pdl":                     "is no probability",
+		"lu p=1.5 -> pdl":                     "is no probability",
+		"lu count=0 -> pdl":                   `"0" is no number from 1`,
+		"lu for=-1s -> pdl":                   `"-1s" is no time`,
+		"lu for=9999h -> pdl":                 "up to 720h",
+		"lu -> pdl now":                       `column 7: "now" is too much: the action is pdl`,
+		"lu -> apd later":                     `"later" is not drop: the action is apd [drop]`,
+		"lu -> sense 5/25":                    `"5/25" is not three hexadecimal numbers: the action is sense K/ASC/ASCQ`,
+		"lu -> sense 10/25/0":                 `"10" is no hexadecimal number up to f`,
+		"lu -> sense 5/100/0":                 `"100" is no hexadecimal number up to ff`,
+		"lu -> delay":                         "one argument is needed, not 0: the action is delay TIME[..TIME]",
+		"lu -> delay 50ms..10ms":              "ends before it begins",
+		"lu -> delay 2h":                      "up to 1h",
+		"lu -> torn":                          "the number of bytes is missing",
+		"lu -> torn 100":                      "100 is no multiple of 512",
+		"lu -> torn 512 loud":                 `"loud" is not silent`,
+		"lu op=read -> torn 512":              "torn does not happen to commands that op= names",
+		"lu op=read -> no-space":              "no-space does not happen",
+		"lu op=0x00 -> corrupt":               "corrupt does not happen",
+		"lu op=0x12 -> unavailable":           "unavailable does not happen",
+		"lu op=0x42 lba=1 -> busy":            "a CDB of operation code 0x42 names no blocks, as lba= needs",
+		"login vvol=a -> reject 0x0203":       "a rule of login has host=, after=",
+		"login -> reject 0x0100":              `"0x0100" is none of 0x0200 to 0x020b and 0x0300 to 0x0302`,
+		"login -> reject 515":                 "is none of",
+		"vasa host=a -> hang":                 "a rule of vasa has op=, after=",
+		"vasa -> fault":                       "the action is fault NAME",
+		"engine op=media -> delay 1s":         `"media" is none of read, write and flush`,
+		"engine op=read -> no-space":          "no-space does not happen to what op= names",
+		"engine op=flush -> corrupt":          "corrupt does not happen",
+		"lu\n-> pdl":                          "column 3: a rule is one line",
+		"lu -> pdl\xff":                       "is not UTF-8",
+		"lu vvol=" + strings.Repeat("a", 800): "a rule has at most 800 bytes",
+	} {
+		_, err := Parse(line)
+		require.ErrorIs(t, err, vvol.ErrInvalid, "%q", line)
+		require.Contains(t, err.Error(), want, "%q", line)
+	}
+}
+
+// rules generates lines that Parse has to take.
+func rules() *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		type form struct{ layer, conditions, actions string }
+		f := rapid.SampledFrom([]form{
+			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
+			{"login", "host=iqn.x", "reject 0x0203|reject 0x0301"},
+			{"vasa", "op=bindVirtualVolume", "hang|drop|delay 1ms|fault ResourceInUse"},
+			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},
+		}).Draw(t, "form")
+		all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|for=1m|keep", "|")
+		line, seen := f.layer, map[string]bool{}
+		for range rapid.IntRange(0, 6).Draw(t, "conditions") {
+			c := rapid.SampledFrom(all).Draw(t, "condition")
+			key, _, _ := strings.Cut(c, "=")
+			if !seen[key] {
+				seen[key] = true
+				line += " " + c
+			}
+		}
+		return line + " -> " + rapid.SampledFrom(strings.Split(f.actions, "|")).Draw(t, "action")
+	})
+}
+
+func TestRoundTripOfAny(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		line := rules().Draw(t, "rule")
+		r, err := Parse(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(r.String())
+		if err != nil || r.String() != line || !reflect.DeepEqual(r, again) {
+			t.Fatalf("%q became %q, %v", line, r, err)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		r, err := Parse(line)
+		if err != nil {
+			require.ErrorIs(t, err, vvol.ErrInvalid)
+			return
+		}
+		again, err := Parse(r.String())
+		require.NoError(t, err)
+		require.Equal(t, r, again)
+	})
+}

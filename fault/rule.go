@@ -1,0 +1,98 @@
+package fault
+
+import (
+	"time"
+
+	"vvsim/scsi"
+)
+
+// layer is the place where a rule acts: the first word of its text.
+type layer uint8
+
+const (
+	unitLayer layer = 1 << iota
+	engineLayer
+	providerLayer
+	loginLayer
+)
+
+// layers in the order in which they are named.
+var layers = []struct {
+	name  string
+	layer layer
+}{{"lu", unitLayer}, {"login", loginLayer}, {"vasa", providerLayer}, {"engine", engineLayer}}
+
+func (l layer) String() string {
+	for _, x := range layers {
+		if x.layer == l {
+			return x.name
+		}
+	}
+	return "?"
+}
+
+// Rule says which events fail and how. It does not change; Parse makes it.
+type Rule struct {
+	text  string
+	layer layer
+
+	vvol     string // id or name; "" for all
+	host     string // iSCSI initiator name
+	endpoint string // name of a protocol endpoint
+	portal   uint16 // 0 for all
+	op       operation
+	blocks   *blockRange
+
+	after, count, every uint64
+	p                   float64
+	seed                uint64
+	lasts               time.Duration // 0: until removed
+	keep                bool
+
+	action action
+}
+
+// String is the text that Parse read, words separated by one space.
+func (r *Rule) String() string { return r.text }
+
+// Keep tells whether the rule asks to survive a restart.
+func (r *Rule) Keep() bool { return r.keep }
+
+// blockRange are the logical blocks from first to last.
+type blockRange struct{ first, last uint64 }
+
+// kind of an action.
+type kind uint8
+
+const (
+	pdl kind = iota + 1
+	senseAnswer
+	busy
+	taskSetFull
+	reservationConflict
+	delay
+	hang
+	apd
+	dropResponse
+	corrupt
+	torn
+	unavailable
+	noSpace
+	mediumError
+	namedFault
+	drop
+	reject
+)
+
+// action is what happens to an event.
+type action struct {
+	kind     kind
+	sense    scsi.SenseData // of senseAnswer
+	min, max time.Duration  // of delay
+	n        int            // of corrupt and torn: bytes
+	one      bool           // corrupt: the byte n only
+	silent   bool           // torn: answer GOOD
+	forget   bool           // apd: never answer
+	fault    string         // of namedFault
+	status   uint16         // of reject
+}

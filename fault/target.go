@@ -1,0 +1,361 @@
+package fault
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"vvsim/scsi"
+	"vvsim/scsi/cdb"
+	"vvsim/vvol"
+)
+
+// Locator knows what is at a LUN.
+type Locator interface {
+	// Locate tells which volume and which protocol endpoint a nexus addresses by a LUN:
+	// no volume for an endpoint itself, no endpoint for an ordinary LUN, neither where
+	// nothing is. Safe for concurrent use.
+	Locate(n *scsi.Nexus, l scsi.LUN) (volume vvol.ID, endpoint string)
+}
+
+// Target is a scsi.Target whose commands rules of layer lu break. Safe for concurrent use.
+type Target struct {
+	scsi.Target
+	i      *Injector
+	locate Locator
+	broken atomic.Int64 // tasks in tasks
+
+	mu    sync.Mutex
+	tasks map[*scsi.Task]*broken // from Prepare to the end of Execute
+}
+
+// broken is a command that a rule has taken.
+type broken struct {
+	rule *entry
+	sent bool // the unit behind has it prepared
+}
+
+// NewTarget decorates t. locate is what t knows of LUNs.
+func (i *Injector) NewTarget(t scsi.Target, locate Locator) *Target {
+	return &Target{Target: t, i: i, locate: locate, tasks: map[*scsi.Task]*broken{}}
+}
+
+// Prepare implements scsi.LogicalUnit. What a rule takes runs by itself on a worker: it
+// may wait.
+func (t *Target) Prepare(task *scsi.Task) int {
+	rules := t.i.units.Load()
+	if rules == nil {
+		return t.Target.Prepare(task)
+	}
+	b := t.judge(*rules, task)
+	if b == nil {
+		return t.Target.Prepare(task)
+	}
+	t.mu.Lock()
+	t.tasks[task] = b
+	t.mu.Unlock()
+	t.broken.Add(1)
+	n := 0
+	if b.sent = b.rule.action.executes(task.CDB); b.sent {
+		n = t.Target.Prepare(task)
+	}
+	task.Prompt, task.Joins = false, false
+	return n
+}
+
+// judge finds the first rule that fires.
+func (t *Target) judge(rules []*entry, task *scsi.Task) *broken {
+	p := place{task: task}
+	for _, e := range rules {
+		if e.covers(task.CDB) && t.matches(e.Rule, &p, task.Nexus.TargetPort) && e.fires() {
+			return &broken{rule: e}
+		}
+	}
+	return nil
+}
+
+// place is where a command goes, looked up when the first rule asks.
+type place struct {
+	task     *scsi.Task
+	known    bool
+	volume   vvol.ID
+	endpoint string
+}
+
+// matches tells whether a rule means this volume, endpoint, host and path.
+func (t *Target) matches(r *Rule, p *place, port uint16) bool {
+	switch {
+	case r.host != "" && r.host != p.task.Nexus.Initiator, r.portal != 0 && r.portal != port:
+		return false
+	case r.vvol == "" && r.endpoint == "":
+		return true
+	}
+	if !p.known {
+		p.known = true
+		p.volume, p.endpoint = t.locate.Locate(p.task.Nexus, p.task.LUN)
+	}
+	return (r.endpoint == "" || r.endpoint == p.endpoint) && t.i.concerns(r, p.volume)
+}
+
+// covers tells whether a rule means a CDB, and its action can happen to it.
+func (r *Rule) covers(b []byte) bool {
+	op := scsi.OpCode(b[0])
+	if !r.op.covers(op) || !r.action.applies(b) {
+		return false
+	}
+	if r.blocks == nil {
+		return true
+	}
+	if !names(op) {
+		return false
+	}
+	c := blocksOf(b)
+	return r.blocks.overlaps(&c)
+}
+
+// Execute implements scsi.LogicalUnit.
+func (t *Target) Execute(task *scsi.Task) scsi.Response {
+	b := t.take(task)
+	if b == nil {
+		r := t.Target.Execute(task)
+		if rules := t.i.units.Load(); rules != nil && scsi.OpCode(task.CDB[0]) == scsi.OpMaintenanceIn {
+			t.showStates(*rules, task, &r)
+		}
+		return r
+	}
+	defer t.done(task)
+	return t.execute(b, task)
+}
+
+func (t *Target) take(task *scsi.Task) *broken {
+	if t.broken.Load() == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tasks[task]
+}
+
+func (t *Target) done(task *scsi.Task) {
+	t.mu.Lock()
+	delete(t.tasks, task)
+	t.mu.Unlock()
+	t.broken.Add(-1)
+}
+
+// ExecuteAll implements scsi.Target.
+func (t *Target) ExecuteAll(tasks []*scsi.Task, answers []scsi.Response) {
+	if t.broken.Load() == 0 {
+		t.Target.ExecuteAll(tasks, answers)
+		return
+	}
+	for k, task := range tasks {
+		answers[k] = t.Execute(task)
+	}
+}
+
+// Manage implements scsi.LogicalUnit. Commands that a rule has taken before any unit saw
+// them are ended here.
+func (t *Target) Manage(ctx context.Context, m scsi.TaskManagement) scsi.ManagementResponse {
+	answer := t.Target.Manage(ctx, m)
+	if t.broken.Load() == 0 {
+		return answer
+	}
+	own := func(task *scsi.Task) bool { return task.Nexus == m.Nexus && task.LUN == m.LUN }
+	ended := 0
+	switch m.Function {
+	case scsi.AbortTask:
+		ended = t.abort(func(task *scsi.Task) bool { return own(task) && task.Tag == m.Referenced })
+	case scsi.AbortTaskSet, scsi.ClearTaskSet, scsi.LogicalUnitReset:
+		ended = t.abort(own)
+	case scsi.TargetWarmReset, scsi.TargetColdReset, scsi.ITNexusReset:
+		t.abort(func(task *scsi.Task) bool { return task.Nexus == m.Nexus })
+	}
+	if answer == scsi.LUNDoesNotExist && ended > 0 {
+		return scsi.FunctionComplete
+	}
+	return answer
+}
+
+// abort ends the taken tasks that f picks and tells how many.
+func (t *Target) abort(f func(*scsi.Task) bool) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for task := range t.tasks {
+		if f(task) && task.Abort(scsi.AbortedSilently) {
+			n++
+		}
+	}
+	return n
+}
+
+// NexusLost implements scsi.LogicalUnit.
+func (t *Target) NexusLost(n *scsi.Nexus) {
+	t.abort(func(task *scsi.Task) bool { return task.Nexus == n })
+	t.Target.NexusLost(n)
+}
+
+// executes tells whether the unit behind executes a command that the action happens to.
+func (a *action) executes(b []byte) bool {
+	switch a.kind {
+	case pdl:
+		return standardInquiry(b) // answered for every LUN, with another first byte
+	case senseAnswer, busy, taskSetFull, reservationConflict, unavailable, noSpace:
+		return false
+	case torn:
+		return a.n > 0
+	}
+	return true
+}
+
+func standardInquiry(b []byte) bool { return scsi.OpCode(b[0]) == scsi.OpInquiry && b[1]&1 == 0 }
+
+// execute does what the rule says, and what the unit behind does of it.
+func (t *Target) execute(b *broken, task *scsi.Task) scsi.Response {
+	e := b.rule
+	switch e.action.kind {
+	case hang, apd, delay:
+		e.wait(task.Context().Done())
+		// What was held when the array stops, or is forgotten, ends as if it had never come.
+		if e.action.forget || e.action.kind != delay && t.i.stopping() {
+			task.Abort(scsi.AbortedSilently)
+		}
+		return t.Target.Execute(task)
+	case dropResponse:
+		r := t.Target.Execute(task)
+		task.Abort(scsi.AbortedSilently) // the transport sends no answer
+		return r
+	case corrupt:
+		return t.corrupt(e, task)
+	case torn:
+		return t.tear(e, task)
+	}
+	if b.sent {
+		return absentInquiry(t.Target.Execute(task))
+	}
+	return e.action.answer(task)
+}
+
+// answer is the response of an action that executes nothing.
+func (a *action) answer(task *scsi.Task) scsi.Response {
+	switch a.kind {
+	case pdl:
+		return loss(task)
+	case senseAnswer:
+		return scsi.CheckCondition(a.sense)
+	case busy:
+		return scsi.Response{Status: scsi.StatusBusy}
+	case taskSetFull:
+		return scsi.Response{Status: scsi.StatusTaskSetFull}
+	case reservationConflict:
+		return scsi.Response{Status: scsi.StatusReservationConflict}
+	case unavailable:
+		return scsi.CheckCondition(scsi.Sense(scsi.NotReady, scsi.TargetPortUnavailable))
+	case noSpace:
+		return scsi.CheckCondition(scsi.SpaceAllocationFailed())
+	}
+	return scsi.CheckCondition(scsi.InternalTargetFailure()) // no other action comes here
+}
+
+// loss answers as a logical unit that is not there (SPC-4 5.13, 6.39): REQUEST SENSE
+// succeeds and carries the sense.
+func loss(task *scsi.Task) scsi.Response {
+	s := scsi.UnsupportedLUN()
+	if scsi.OpCode(task.CDB[0]) != scsi.OpRequestSense {
+		return scsi.CheckCondition(s)
+	}
+	p := s.AppendFixed(nil)
+	if task.CDB[1]&1 != 0 { // DESC
+		p = s.AppendDescriptor(nil)
+	}
+	p = p[:min(len(p), int(task.CDB[4]))]
+	return scsi.Response{DataIn: scsi.BufferOf(p[:min(len(p), int(task.ExpectedIn))]), TransferLength: uint64(len(p))}
+}
+
+// absentInquiry is standard INQUIRY data of a LUN without a logical unit: peripheral
+// qualifier 011b, device type 1Fh (SPC-4 6.6.2).
+func absentInquiry(r scsi.Response) scsi.Response {
+	if p := r.DataIn.Bytes(); len(p) > 0 {
+		p[0] = 0x7f
+	}
+	return r
+}
+
+// showStates gives the target port groups that rules make unavailable that state in the
+// answer to REPORT TARGET PORT GROUPS (SPC-4 6.36), on every path.
+func (t *Target) showStates(rules []*entry, task *scsi.Task, r *scsi.Response) {
+	const implicit, stateUnavailable = 2, 3
+	if task.CDB[1]&0x1f != scsi.SAReportTargetPortGroups || r.Status != scsi.StatusGood {
+		return
+	}
+	data := r.DataIn.Bytes()
+	at := 4
+	if task.CDB[1]>>5 == 1 { // extended header
+		at = 8
+	}
+	for place := (place{task: task}); at+8 <= len(data); at += 8 + 4*int(data[at+7]) {
+		group := uint16(data[at+2])<<8 | uint16(data[at+3])
+		for _, e := range rules {
+			if e.action.kind == unavailable && e.op.class == anyClass && e.blocks == nil && e.active() && t.matches(e.Rule, &place, group) {
+				data[at], data[at+5] = data[at]&0xf0|stateUnavailable, implicit
+				break
+			}
+		}
+	}
+}
+
+func (e *entry) active() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.spent()
+}
+
+// tear writes the first blocks of a WRITE and answers as if it had failed there, or not.
+func (t *Target) tear(e *entry, task *scsi.Task) scsi.Response {
+	whole := blocksOf(task.CDB)
+	if n := e.action.n; n > 0 {
+		part := whole
+		part.Blocks = uint32(n / blockLength)
+		command, data, out := task.CDB, task.DataOut, task.ExpectedOut
+		short := make([]byte, len(command))
+		part.AppendTo(short[:0])
+		task.CDB, task.DataOut, task.ExpectedOut = short, data[:min(n, len(data))], uint32(n)
+		r := t.Target.Execute(task)
+		task.CDB, task.DataOut, task.ExpectedOut = command, data, out
+		if r.Status != scsi.StatusGood {
+			return r
+		}
+	}
+	if e.action.silent {
+		return scsi.Response{TransferLength: uint64(whole.Blocks) * blockLength}
+	}
+	return scsi.CheckCondition(scsi.WriteError(whole.LBA + uint64(e.action.n/blockLength)))
+}
+
+// corrupt changes what a command reads, or what it writes.
+func (t *Target) corrupt(e *entry, task *scsi.Task) scsi.Response {
+	c := blocksOf(task.CDB)
+	if reads(c.Op) {
+		r := t.Target.Execute(task)
+		e.spoil(r.DataIn.Bytes(), c.LBA)
+		return r
+	}
+	data := task.DataOut
+	spoilt := append([]byte(nil), data...)
+	e.spoil(stored(&c, spoilt), c.LBA)
+	task.DataOut = spoilt
+	r := t.Target.Execute(task)
+	task.DataOut = data
+	return r
+}
+
+// stored is the part of Data-Out that a command puts on the medium: the second half of a
+// COMPARE AND WRITE's (SBC-3 5.2).
+func stored(c *cdb.Block, data []byte) []byte {
+	if c.Op == scsi.OpCompareAndWrite {
+		return data[len(data)/2:]
+	}
+	return data
+}
+
+var _ scsi.Target = (*Target)(nil)
