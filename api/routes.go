@@ -94,6 +94,7 @@ func (h *handlers) register(a huma.API) {
 	add(a, get, "/api/v1/hosts/{id}", "show-host", "Show a host", ok, h.showHost)
 	add(a, get, "/api/v1/sessions", "list-sessions", "List iSCSI sessions", ok, h.listSessions)
 	add(a, del, "/api/v1/sessions/{id}", "drop-session", "Drop an iSCSI session", empty, h.dropSession)
+	h.registerFaults(a)
 	add(a, get, "/api/v1/provider", "show-provider", "Show the VASA provider and its sessions", ok, h.showProvider)
 	add(a, get, "/api/v1/provider/trace", "trace-provider", "List what clients of the provider sent that was not expected", ok, h.traceProvider)
 	add(a, get, "/api/v1/provider/certificate", "show-certificate", "Show the provider's certificate and whom it trusts", ok, h.showCertificate)

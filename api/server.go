@@ -22,7 +22,8 @@ type Options struct {
 	Sessions SessionSource
 	Knobs    KnobSource
 	Provider ProviderSource
-	Health   []Check // each probed by /healthz with ProbeTimeout
+	Faults   FaultSource // nil: the array knows no fault rules
+	Health   []Check     // each probed by /healthz with ProbeTimeout
 	Ready    func() error
 	Gatherer prometheus.Gatherer
 	// LUN is the wire form of a subsidiary LUN below the protocol endpoint at pe.

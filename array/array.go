@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"vvsim/fault"
 	"vvsim/pe"
 	"vvsim/scsi/device"
 	"vvsim/scsi/iscsi"
@@ -42,6 +43,8 @@ type Array struct {
 	engine  store.Engine
 	target  *pe.Target
 	service *vvol.Service
+	named   atomic.Pointer[vvol.Service] // service, for those that look while it opens
+	faults  *fault.Injector
 	iscsi   *iscsi.Server
 	api     *http.Server
 	iqn     string
@@ -117,6 +120,9 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 	if a.iqn = c.ISCSI.TargetName; a.iqn == "" {
 		a.iqn = fmt.Sprintf("iqn.2026-11.dev.vvsim:array-%09x", a.number)
 	}
+	if err := a.openFaults(ctx); err != nil {
+		return nil, err
+	}
 	kept := &reservationsOf{}
 	if a.target, err = pe.New(a.targetOptions(kept)); err != nil {
 		return nil, err
@@ -126,6 +132,7 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 		return nil, err
 	}
 	kept.service = a.service
+	a.named.Store(a.service)
 	if err := a.service.EnsureDefaults(ctx); err != nil {
 		return nil, err
 	}
@@ -133,6 +140,9 @@ func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ar
 		return nil, err
 	}
 	if err := a.openProvider(); err != nil {
+		return nil, err
+	}
+	if err := a.configuredFaults(ctx); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -290,7 +300,7 @@ func published(configured string, ln net.Listener) string {
 
 func (a *Array) serverOptions() iscsi.Options {
 	c := &a.c.ISCSI
-	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.target, Access: access{*c},
+	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.brokenTarget(a.target), Access: brokenAccess{access{*c}, a.faults},
 		Portals:     func() []iscsi.PortalAddress { return a.portals },
 		MaxSessions: c.MaxSessions, CommandWindow: c.CommandWindow, LoginTimeout: time.Duration(c.LoginTimeout),
 		NOPInterval: time.Duration(c.NOPInterval), NOPTimeout: time.Duration(c.NOPTimeout), LogoutTimeout: time.Duration(a.c.Drain),
@@ -350,6 +360,7 @@ func (a *Array) Close(ctx context.Context) error {
 func (a *Array) shutDown(ctx context.Context) error {
 	var errs []error
 	a.ready.Store(nil)
+	a.closeFaults() // what a rule holds would keep portals and provider from closing
 	if a.iscsi != nil {
 		errs = append(errs, a.iscsi.Shutdown(ctx))
 	}
@@ -370,6 +381,7 @@ func (a *Array) shutDown(ctx context.Context) error {
 
 func (a *Array) closeStorage() error {
 	var errs []error
+	a.closeFaults()
 	if a.target != nil {
 		a.target.Close()
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	PEs     []PEConfig  `yaml:"protocol_endpoints"`
 	ESXi    ESXiConfig  `yaml:"esxi"`
 	Drain   Duration    `yaml:"drain_timeout"` // for running I/O at unbind and at shutdown
+	Faults  []string    `yaml:"faults"`        // rules in force from the start (docs/faults.md)
 }
 
 // ISCSIConfig of all portals (contract.md 6).
@@ -162,7 +163,7 @@ func DefaultConfig() Config {
 
 // Validate tells the first fault, and reads secret files into the secrets.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.validateBasics, c.validateRanges, c.validateEndpoints, c.validateVASA, c.validateAccess, c.validateExposure} {
+	for _, check := range []func() error{c.validateBasics, c.validateRanges, c.validateEndpoints, c.validateVASA, c.validateAccess, c.validateExposure, c.validateFaults} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}

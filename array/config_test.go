@@ -56,7 +56,7 @@ func TestEveryKeyFromEverywhere(t *testing.T) {
 		"store.durability": "sync", "store.journal_mib": "32", "protocol_endpoints": "[{name: pe1, lun: 300}, {name: pe2, lun: 301}]",
 		"esxi.pe_capacity": "zero", "esxi.pe_media": "zeros", "esxi.pe_mode_sense": "refuse", "esxi.secondary_form": "d2", "esxi.unbound_sense": "68/01", "esxi.bind_attention": "none",
 		"esxi.reset_subsidiaries": "true", "esxi.conglomerate_reports": "false", "esxi.explicit_alua": "true", "esxi.login_unavailable": "0204",
-		"drain_timeout": "1m30s",
+		"drain_timeout": "1m30s", "faults": "lu vvol=a -> pdl,vasa -> hang",
 	}
 	var environ []string
 	c := DefaultConfig()
@@ -114,6 +114,8 @@ func TestWrongConfiguration(t *testing.T) {
 		{file: "iscsi: {max_sessions: 0}", want: "iscsi.max_sessions: 0 is not in 1-65535"},
 		{file: "iscsi: {command_window: 15}", want: "iscsi.command_window: 15 is not in 16-4096"},
 		{file: "iscsi: {login_timeout: -1s}", want: "iscsi.login_timeout: -1s is not in 100ms-1h0m0s"},
+		{file: "faults: [vasa -> hang, lu -> explode]", want: `faults[1]: invalid argument: fault rule, column 7: "explode": an action of lu is pdl`},
+		{file: "faults: [lu keep -> pdl]", want: "faults[0]: keep is for rules that are added while the array runs"},
 		{file: "drain_timeout: 2h", want: "drain_timeout: 2h0m0s is not in 100ms-1h0m0s"},
 		{file: "store: {journal_mib: 5000}", want: "store.journal_mib: 5000 is not in 16-4096"},
 		{file: "store: {durability: maybe}", want: `store.durability: "maybe" is neither flush nor sync`},

@@ -40,7 +40,7 @@ func table(t *testing.T, text, head string) map[string][]string {
 // written is a value as the documentation writes it: "none" for nothing, a list of
 // names with commas, anything else as YAML in one line.
 func written(t *testing.T, v reflect.Value) string {
-	if list, ok := v.Interface().([]string); ok {
+	if list, ok := v.Interface().([]string); ok && len(list) > 0 {
 		return "`" + strings.Join(list, ",") + "`"
 	}
 	if v.IsZero() && v.Kind() != reflect.Bool && v.Kind() != reflect.Int {

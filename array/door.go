@@ -20,7 +20,7 @@ import (
 
 // newAPI builds the control API over the parts.
 func (a *Array) newAPI(g prometheus.Gatherer) (http.Handler, error) {
-	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, Provider: providerSource{a}, LUN: a.wireLUN, Gatherer: g,
+	return api.New(api.Options{Service: a.service, Sessions: sessions{a.iscsi}, Knobs: &knobSource{a: a}, Provider: providerSource{a}, Faults: faultSource{a.faults}, LUN: a.wireLUN, Gatherer: g,
 		Token: a.c.API.Token, Version: a.version, Ready: a.readiness,
 		Health: []api.Check{{Name: "engine", Probe: a.probeEngine}, {Name: "catalog", Probe: a.probeCatalog},
 			{Name: "VASA provider", Probe: a.probeProvider}},

@@ -73,7 +73,11 @@ func (a *Array) openProvider() error {
 				a.log.Error("panic in a VASA operation", append(vasaFields(c), zap.Any("panic", value), zap.ByteString("stack", stack))...)
 			},
 			Conflict: func(text string) { a.log.Error("hosts look alike", zap.String("conflict", text)) }}})
-	return err
+	if err != nil {
+		return err
+	}
+	a.breakProvider(a.provider)
+	return nil
 }
 
 // knobs are the answers to what vasa.md 13 leaves open.

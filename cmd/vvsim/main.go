@@ -65,7 +65,7 @@ func exitCode(err error) int {
 
 func newRoot() *cobra.Command {
 	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
-		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVCenter(), newVersion())
+		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newFault(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVCenter(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(wrongUsage)
 	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +

@@ -1,0 +1,131 @@
+package array
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"vvsim/api"
+	"vvsim/fault"
+	"vvsim/pe"
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi"
+	"vvsim/scsi/iscsi/pdu"
+	"vvsim/vasa"
+	"vvsim/vvol"
+)
+
+// This file is all that knows of package fault: without it, and the calls of what it
+// defines, the array has no faults but its own.
+
+// openFaults reads the rules that were kept. Rules of the configuration come later, when
+// all is there that they may name.
+func (a *Array) openFaults(ctx context.Context) (err error) {
+	o := fault.Options{Declares: vasa.Declared, Name: a.volumeName}
+	if a.c.Data != InMemory {
+		o.Meta = a.engine.Meta()
+	}
+	if a.faults, err = fault.Open(ctx, o); err != nil {
+		return err
+	}
+	a.engine = a.faults.NewEngine(a.engine)
+	return nil
+}
+
+// volumeName is the name of a volume, "" where there is none.
+func (a *Array) volumeName(id vvol.ID) string {
+	if s := a.named.Load(); s != nil {
+		if v, err := s.VVol(id); err == nil {
+			return v.Name
+		}
+	}
+	return ""
+}
+
+// configuredFaults adds the rules of the configuration behind those that were kept.
+func (a *Array) configuredFaults(ctx context.Context) error {
+	for i, text := range a.c.Faults {
+		if _, err := a.faults.Add(ctx, text); err != nil {
+			return fmt.Errorf("%w: faults[%d]: %w", ErrConfig, i, err)
+		}
+	}
+	if n := len(a.faults.List()); n > 0 {
+		a.log.Warn("fault rules are in force", zap.Int("rules", n))
+	}
+	return nil
+}
+
+// closeFaults ends what rules hold.
+func (a *Array) closeFaults() {
+	if a.faults != nil {
+		a.faults.Close()
+	}
+}
+
+// brokenTarget is the target as initiators see it.
+func (a *Array) brokenTarget(t *pe.Target) scsi.Target { return a.faults.NewTarget(t, t) }
+
+// breakProvider puts the rules in front of the provider's operations.
+func (a *Array) breakProvider(p *vasa.Provider) {
+	p.Decorate(func(next vasa.Invoker) vasa.Invoker {
+		return a.faults.NewProvider(next, fault.Failures{Silence: vasa.ErrSilence, Fault: func(op, name string) (error, bool) {
+			f, err := vasa.FaultNamed(op, name)
+			return f, err == nil
+		}})
+	})
+}
+
+// brokenAccess refuses logins that a rule refuses, before any other reason.
+type brokenAccess struct {
+	iscsi.Access
+	faults *fault.Injector
+}
+
+func (b brokenAccess) Login(initiator string, discovery bool) (iscsi.Credentials, error) {
+	if status, refused := b.faults.Login(initiator); refused {
+		return iscsi.Credentials{}, &iscsi.Refusal{Status: pdu.LoginStatus(status), Reason: "a fault rule refuses it"}
+	}
+	return b.Access.Login(initiator, discovery)
+}
+
+// validateFaults parses the rules under faults:.
+func (c *Config) validateFaults() error {
+	if len(c.Faults) > fault.MaxRules {
+		return fmt.Errorf("faults: %d rules, more than %d", len(c.Faults), fault.MaxRules)
+	}
+	for i, text := range c.Faults {
+		r, err := fault.Parse(text)
+		if err != nil {
+			return fmt.Errorf("faults[%d]: %w", i, err)
+		}
+		if r.Keep() {
+			return fmt.Errorf("faults[%d]: keep is for rules that are added while the array runs", i)
+		}
+	}
+	return nil
+}
+
+// faultSource shows the rules to the API.
+type faultSource struct{ i *fault.Injector }
+
+func (s faultSource) List() []api.Fault {
+	all := []api.Fault{}
+	for _, x := range s.i.List() {
+		all = append(all, api.Fault(x))
+	}
+	return all
+}
+
+func (s faultSource) Show(id string) (api.Fault, error) {
+	x, err := s.i.Show(id)
+	return api.Fault(x), err
+}
+
+func (s faultSource) Add(ctx context.Context, rule string) (api.Fault, error) {
+	x, err := s.i.Add(ctx, rule)
+	return api.Fault(x), err
+}
+
+func (s faultSource) Remove(ctx context.Context, id string) error { return s.i.Remove(ctx, id) }
+func (s faultSource) Clear(ctx context.Context) error             { return s.i.Clear(ctx) }
