@@ -334,3 +334,32 @@ func TestPolicies(t *testing.T) {
 	require.Equal(t, wire.ComplianceStatusUnknown, stale.ComplianceStatus)
 	l.fault(c, "NotFound", &wire.QueryComplianceResult{Compliance: []wire.ComplianceSubject{{ObjectID: []string{absent}}}})
 }
+
+// TestConfigVolumeThin: a Config volume of 256 GB fits into a small container whose first
+// level is thick, and takes none of it (vasa.md 10); a prepared snapshot that nobody takes is
+// forgotten, and its id with it (8.4).
+func TestConfigVolumeThin(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	k, err := l.service.CreateContainer(ctx, vvol.ContainerSpec{Name: "small", Size: 1 << 30, ServiceLevels: []vvol.ServiceLevel{{Name: "thick"}, {Name: "thin", Thin: true}}})
+	require.NoError(t, err)
+	c := l.host("a")
+	create := &wire.CreateVirtualVolume{ContainerID: k.ID.String(), VVolType: wire.VirtualVolumeTypeConfig, SizeInMB: 256 << 10, Metadata: pairs("k", "v")}
+	r, err := vasatest.Do[wire.CreateVirtualVolumeResponse](ctx, c, create)
+	require.NoError(t, err)
+	id := l.made(r.Return)
+	s, err := vasatest.Do[wire.SpaceStatsForStorageContainerResponse](ctx, c, &wire.SpaceStatsForStorageContainer{ContainerID: k.ID.String()})
+	require.NoError(t, err)
+	require.EqualValues(t, 1024, s.Return[0].PhysicalFree)
+	create.VVolType = wire.VirtualVolumeTypeData
+	l.fault(c, "OutOfResource", create)
+
+	p, err := vasatest.Do[wire.PrepareToSnapshotVirtualVolumeResponse](ctx, c, &wire.PrepareToSnapshotVirtualVolume{VVolID: id, SnapType: wire.SnapTypeSnapshotReadOnly})
+	require.NoError(t, err)
+	prepared, ok := p.Return.Result.(*wire.PrepareSnapshotResult)
+	require.True(t, ok, "%T", p.Return.Result)
+	l.passes(time.Hour + time.Second)
+	l.tend()
+	l.registered()
+	c = l.host("a")
+	l.fault(c, "NotFound", &wire.DeleteVirtualVolume{VVolID: prepared.SnapshotID})
+}
