@@ -3,7 +3,7 @@ package journal
 // WriteOutPages is how much of the journal may be off stable storage before WriteOut
 // flushes it: what who waits for a flush finds left is that much and what came in
 // during one.
-const WriteOutPages = (1 << 20) / PageSize
+const WriteOutPages = (4 << 20) / PageSize
 
 // WriteOut flushes the journal whenever as much waits, beside who appends, until stop is
 // closed or the journal has failed, which the next caller is told.
