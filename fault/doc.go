@@ -3,7 +3,7 @@
 // and the first that matches an event wins. Target, Engine, Provider and Login are
 // decorators of the four places where events pass: commands to logical units, calls of
 // the storage engine, VASA operations and logins. Nothing but the assembly knows that
-// they are there, and without a rule each costs the load of a pointer.
+// they are there, and without a rule each costs an atomic load or two.
 //
 // A decision falls once for each event, when it arrives, and stays: a rule that comes
 // later does not touch what runs, and one that goes lets go of what it held at once.

@@ -115,6 +115,13 @@ func (r *Rule) covers(b []byte) bool {
 
 // Execute implements scsi.LogicalUnit.
 func (t *Target) Execute(task *scsi.Task) scsi.Response {
+	if t.broken.Load() == 0 && t.i.units.Load() == nil {
+		return t.Target.Execute(task)
+	}
+	return t.executeAmongRules(task)
+}
+
+func (t *Target) executeAmongRules(task *scsi.Task) scsi.Response {
 	b := t.take(task)
 	if b == nil {
 		r := t.Target.Execute(task)
@@ -127,10 +134,8 @@ func (t *Target) Execute(task *scsi.Task) scsi.Response {
 	return t.execute(b, task)
 }
 
+// take is what a rule has decided for a task, nil for nothing.
 func (t *Target) take(task *scsi.Task) *broken {
-	if t.broken.Load() == 0 {
-		return nil
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.tasks[task]

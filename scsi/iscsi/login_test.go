@@ -26,6 +26,9 @@ func usual(more ...string) pdu.Keys {
 func TestLoginStatus(t *testing.T) {
 	f := serve(t, func(o *Options) {
 		o.Access = accessFunc(func(name string, discovery bool) (Credentials, error) {
+			if name == "iqn.2026-01.test:refused" {
+				return Credentials{}, fmt.Errorf("with more around it: %w", &Refusal{Status: pdu.LoginServiceUnavailable, Reason: "of its own"})
+			}
 			if name == "iqn.2026-01.test:stranger" {
 				return Credentials{}, ErrNotAuthorized
 			}
@@ -47,6 +50,7 @@ func TestLoginStatus(t *testing.T) {
 		"other target":            {pdu.LoginTargetNotFound, op(keysOf("InitiatorName", testInitiator, "TargetName", "iqn.x"))},
 		"session type":            {pdu.LoginSessionTypeRefused, op(usual("SessionType", "Strange"))},
 		"stranger":                {pdu.LoginAuthorizationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:stranger", "TargetName", testTarget))},
+		"refused":                 {pdu.LoginServiceUnavailable, op(keysOf("InitiatorName", "iqn.2026-01.test:refused", "TargetName", testTarget))},
 		"CHAP passed over":        {pdu.LoginAuthenticationFailed, op(keysOf("InitiatorName", "iqn.2026-01.test:secret", "TargetName", testTarget))},
 		"target's own key":        {pdu.LoginInitiatorError, op(usual("TargetAddress", "1.2.3.4"))},
 		"key twice":               {pdu.LoginInitiatorError, op(append(usual(), usual()...))},

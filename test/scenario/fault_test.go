@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -550,4 +553,69 @@ func TestFaultsAcrossRestart(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// anyFault generates rules, of devices and of the engine, with conditions of all kinds.
+func anyFault(r *rand.Rand) string {
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=20ms") + " -> "
+	if r.IntN(4) == 0 {
+		return "engine" + pick("", " vvol=victim") + counters + pick("medium-error", "no-space", "delay 1ms..3ms", "corrupt")
+	}
+	return "lu" + pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2") + pick("", " op=write", " op=0x2a", " op=media") + counters +
+		pick("pdl", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space")
+}
+
+// TestAnyFaults throws commands at rules of any kind, aborts some, and shows that nothing
+// is left once the rules are gone. VVSIM_FAULT_SEED repeats a run.
+func TestAnyFaults(t *testing.T) {
+	seed := rand.Uint64()
+	if x := os.Getenv("VVSIM_FAULT_SEED"); x != "" {
+		_, err := fmt.Sscan(x, &seed)
+		require.NoError(t, err)
+	}
+	s := newStage(t)
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for range 20 {
+		for range 1 + r.IntN(4) {
+			s.addFault(anyFault(r))
+		}
+		var all []*flying
+		for range 16 {
+			switch r.IntN(3) {
+			case 0:
+				all = append(all, s.send(tur, nil, 0))
+			case 1:
+				all = append(all, s.send(read8, nil, stageBytes))
+			default:
+				all = append(all, s.send(write8, s.content, 0))
+			}
+		}
+		for _, f := range all[:8] {
+			s.path1.Cancel(&f.call)
+		}
+		call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+		for _, f := range all {
+			s.path1.Cancel(&f.call) // what a rule forgot is not answered
+		}
+		s.awaitIdle()
+		s.write(s.v2, 0, s.content)
+		s.write(s.sister, 0, s.sisterContent)
+		s.healed()
+		s.othersUnharmed()
+	}
+}
+
+// awaitIdle returns when no session has a command.
+func (s *stage) awaitIdle() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		for _, x := range call[[]api.Session](s.lab, "GET", "/api/v1/sessions", nil, 0) {
+			if x.InFlight > 0 {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, time.Millisecond)
 }
