@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -224,7 +225,11 @@ func hostile(t testing.TB) (*lab, *directClient, *vasatest.Client) {
 // TestEveryArgument: each field of each operation is spoiled in each way; the answer is a
 // response, or a fault that the operation declares, and then nothing has changed.
 func TestEveryArgument(t *testing.T) {
-	for _, op := range wire.Operations() {
+	stride := 10 // each way meets each kind of element in one operation or another
+	if os.Getenv("VVSIM_ARGUMENTS") == "all" {
+		stride = 1
+	}
+	for at, op := range wire.Operations() {
 		t.Run(op.Name, func(t *testing.T) {
 			l, c, h := hostile(t)
 			w := l.world(h)
@@ -236,6 +241,9 @@ func TestEveryArgument(t *testing.T) {
 				}
 				ways := spoilings(w)
 				for j := range ways {
+					if (at+i+j)%stride != 0 {
+						continue
+					}
 					body := ways[j](envelope, all[i])
 					if strings.HasPrefix(op.Name, "register") {
 						l.passes(trust.DefaultLockTime) // wrong passwords lock, which is not the point

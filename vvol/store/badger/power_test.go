@@ -3,9 +3,11 @@ package badger
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	bdb "github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vvol/store"
@@ -24,9 +26,19 @@ func still(t *testing.T, dir string) *Engine {
 
 // killed returns a copy of a directory as the end of the process would leave it.
 func killed(t *testing.T, e *Engine) string {
-	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(dir, os.DirFS(e.o.Dir)))
-	return dir
+	manifest := func() []byte {
+		b, err := os.ReadFile(filepath.Join(e.dir, bdb.ManifestFilename))
+		require.NoError(t, err)
+		return b
+	}
+	for range 100 { // Badger writes tables out beside us; a copy is of one instant when it wrote none
+		before, dir := manifest(), t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(e.o.Dir)); err == nil && bytes.Equal(before, manifest()) {
+			return dir
+		}
+	}
+	t.Fatal("the directory does not come to rest")
+	return ""
 }
 
 func write(t *testing.T, e *Engine, id store.ID, block uint64, value byte) {
