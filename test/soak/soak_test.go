@@ -38,7 +38,7 @@ const (
 // it: small volumes, so that everything meets everything.
 func TestInProcess(t *testing.T) {
 	c := array.DefaultConfig()
-	c.Data, c.API.Addr = place(t), "127.0.0.1:0"
+	c.Data, c.API.Addr, c.VASA.Addr = place(t), "127.0.0.1:0", "127.0.0.1:0"
 	c.ISCSI.Portals = []string{"127.0.0.1:0", "127.0.0.1:0"}
 	c.Store.JournalMiB = 16
 	var a *array.Array
