@@ -32,6 +32,9 @@ func set(rules ...wire.CapabilityInstance) *wire.SubProfile {
 	return &wire.SubProfile{Name: "set", Capability: rules}
 }
 
+// noRequirements is vSphere's built-in "VVol No Requirements Policy" (vasa.md 7.2).
+const noRequirements = "f4e5bade-15a2-4805-bf8e-52318c4ce443"
+
 func TestRead(t *testing.T) {
 	who := vvol.Policy{ProfileID: "p", Generation: 2, Name: "n"}
 	for name, x := range map[string]struct {
@@ -40,7 +43,7 @@ func TestRead(t *testing.T) {
 	}{
 		"nothing":   {nil, []vvol.PolicySpec{{}}},
 		"no rules":  {profile(), []vvol.PolicySpec{{Policy: who}}},
-		"nil rules": {&wire.StorageProfile{ProfileID: NoRequirements}, []vvol.PolicySpec{{Policy: vvol.Policy{ProfileID: NoRequirements}}}},
+		"nil rules": {&wire.StorageProfile{ProfileID: noRequirements}, []vvol.PolicySpec{{Policy: vvol.Policy{ProfileID: noRequirements}}}},
 		"each value": {profile(set(rule("serviceLevel", "gold"), rule("maxIops", int64(7)), rule("maxMBps", int32(2)), rule("snapshotLimit", "3"), rule("durability", "sync"), rule(stdNamespace+"/spaceEfficiency", &wire.DiscreteSet{Values: []any{"Thick"}}))),
 			[]vvol.PolicySpec{{ServiceLevel: "gold", Policy: who, Quality: vvol.QualitySpec{MaxIOPS: new(uint64(7)), MaxBytesPerSec: new(uint64(2 * mib)), SnapshotLimit: new(3),
 				Durability: new("sync"), Thick: new(true)}}}},

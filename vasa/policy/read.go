@@ -14,9 +14,6 @@ var ErrInvalid = errors.New("invalid profile")
 // maxAlternatives bounds the rule sets of a policy.
 const maxAlternatives = 32
 
-// NoRequirements is the id of vSphere's built-in "VVol No Requirements Policy" (vasa.md 7.2).
-const NoRequirements = "f4e5bade-15a2-4805-bf8e-52318c4ce443"
-
 // Read gives what a profile asks for: alternatives, in their order, one at least. A nil
 // profile, and one without rules, asks for nothing and means the container's default.
 // levels are those of the container: a candidate profile that is one of them chooses it.
