@@ -95,6 +95,10 @@ func (l *Log) rewrite(from float64) error {
 	l.view = l.db.NewTransaction(false)
 	l.keep = l.view.NewIterator(o)
 	*l.o.Rewrites = Rewrites{entries: -1}
+	if ordered {
+		l.o.Writing.Lock()
+		defer l.o.Writing.Unlock()
+	}
 	err := l.db.RunValueLogGC(from)
 	if err != nil {
 		l.letGo()

@@ -40,9 +40,11 @@ func New(db *bdb.DB, dir *files.Directory, o Options) *Log {
 	return &Log{db: db, files: dir, o: o}
 }
 
-// set writes one row.
-func (l *Log) set(key, value []byte) error {
-	return l.db.Update(func(tx *bdb.Txn) error { return tx.Set(key, value) })
+// mark writes a row whose value goes to the value log.
+func (l *Log) mark(key []byte) error {
+	l.o.Writing.Lock()
+	defer l.o.Writing.Unlock()
+	return l.db.Update(func(tx *bdb.Txn) error { return tx.Set(key, make([]byte, l.o.Threshold)) })
 }
 
 // key names rows: 0 and 1 mark files for Prepare, the others are filling.

@@ -32,11 +32,11 @@ func (l *Log) Prepare() error {
 			return err
 		}
 	}
-	mark := l.key(int(newest % 2))
-	if err := l.set(mark, make([]byte, l.o.Threshold)); err != nil {
+	current := l.key(int(newest % 2))
+	if err := l.mark(current); err != nil {
 		return err
 	}
-	err = l.advise(mark, unix.MADV_HUGEPAGE, unix.MADV_RANDOM) // random: reading ahead is done in small pages
+	err = l.advise(current, unix.MADV_HUGEPAGE, unix.MADV_RANDOM) // random: reading ahead is done in small pages
 	l.small = errors.Is(err, unix.EINVAL)
 	if l.small {
 		err = nil
