@@ -31,7 +31,7 @@ SECONDS   ?= 10
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check test unit lint tidy vulns bench scale fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
+.PHONY: help build run docs check test unit lint tidy vulns bench scale fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ release: ## static binaries for amd64 and arm64 with checksums, in bin/release
 		echo "vvsim-$(VERSION)-linux-$$arch"; \
 		GOOS=linux GOARCH=$$arch $(BUILD) -o "$(BIN)/release/vvsim-$(VERSION)-linux-$$arch" ./cmd/vvsim; \
 	done; cd $(BIN)/release && sha256sum vvsim-$(VERSION)-linux-* >SHA256SUMS
+
+docs: ## docs/sense.md, from the table that vvsim explain reads too
+	VVSIM_WRITE=1 $(GO) test -count=1 -run '^TestDocument$$' ./fault/codes
 
 clean: ## remove bin/ (the array's data stays)
 	rm -rf $(BIN)

@@ -51,13 +51,14 @@ func run(args []string) int {
 
 func exitCode(err error) int {
 	var usage usageError
+	var unexplained errUnexplained
 	sense := initiator.SenseOf(err)
 	switch {
 	case errors.Is(err, errCheckFailed):
 		return exitCheck
 	case errors.As(err, &usage), errors.Is(err, array.ErrConfig), errors.Is(err, vcenter.ErrInvalid), api.Invalid(err):
 		return exitUsage
-	case api.NotFound(err), errors.Is(err, vcenter.ErrNotFound), sense != nil && sense.Code == scsi.LogicalUnitNotSupported:
+	case api.NotFound(err), errors.As(err, &unexplained), errors.Is(err, vcenter.ErrNotFound), sense != nil && sense.Code == scsi.LogicalUnitNotSupported:
 		return exitNotFound
 	}
 	return exitFailed
@@ -65,7 +66,7 @@ func exitCode(err error) int {
 
 func newRoot() *cobra.Command {
 	root := noun("vvsim", "A software storage array for VVol labs and CI", newServe(), newContainer(), newVVol(), newPE(), newBind(), newUnbind(),
-		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newFault(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVCenter(), newVersion())
+		newBinding(), newLUN(), newHost(), newProvider(), newSession(), newFault(), newExplain(), newIO(), newDoctor(), newEvents(), newAlarm(), newESXi(), newVCenter(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(wrongUsage)
 	root.Long = root.Short + ".\n\n`vvsim serve` starts an array; everything else talks to the API that VVSIM_API names (default " + defaultAPI + "),\n" +

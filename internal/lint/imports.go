@@ -56,10 +56,11 @@ func importTable() map[string]row {
 		"vasa/wire/xsd":        {},
 		"vasa/vasatest":        {imports: []string{"vasa/wire"}},
 		"vasa/vasatest/blocks": {imports: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest"}},
+		"fault/codes":          {imports: []string{"scsi"}, tests: []string{"fault", "scsi/iscsi/pdu", "vasa/wire"}},
 		"fault":                {imports: []string{"scsi", "scsi/cdb", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":                  {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":                {imports: []string{"*"}},
-		"cmd/vvsim":            {imports: []string{"array", "api", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
+		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
 
 		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},

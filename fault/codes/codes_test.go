@@ -1,0 +1,194 @@
+package codes
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/fault"
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi/pdu"
+	"vvsim/vasa/wire"
+)
+
+// docs/sense.md is the table as it is now; VVSIM_WRITE=1 writes it.
+func TestDocument(t *testing.T) {
+	page := filepath.Join("..", "..", "docs", "sense.md")
+	if os.Getenv("VVSIM_WRITE") != "" {
+		require.NoError(t, os.WriteFile(page, []byte(Document()), 0o644))
+	}
+	b, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.Equal(t, Document(), string(b), "run make docs")
+}
+
+// Each entry can be printed, found by its code, and its rule can be added.
+func TestEntries(t *testing.T) {
+	seen := map[string]bool{}
+	var known []Certainty
+	for _, c := range certainties {
+		known = append(known, c.name)
+	}
+	for _, e := range Table() {
+		require.NotEmpty(t, e.Name, e.Code)
+		require.True(t, strings.HasSuffix(e.Means, "."), e.Code)
+		require.NotContains(t, e.Document(), "\n")
+		require.False(t, seen[e.Kind.String()+e.Code], "%s stands twice", e.Code)
+		seen[e.Kind.String()+e.Code] = true
+		require.Equal(t, e.ESXi == "", len(e.Certainty) == 0, e.Code)
+		for _, c := range e.Certainty {
+			require.Contains(t, known, c)
+		}
+		found, ok := Find(e.Kind, e.Code)
+		require.True(t, ok)
+		require.Equal(t, e, found)
+		explained, err := Explain(e.Code)
+		require.NoError(t, err)
+		require.Contains(t, explained, e)
+		if e.Rule != "" {
+			r, err := fault.Parse(e.Rule)
+			require.NoError(t, err, e.Rule)
+			require.Equal(t, e.Rule, r.String())
+		}
+	}
+	for _, h := range headings {
+		require.True(t, slices.ContainsFunc(Table(), func(e Entry) bool { return e.Kind == h.kind }), h.title)
+	}
+	require.Len(t, headings, len(kindNames))
+}
+
+// Document is one row, as it is in the page.
+func (e Entry) Document() string {
+	var b strings.Builder
+	e.writeRow(&b)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Every additional sense code that package scsi names is in the table.
+func TestEverySense(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "scsi", "asc.go"), nil, 0)
+	require.NoError(t, err)
+	listed := map[string]bool{}
+	for _, e := range senses() {
+		listed[e.Code[3:]] = true
+	}
+	n := 0
+	ast.Inspect(f, func(node ast.Node) bool {
+		v, ok := node.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if id, ok := v.Type.(*ast.Ident); !ok || id.Name != "ASC" {
+			return true
+		}
+		code, err := strconv.ParseUint(v.Values[0].(*ast.BasicLit).Value, 0, 16)
+		require.NoError(t, err)
+		require.True(t, listed[scsi.ASC(code).String()], "%s %v", v.Names[0].Name, scsi.ASC(code))
+		n++
+		return true
+	})
+	require.Greater(t, n, 70)
+}
+
+// Every login status with a name, every SCSI status, and every fault that an operation of
+// VASA declares is in the table, and no other.
+func TestComplete(t *testing.T) {
+	entries := map[string]Entry{}
+	for _, e := range slices.Concat(loginStatuses(), statuses()) {
+		entries[e.Code] = e
+	}
+	for n := range 1 << 16 {
+		e, listed := entries[loginCode(uint64(n))]
+		_, name, named := strings.Cut(pdu.LoginStatus(n).String(), " ")
+		require.Equal(t, named, listed, loginCode(uint64(n)))
+		require.Equal(t, strings.Trim(name, "()"), e.Name)
+		if n > 0xff {
+			continue
+		}
+		e, listed = entries[numbered("D", uint64(n))]
+		name = scsi.Status(n).String()
+		require.Equal(t, !strings.HasPrefix(name, "status "), listed, name)
+		if listed {
+			require.Equal(t, name, e.Name)
+		}
+	}
+	declared := map[string]bool{}
+	for _, op := range wire.Operations() {
+		for _, f := range op.Faults {
+			declared[f] = true
+		}
+	}
+	for f := range declared {
+		_, ok := Find(Fault, f)
+		require.True(t, ok, f)
+	}
+	require.Len(t, faults(), len(declared))
+	for n := range uint64(9) {
+		_, ok := Find(Plugin, numbered("P", n))
+		require.True(t, ok)
+	}
+	for n := range uint64(13) {
+		_, ok := Find(Host, numbered("H", n))
+		require.True(t, ok)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"0x5 0x25 0x0", []string{"05/25/00"}}, {"05/25/00", []string{"05/25/00"}}, {"5/25/0", []string{"05/25/00"}},
+		{" 5 25 0 ", []string{"05/25/00"}}, {"Valid sense data: 0x5 0x25 0x0.", []string{"05/25/00"}},
+		{"H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0", []string{"H:0x0", "D:0x2", "P:0x0", "05/25/00"}},
+		{"H:0x0 D:0x2 P:0x0 0x5 0x25 0x0", []string{"H:0x0", "D:0x2", "P:0x0", "05/25/00"}},
+		{"H:0x5 D:0x0 P:0x0 Possible sense data: 0x5 0x25 0x0", []string{"H:0x5", "D:0x0", "P:0x0"}},
+		{"H:0x1 D:0x0 P:0x0 Valid sense data: 0x0 0x0 0x0.", []string{"H:0x1", "D:0x0", "P:0x0"}},
+		{`2026-11-26T17:02:08.123Z cpu4:2097180)ScsiDeviceIO: 4167: Cmd(0x45b9c1c8f1c0) 0x28, CmdSN 0x1a from world 0 to dev "naa.600a098038304437415d4b6a59685745" failed H:0x0 D:0x28 P:0x0`,
+			[]string{"H:0x0", "D:0x28", "P:0x0"}},
+		{`NMP: nmp_ThrottleLogForDevice:3856: Cmd 0xa3 (0x459a40b8f1c0, 0) to dev "naa.1" on path "vmhba64:C0:T0:L256" Failed: H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0. Act:NONE`,
+			[]string{"H:0x0", "D:0x2", "P:0x0", "05/25/00"}},
+		{"D:0x8", []string{"D:0x8"}}, {"p:8", []string{"P:0x8"}}, {"0x0203", []string{"0x0203"}}, {"0203", []string{"0x0203"}}, {"020Bh", []string{"0x020b"}},
+		{"ResourceInUse", []string{"ResourceInUse"}}, {"lostevent", []string{"LostEvent"}}, {"task set full", []string{"D:0x28"}},
+		{"CONDITION MET", []string{"D:0x4"}}, {"NO ADDITIONAL SENSE INFORMATION", []string{"00/00/00", "0A/00/00", "0B/00/00"}},
+		{"04/40/93", []string{"04/40/80"}},
+	} {
+		all, err := Explain(c.text)
+		require.NoError(t, err, c.text)
+		var got []string
+		for _, e := range all {
+			got = append(got, e.Code)
+		}
+		require.Equal(t, c.want, got, c.text)
+	}
+	for text, want := range map[string]error{"": ErrNotCode, "hello": ErrNotCode, "0x5 0x25": ErrNotCode, "0x15 0x25 0x0": ErrNotCode, "5 25 0 1": ErrNotCode,
+		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "5/77/0": ErrUnknown, "D:0x7": ErrUnknown} {
+		_, err := Explain(text)
+		require.ErrorIs(t, err, want, text)
+	}
+	all, err := Explain("H:0x0 D:0x2 P:0x99 Valid sense data: 0x5 0x77 0x0")
+	require.ErrorIs(t, err, ErrUnknown)
+	require.ErrorContains(t, err, "05/77/00 (ILLEGAL REQUEST)")
+	require.Len(t, all, 2)
+}
+
+// FuzzExplain: any text is explained or refused.
+func FuzzExplain(f *testing.F) {
+	for _, text := range []string{"H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0", "05/25/00", "0x0203", "ResourceInUse", "4 40 ff"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := Explain(text)
+		if len(all) == 0 && err == nil {
+			t.Fatal("nothing, and no error")
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package codes
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vvsim/scsi"
+)
+
+// MaxText bounds what Explain reads, in bytes: a line of a log is shorter.
+const MaxText = 4096
+
+// Errors of Explain.
+var (
+	ErrNotCode = errors.New("no code in it")    // the text holds nothing that could be one
+	ErrUnknown = errors.New("not in the table") // a code that is not in it
+	errRange   = errors.New("sense data need three numbers: a key up to 0xf, ASC and ASCQ up to 0xff")
+)
+
+var (
+	// statusPattern finds the H, D and P of a log line.
+	statusPattern = regexp.MustCompile(`\b([HDPhdp]):(?:0[xX])?([0-9a-fA-F]{1,4})\b`)
+	// sensePattern finds sense data where a log line has them: after "sense data:", or at its end.
+	sensePattern = regexp.MustCompile(`(?i)(?:(valid|possible)\s+sense\s+data:)?\s*\b(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})\b`)
+	// loginPattern is a login status alone, as 0x0203, 0203 or 0203h.
+	loginPattern = regexp.MustCompile(`^(?:0[xX])?(0[0-9a-fA-F]{3})[hH]?$`)
+)
+
+// Explain finds the codes in a text: a line of vmkernel.log, its part from H: on, sense data as
+// 0x5 0x25 0x0 or 05/25/00, a login status as 0x0203, or the name of a fault or of any
+// entry. Codes that are not in the table are ErrUnknown, told beside the entries of those
+// that are; a text without any is ErrNotCode.
+func Explain(text string) ([]Entry, error) {
+	if len(text) > MaxText {
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrNotCode, MaxText)
+	}
+	text = strings.TrimSpace(text)
+	if all := named(text); len(all) > 0 {
+		return all, nil
+	}
+	if m := loginPattern.FindStringSubmatch(text); m != nil {
+		return one(Login, "0x"+strings.ToLower(m[1]))
+	}
+	statuses := statusPattern.FindAllStringSubmatchIndex(text, -1)
+	if len(statuses) == 0 {
+		return alone(text)
+	}
+	return line(text, statuses)
+}
+
+// named are the entries with a name or a code as it is printed.
+func named(text string) (all []Entry) {
+	for _, e := range Table() {
+		if strings.EqualFold(e.Name, text) || strings.EqualFold(e.Code, text) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func one(k Kind, code string) ([]Entry, error) {
+	e, ok := Find(k, code)
+	if !ok {
+		return nil, fmt.Errorf("%w: %v %s", ErrUnknown, k, code)
+	}
+	return []Entry{e}, nil
+}
+
+// alone reads sense data without statuses before them.
+func alone(text string) ([]Entry, error) {
+	m := sensePattern.FindStringSubmatch(text)
+	if len(m) == 0 || m[1] == "" && len(m[0]) != len(text) {
+		return nil, ErrNotCode
+	}
+	return sense(m[2:])
+}
+
+// line reads what a host logs of a command. "Possible sense data" did not come from the
+// device, and zeros are none.
+func line(text string, statuses [][]int) (all []Entry, err error) {
+	var errs []error
+	add := func(found []Entry, err error) {
+		all = append(all, found...)
+		errs = append(errs, err)
+	}
+	kinds := map[string]Kind{"H": Host, "D": Status, "P": Plugin}
+	end := 0
+	for _, m := range statuses {
+		letter := strings.ToUpper(text[m[2]:m[3]])
+		n, err := strconv.ParseUint(text[m[4]:m[5]], 16, 16)
+		if err != nil {
+			return nil, err // four digits are a number
+		}
+		add(one(kinds[letter], numbered(letter, n)))
+		end = m[1]
+	}
+	m := sensePattern.FindStringSubmatch(text[end:])
+	if len(m) > 0 && !strings.EqualFold(m[1], "possible") && !none(m[2:]) {
+		add(sense(m[2:]))
+	}
+	return all, errors.Join(errs...)
+}
+
+func none(digits []string) bool {
+	return !slices.ContainsFunc(digits, func(d string) bool { return strings.Trim(d, "0") != "" })
+}
+
+// sense finds the entry of key, ASC and ASCQ in hexadecimal.
+func sense(digits []string) ([]Entry, error) {
+	var n [3]uint64
+	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
+		var err error
+		if n[i], err = strconv.ParseUint(digits[i], 16, 8); err != nil || n[i] > most {
+			return nil, fmt.Errorf("%w: %w", ErrNotCode, errRange)
+		}
+	}
+	s := scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2]))
+	const component, first = 0x40, 0x80
+	if n[1] == component && n[2] >= first { // the qualifier is the number of a part
+		s.Code = component<<8 | first
+	}
+	e, ok := Find(Sense, SenseCode(s))
+	if !ok {
+		return nil, fmt.Errorf("%w: sense data %v", ErrUnknown, s)
+	}
+	return []Entry{e}, nil
+}

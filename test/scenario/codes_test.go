@@ -1,0 +1,150 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/api"
+	"vvsim/fault/codes"
+	"vvsim/scsi"
+	"vvsim/scsi/cdb"
+	"vvsim/scsi/iscsi/initiator"
+	"vvsim/scsi/iscsi/pdu"
+	"vvsim/vasa/wire"
+)
+
+// probes are commands of which at least one meets any rule of layer lu.
+func (s *stage) probes() []initiator.Command {
+	compare := cdb.Block{Op: scsi.OpCompareAndWrite, Blocks: 1}
+	return []initiator.Command{
+		{CDB: tur}, {CDB: read8, DataInLength: stageBytes}, {CDB: write8, DataOut: s.content},
+		{CDB: compare.AppendTo(nil), DataOut: append(s.content[:512:512], s.content[:512]...)},
+	}
+}
+
+// seen are the codes, as the table has them, of what a host gets from the first path's
+// victim while a rule is there: of the statuses and sense data of all probes.
+func (s *stage) seen() map[string]bool {
+	s.t.Helper()
+	all := map[string]bool{}
+	for _, c := range s.probes() {
+		r, err := s.v1.Execute(s.ctx, c.CDB, c.DataOut, c.DataInLength)
+		var status *initiator.StatusError
+		if initiator.SenseOf(err) == nil && !errors.As(err, &status) {
+			require.NoError(s.t, err)
+		}
+		all[fmt.Sprintf("D:0x%x", uint8(r.Status))] = true
+		if r.Status == scsi.StatusCheckCondition {
+			parsed, err := scsi.ParseSense(r.SenseBytes)
+			require.NoError(s.t, err)
+			require.Equal(s.t, *r.Sense, parsed)
+			all[codes.SenseCode(parsed)] = true
+		}
+	}
+	return all
+}
+
+// senseOf finds the sense data from which a host makes a plug-in status.
+var senseOf = regexp.MustCompile(`[0-9A-F]{2}/[0-9A-F]{2}/[0-9A-F]{2}`)
+
+// TestCodes adds the rule of each entry of the table to an array, and compares what an
+// initiator, or a client of the provider, gets with the entry: the table can't lie. What
+// hosts see that nothing is done to stays as it was, and what broke heals.
+func TestCodes(t *testing.T) {
+	s := newStage(t)
+	vcenter := newSite(s.lab)
+	tested := map[codes.Kind]int{}
+	for _, e := range codes.Table() {
+		if e.Rule == "" {
+			continue
+		}
+		tested[e.Kind]++
+		rule := e.Rule
+		if rest, ok := strings.CutPrefix(rule, "lu vvol=disk1 "); ok {
+			rule = victimOnPath1 + rest
+		}
+		f := s.addFault(rule)
+		switch e.Kind {
+		case codes.Sense, codes.Status:
+			require.Contains(t, s.seen(), e.Code, rule)
+		case codes.Plugin:
+			want := senseOf.FindString(e.ESXi)
+			require.NotEmpty(t, want, e.ESXi)
+			require.Contains(t, s.seen(), want, rule)
+		case codes.Host:
+			s.seenByDriver(e, f)
+		case codes.Login:
+			require.Equal(t, e.Code, "0x"+pduStatus(s.refusedLogin()))
+		case codes.Fault:
+			require.Equal(t, e.Code, vcenter.faultOf(strings.TrimPrefix(strings.Fields(rule)[1], "op=")))
+		}
+		if e.Kind == codes.Sense || e.Kind == codes.Status {
+			s.othersUnharmed()
+		}
+		s.removeFault(f)
+		s.write(s.v2, 0, s.content)
+	}
+	s.healed()
+	s.othersUnharmed()
+	require.Greater(t, tested[codes.Sense], 90)
+	for k, least := range map[codes.Kind]int{codes.Status: 4, codes.Host: 2, codes.Plugin: 5, codes.Login: 15, codes.Fault: 23} {
+		require.GreaterOrEqual(t, tested[k], least, k)
+	}
+}
+
+// seenByDriver shows what makes a host's driver report a status: commands that are not
+// answered on a session that lives, or no session.
+func (s *stage) seenByDriver(e codes.Entry, rule api.Fault) {
+	s.t.Helper()
+	switch e.Name {
+	case "ABORT":
+		f := s.send(tur, nil, 0)
+		s.awaitHits(rule, 1)
+		s.silent(f)
+		s.abort(f, 0)
+	case "NO_CONNECT":
+		s.refusedLogin()
+	default:
+		s.t.Fatalf("%s: nothing shows it", e.Code)
+	}
+}
+
+func (s *stage) refusedLogin() (status pdu.LoginStatus) {
+	s.t.Helper()
+	r := s.a.Ready()
+	x, err := initiator.Dial(s.ctx, initiator.Options{Address: r.ISCSI[0], TargetName: r.IQN, InitiatorName: iqn("esx1")})
+	if err == nil {
+		_ = x.Close()
+	}
+	var refused *initiator.LoginError
+	require.ErrorAs(s.t, err, &refused)
+	return refused.Status
+}
+
+// faultOf is the fault with which an operation ends, whatever it is asked.
+func (s *site) faultOf(op string) string {
+	s.t.Helper()
+	request, needsMore := map[string]any{
+		"activateProviderEx":                 &wire.ActivateProviderEx{ActivationSpec: wire.ActivationSpec{}},
+		"bindVirtualVolume":                  &wire.BindVirtualVolume{VVolID: []string{"any"}, BindContext: wire.BindContextNormal},
+		"createVirtualVolume":                &wire.CreateVirtualVolume{ContainerID: s.container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: 1, Metadata: pairs([]string{"key", "value"})},
+		"registerCACertificatesAndCRLs":      &wire.RegisterCACertificatesAndCRLs{CARootCert: []string{"any"}},
+		"queryAssociatedStatisticsForEntity": &wire.QueryAssociatedStatisticsForEntity{EntityTypeName: wire.EntityTypeStorageArray, EntityID: []string{"any"}},
+		"prepareToSnapshotVirtualVolume":     &wire.PrepareToSnapshotVirtualVolume{SnapType: wire.SnapTypeSnapshotReadOnly},
+		"snapshotVirtualVolume":              &wire.SnapshotVirtualVolume{SnapshotInfo: []wire.VirtualVolumeInfo{{}}},
+	}[op]
+	if !needsMore {
+		o := wire.Lookup(op)
+		require.NotNil(s.t, o, op)
+		request = o.NewRequest()
+	}
+	_, err := s.host("any").Call(s.ctx, request)
+	var f *wire.SOAPFault
+	require.ErrorAs(s.t, err, &f)
+	return wire.FaultName(f.Detail)
+}
