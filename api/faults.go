@@ -21,7 +21,8 @@ type Fault struct {
 	ID     string `json:"id"`
 	Rule   string `json:"rule"`
 	Hits   uint64 `json:"hits" doc:"events that it broke since it was added or the array began"`
-	Active bool   `json:"active" doc:"whether it may break more: its time is not over and its count not used up"`
+	Active bool   `json:"active" doc:"whether it breaks events now"`
+	Phase  string `json:"phase" enum:"waiting,active,resting,over" doc:"waiting for its time or another rule, active, resting between two times, or over: its time or its count"`
 }
 
 // newFault is a rule to add.

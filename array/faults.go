@@ -56,6 +56,9 @@ func (a *Array) configuredFaults(ctx context.Context) error {
 	return nil
 }
 
+// UseFaultClock has fault rules go by c instead of the machine's clock. It is called between Open and Start.
+func (a *Array) UseFaultClock(c fault.Clock) { a.faults.UseClock(c) }
+
 // closeFaults ends what rules hold.
 func (a *Array) closeFaults() {
 	if a.faults != nil {
@@ -112,19 +115,23 @@ type faultSource struct{ i *fault.Injector }
 func (s faultSource) List() []api.Fault {
 	all := []api.Fault{}
 	for _, x := range s.i.List() {
-		all = append(all, api.Fault(x))
+		all = append(all, shown(x))
 	}
 	return all
 }
 
+func shown(x fault.State) api.Fault {
+	return api.Fault{ID: x.ID, Rule: x.Rule, Hits: x.Hits, Active: x.Active, Phase: string(x.Phase)}
+}
+
 func (s faultSource) Show(id string) (api.Fault, error) {
 	x, err := s.i.Show(id)
-	return api.Fault(x), err
+	return shown(x), err
 }
 
 func (s faultSource) Add(ctx context.Context, rule string) (api.Fault, error) {
 	x, err := s.i.Add(ctx, rule)
-	return api.Fault(x), err
+	return shown(x), err
 }
 
 func (s faultSource) Remove(ctx context.Context, id string) error { return s.i.Remove(ctx, id) }

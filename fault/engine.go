@@ -44,7 +44,7 @@ func (o *object) meet(ctx context.Context, c class, off uint64) (spoils *Rule, e
 		return nil, nil
 	}
 	for _, e := range *rules {
-		if e.breaks(c) && o.i.concerns(e.Rule, vvol.ID(o.ID())) && e.fires() {
+		if e.breaks(c) && o.i.concerns(e.Rule, vvol.ID(o.ID())) && o.i.strike(e) {
 			return e.strike(ctx, c, off)
 		}
 	}

@@ -38,20 +38,26 @@ type State struct {
 	ID   string
 	Rule string
 	Hits uint64 // events that it broke since it was added or the array began
-	// Active tells that it may break more: its time is not over and its count not used up.
+	// Active tells that it breaks events now: Phase is Active.
 	Active bool
+	Phase  Phase
 }
 
 // entry is a rule in force.
 type entry struct {
 	*Rule
-	id      uint64
-	gone    chan struct{} // closed when the rule has gone or its time is over
-	timer   *time.Timer   // of a rule with a time; guarded by Injector.mu
-	until   time.Time     // zero: for ever
-	expired bool          // guarded by Injector.mu
+	id    uint64
+	clock Clock
+	leads atomic.Bool // rules wait for it
 
-	mu         sync.Mutex // guards what follows
+	// Guarded by Injector.mu:
+	start     time.Time   // of its time; zero while it waits for another rule
+	stopTimer func() bool // nil: no timer runs
+	removed   bool
+
+	mu         sync.Mutex // guards what follows; taken after Injector.mu
+	phase      Phase
+	gone       chan struct{} // closed when the rule is not Active any more
 	seen, hits uint64
 	random     *rand.Rand
 }
@@ -65,6 +71,7 @@ type Injector struct {
 	units, engines, providers, logins atomic.Pointer[[]*entry]
 
 	mu      sync.Mutex // guards what follows
+	clock   Clock
 	entries []*entry
 	last    uint64 // id
 	closed  bool
@@ -74,13 +81,13 @@ type Injector struct {
 type kept struct {
 	ID    uint64     `json:"id"`
 	Rule  string     `json:"rule"`
-	Until *time.Time `json:"until,omitempty"`
+	Since *time.Time `json:"since,omitempty"` // of rules with a time that do not wait for others
 }
 
 // Open returns an Injector with the rules that were kept. Those whose time is over are
 // forgotten. The counters of all begin anew.
 func Open(ctx context.Context, o Options) (*Injector, error) {
-	i := &Injector{o: o, closing: make(chan struct{})}
+	i := &Injector{o: o, closing: make(chan struct{}), clock: wall{}}
 	if o.Meta == nil {
 		return i, nil
 	}
@@ -90,8 +97,11 @@ func Open(ctx context.Context, o Options) (*Injector, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, e := range i.entries {
-		i.startTimer(e)
+		if !e.start.IsZero() {
+			i.begin(e, e.start)
+		}
 	}
+	i.link()
 	i.publish()
 	return i, nil
 }
@@ -107,43 +117,27 @@ func (i *Injector) load(ctx context.Context) error {
 				return err
 			}
 			i.last = max(i.last, row.ID)
-			if row.Until != nil && !row.Until.After(now) {
-				continue
-			}
 			r, err := Parse(row.Rule)
 			if err != nil {
 				return fmt.Errorf("%q: %w", row.Rule, err)
 			}
-			e := newEntry(r, row.ID)
-			if row.Until != nil {
-				e.until = *row.Until
+			e := i.newEntry(r, row.ID)
+			if r.on == "" {
+				e.start = now
 			}
-			i.entries = append(i.entries, e)
+			if row.Since != nil {
+				e.start = *row.Since
+			}
+			if p, _ := e.at(now.Sub(e.start)); p != Over || r.on != "" {
+				i.entries = append(i.entries, e)
+			}
 		}
 		return nil
 	})
 }
 
-func newEntry(r *Rule, id uint64) *entry {
-	return &entry{Rule: r, id: id, gone: make(chan struct{}), random: rand.New(rand.NewPCG(r.seed, 0))}
-}
-
-// startTimer is called with mu held.
-func (i *Injector) startTimer(e *entry) {
-	if !e.until.IsZero() {
-		e.timer = time.AfterFunc(time.Until(e.until), func() { i.expire(e) })
-	}
-}
-
-// expire ends the time of a rule, which stays in the list.
-func (i *Injector) expire(e *entry) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !e.expired {
-		e.expired = true
-		i.publish()
-		close(e.gone)
-	}
+func (i *Injector) newEntry(r *Rule, id uint64) *entry {
+	return &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
 }
 
 // publish shows the rules to events. Called with mu held.
@@ -151,7 +145,7 @@ func (i *Injector) publish() {
 	for l, at := range map[layer]*atomic.Pointer[[]*entry]{unitLayer: &i.units, engineLayer: &i.engines, providerLayer: &i.providers, loginLayer: &i.logins} {
 		var list []*entry
 		for _, e := range i.entries {
-			if e.layer == l && !e.expired {
+			if e.layer == l && e.inForce() {
 				list = append(list, e)
 			}
 		}
@@ -163,8 +157,8 @@ func (i *Injector) publish() {
 	}
 }
 
-// Add puts a rule behind all others. It is in force when Add returns. Errors: vvol.ErrInvalid,
-// ErrTooMany, ErrStorage (it could not be kept).
+// Add puts a rule behind all others. It is in force, or its time runs, when Add returns. Errors:
+// vvol.ErrInvalid, ErrExists (its name is taken), ErrTooMany, ErrStorage (it could not be kept).
 func (i *Injector) Add(ctx context.Context, text string) (State, error) {
 	r, err := Parse(text)
 	if err != nil {
@@ -181,9 +175,12 @@ func (i *Injector) Add(ctx context.Context, text string) (State, error) {
 	case len(i.entries) >= MaxRules:
 		return State{}, fmt.Errorf("%w: %d fault rules", vvol.ErrTooMany, MaxRules)
 	}
-	e := newEntry(r, i.last+1)
-	if r.lasts > 0 {
-		e.until = time.Now().Add(r.lasts)
+	if err := i.linkable(r); err != nil {
+		return State{}, err
+	}
+	e := i.newEntry(r, i.last+1)
+	if r.on == "" {
+		e.start = i.clock.Now()
 	}
 	if r.keep {
 		if err := i.keep(ctx, e); err != nil {
@@ -192,7 +189,10 @@ func (i *Injector) Add(ctx context.Context, text string) (State, error) {
 	}
 	i.last++
 	i.entries = append(i.entries, e)
-	i.startTimer(e)
+	i.link()
+	if r.on == "" {
+		i.begin(e, e.start)
+	}
 	i.publish()
 	return e.state(), nil
 }
@@ -217,8 +217,8 @@ func (i *Injector) possible(r *Rule) error {
 // keep writes a rule's row.
 func (i *Injector) keep(ctx context.Context, e *entry) error {
 	row := kept{ID: e.id, Rule: e.String()}
-	if !e.until.IsZero() {
-		row.Until = &e.until
+	if !e.start.IsZero() && e.schedule != (schedule{}) {
+		row.Since = &e.start
 	}
 	b, err := json.Marshal(row)
 	if err == nil {
@@ -264,7 +264,7 @@ func (i *Injector) List() []State {
 	return all
 }
 
-// Show returns one rule, or vvol.ErrNotFound.
+// Show returns one rule by id or name, or vvol.ErrNotFound.
 func (i *Injector) Show(id string) (State, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -277,14 +277,14 @@ func (i *Injector) Show(id string) (State, error) {
 
 // find is called with mu held.
 func (i *Injector) find(id string) (int, error) {
-	at := slices.IndexFunc(i.entries, func(e *entry) bool { return e.number() == id })
+	at := slices.IndexFunc(i.entries, func(e *entry) bool { return e.called(id) })
 	if at < 0 {
 		return 0, fmt.Errorf("%w: fault rule %q", vvol.ErrNotFound, id)
 	}
 	return at, nil
 }
 
-// Remove takes a rule away and lets go of what it held. Errors: vvol.ErrNotFound,
+// Remove takes a rule away, by id or name, and lets go of what it held. Errors: vvol.ErrNotFound,
 // ErrStorage (it would come back with the next start, and stays).
 func (i *Injector) Remove(ctx context.Context, id string) error {
 	i.mu.Lock()
@@ -315,22 +315,21 @@ func (i *Injector) replace(ctx context.Context, rest []*entry) error {
 		return err
 	}
 	i.entries = rest
-	i.publish()
 	for _, e := range leaving {
 		e.stop()
 	}
+	i.link()
+	i.publish()
 	return nil
 }
 
-// stop lets go of what the rule held. Called once, with Injector.mu held.
+// stop lets go of what the rule held. Called once, with Injector.mu held; publish follows.
 func (e *entry) stop() {
-	if e.timer != nil {
-		e.timer.Stop()
+	e.removed = true
+	if e.stopTimer != nil {
+		e.stopTimer()
 	}
-	if !e.expired {
-		e.expired = true
-		close(e.gone)
-	}
+	e.enter(Over)
 }
 
 // Close ends what rules hold, without executing it, and all rules; those with keep come
@@ -366,7 +365,11 @@ func (e *entry) number() string { return strconv.FormatUint(e.id, 10) }
 func (e *entry) state() State {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return State{ID: e.number(), Rule: e.String(), Hits: e.hits, Active: !e.expired && !e.spent()}
+	p := e.phase
+	if e.spent() {
+		p = Over
+	}
+	return State{ID: e.number(), Rule: e.String(), Hits: e.hits, Active: p == Active, Phase: p}
 }
 
 // spent is called with mu held.
@@ -376,7 +379,7 @@ func (e *entry) spent() bool { return e.count > 0 && e.hits >= e.count }
 func (e *entry) fires() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.spent() {
+	if e.spent() || e.phase != Active {
 		return false
 	}
 	e.seen++
@@ -399,16 +402,16 @@ func (e *entry) pause() time.Duration {
 // wait returns when the rule has gone, or after its delay if it is one; false when done
 // was closed first.
 func (e *entry) wait(done <-chan struct{}) bool {
-	var over <-chan time.Time
+	var over chan struct{}
 	if e.action.kind == delay {
-		t := time.NewTimer(e.pause())
-		defer t.Stop()
-		over = t.C
+		over = make(chan struct{})
+		stop := e.clock.After(e.pause(), func() { close(over) })
+		defer stop()
 	}
 	select {
 	case <-done:
 		return false
-	case <-e.gone:
+	case <-e.window():
 	case <-over:
 	}
 	return true

@@ -8,7 +8,7 @@ func (i *Injector) Login(initiator string) (status uint16, refused bool) {
 		return 0, false
 	}
 	for _, e := range *rules {
-		if (e.host == "" || e.host == initiator) && e.fires() {
+		if (e.host == "" || e.host == initiator) && i.strike(e) {
 			return e.action.status, true
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	MaxRuleLength = 800                 // bytes of text
 	maxPortal     = math.MaxUint16      // target portal group tags
 	maxDelay      = time.Hour           // longer than any initiator waits
-	maxLasting    = 30 * 24 * time.Hour // of for=
+	maxLasting    = 30 * 24 * time.Hour // of from=, for= and each=
 	maxTorn       = 1 << 30             // bytes; far above MAXIMUM TRANSFER LENGTH
 )
 
@@ -169,7 +169,11 @@ var conditions = []condition{
 		return nil
 	}},
 	{"seed", everyLayer, false, func(r *Rule, v string) (err error) { r.seed, err = number(v, 0, math.MaxUint64); return err }},
+	{"name", everyLayer, false, func(r *Rule, v string) error { r.name = v; return ruleName(v) }},
+	{"on", everyLayer, false, func(r *Rule, v string) error { r.on = v; return nil }},
+	{"from", everyLayer, false, func(r *Rule, v string) (err error) { r.from, err = duration(v, maxLasting); return err }},
 	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.lasts, err = duration(v, maxLasting); return err }},
+	{"each", everyLayer, false, func(r *Rule, v string) (err error) { r.each, err = duration(v, maxLasting); return err }},
 	{"keep", everyLayer, true, func(r *Rule, _ string) error { r.keep = true; return nil }},
 }
 
@@ -178,6 +182,9 @@ func (r *Rule) setConditions(words []word, end int) ([]word, error) {
 	seen := map[string]bool{}
 	for i, w := range words {
 		if w.text == "->" {
+			if err := r.check(); err != nil {
+				return nil, failed(w.at, "%v", err)
+			}
 			return words[i+1:], nil
 		}
 		key, value, assigned := strings.Cut(w.text, "=")

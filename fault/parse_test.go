@@ -19,6 +19,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, line := range []string{
 		"lu vvol=disk1 host=iqn.1998-01.com.vmware:esx1 pe=pe0 portal=2 op=read lba=0-2047 after=3 count=2 p=0.01 seed=7 for=30s -> pdl",
 		`lu vvol="my disk" op=0x89 every=5 keep -> sense 5/25/0`,
+		"lu name=flap.1 on=first from=10s for=5s each=1m30s -> hang", "login name=a keep on=7 -> reject 0x0203",
 		"lu -> apd", "lu op=any -> apd drop", "lu op=media lba=8 -> busy", "lu -> task-set-full", "lu -> reservation-conflict",
 		"lu op=write -> delay 10ms..50ms", "lu -> delay 1s", "lu -> hang", "lu -> drop-response", "lu op=read -> corrupt", "lu -> corrupt 511",
 		"lu -> torn 4096", "lu op=0x2a -> torn 0 silent", "lu portal=1 -> unavailable", "lu -> no-space", "lu -> sense 0x4/0x3e/0x1",
@@ -45,7 +46,7 @@ func TestRefused(t *testing.T) {
 		"lu vvol=a ->":                        "column 13: an action is missing: pdl, apd [drop],",
 		"lu vvol=a -> explode":                `column 14: "explode": an action of lu is pdl, apd [drop], sense K/ASC/ASCQ, busy,`,
 		"lu vvol=a -> medium-error":           `column 14: "medium-error": an action of lu is`,
-		"lu vol=a -> pdl":                     `column 4: "vol=a": a rule of lu has vvol=, host=, pe=, portal=, op=, lba=, after=, count=, every=, p=, seed=, for= or keep, and then ->`,
+		"lu vol=a -> pdl":                     `column 4: "vol=a": a rule of lu has vvol=, host=, pe=, portal=, op=, lba=, after=, count=, every=, p=, seed=, name=, on=, from=, for=, each= or keep, and then ->`,
 		"lu session=4 -> pdl":                 `column 4: "session=4": a rule of lu has`,
 		"lu keep=1 -> pdl":                    `column 4: "keep=1"`,
 		"lu vvol -> pdl":                      `column 4: "vvol"`,
@@ -65,6 +66,12 @@ func TestRefused(t *testing.T) {
 		"lu count=0 -> pdl":                   `"0" is no number from 1`,
 		"lu for=-1s -> pdl":                   `"-1s" is no time`,
 		"lu for=9999h -> pdl":                 "up to 720h",
+		"lu each=1m -> pdl":                   "column 12: each= needs for=, the time in force",
+		"lu each=1m for=60s -> pdl":           "column 20: for=1m0s is no part of each=1m0s",
+		"lu from=0s -> pdl":                   `"0s" is no time`,
+		"lu name=12 -> pdl":                   `column 9: name: "12" is no name: up to 64 bytes, with a letter`,
+		"lu name=a/b -> pdl":                  `"a/b" has '/', and not only letters, digits, '-', '_' and '.'`,
+		"lu on= -> pdl":                       "column 7: on has no value",
 		"lu -> pdl now":                       `column 7: "now" is too much: the action is pdl`,
 		"lu -> apd later":                     `"later" is not drop: the action is apd [drop]`,
 		"lu -> sense 5/25":                    `"5/25" is not three hexadecimal numbers: the action is sense K/ASC/ASCQ`,
@@ -109,7 +116,7 @@ func rules() *rapid.Generator[string] {
 			{"vasa", "op=bindVirtualVolume", "hang|drop|delay 1ms|fault ResourceInUse"},
 			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},
 		}).Draw(t, "form")
-		all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|for=1m|keep", "|")
+		all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|name=x.1|on=7|from=3s|for=1m|for=1m each=2m|keep", "|")
 		line, seen := f.layer, map[string]bool{}
 		for range rapid.IntRange(0, 6).Draw(t, "conditions") {
 			c := rapid.SampledFrom(all).Draw(t, "condition")

@@ -43,7 +43,7 @@ func (p *Provider) Invoke(ctx context.Context, op string, req any) (any, error) 
 				continue // a rule for all operations that may end so
 			}
 		}
-		if !e.fires() {
+		if !p.i.strike(e) {
 			continue
 		}
 		switch e.action.kind {

@@ -46,8 +46,9 @@ type Rule struct {
 	after, count, every uint64
 	p                   float64
 	seed                uint64
-	lasts               time.Duration // 0: until removed
-	keep                bool
+	schedule
+	name, on string // of the rule, and of that whose firing starts it
+	keep     bool
 
 	action action
 }

@@ -67,7 +67,7 @@ func (t *Target) Prepare(task *scsi.Task) int {
 func (t *Target) judge(rules []*entry, task *scsi.Task) *broken {
 	p := place{task: task}
 	for _, e := range rules {
-		if e.covers(task.CDB) && t.matches(e.Rule, &p, task.Nexus.TargetPort) && e.fires() {
+		if e.covers(task.CDB) && t.matches(e.Rule, &p, task.Nexus.TargetPort) && t.i.strike(e) {
 			return &broken{rule: e}
 		}
 	}

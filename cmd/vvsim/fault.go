@@ -17,8 +17,9 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
   vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop
   engine  vvol=ID|NAME op=read|write|flush       -> medium-error | no-space | delay TIME[..TIME] | corrupt
 
-Every rule takes after=N count=N every=N p=0.01 seed=N for=30s and keep (which survives a restart). A value with spaces
-is quoted: vvol="my disk". What each does, and what hosts see: docs/faults.md.`
+Every rule takes after=N count=N every=N p=0.01 seed=N, times: from=1m for=30s each=2m, name=NAME, on=NAME|ID (begins when
+that rule breaks something), and keep (which survives a restart). A value with spaces is quoted: vvol="my disk". What each
+does, and what hosts see: docs/faults.md.`
 
 func newFault() *cobra.Command {
 	add := outputFlag(&cobra.Command{Use: "add 'RULE'", Short: "Add a rule, and print its id", Long: "Add a rule, behind all others, and print its id.\n\n" + faultHelp,
@@ -31,17 +32,17 @@ func newFault() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return table(c, "/faults", column[api.Fault]{"ID", func(x api.Fault) any { return x.ID }},
 				column[api.Fault]{"HITS", func(x api.Fault) any { return x.Hits }},
-				column[api.Fault]{"ACTIVE", func(x api.Fault) any { return x.Active }},
+				column[api.Fault]{"STATE", func(x api.Fault) any { return x.Phase }},
 				column[api.Fault]{"RULE", func(x api.Fault) any { return x.Rule }})
 		}})
-	showIt := outputFlag(&cobra.Command{Use: "show ID", Short: "Show a rule", Args: usageArgs(cobra.ExactArgs(1)),
+	showIt := outputFlag(&cobra.Command{Use: "show ID|NAME", Short: "Show a rule", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error { return show(c, "/faults/"+seg(args[0])) }})
 	clearAll := &cobra.Command{Use: "clear", Short: "Remove all rules", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := client().Do(c.Context(), http.MethodDelete, apiPath+"/faults", nil)
 			return err
 		}}
-	n := noun("fault", "Failures on demand", add, list, showIt, deleteCommand("remove ID...", "Remove rules, and let go of what they hold", "/faults/"), clearAll)
+	n := noun("fault", "Failures on demand", add, list, showIt, deleteCommand("remove ID|NAME...", "Remove rules, and let go of what they hold", "/faults/"), clearAll)
 	n.Long = "Failures on demand.\n\n" + faultHelp
 	return n
 }

@@ -542,7 +542,7 @@ func TestFaultsAcrossRestart(t *testing.T) {
 	require.Error(t, <-held, "it was not answered")
 	list := call[[]api.Fault](l, "GET", "/api/v1/faults", nil, 0)
 	require.Len(t, list, 2)
-	require.Equal(t, api.Fault{ID: kept.ID, Rule: kept.Rule, Active: true}, list[0])
+	require.Equal(t, api.Fault{ID: kept.ID, Rule: kept.Rule, Active: true, Phase: "active"}, list[0])
 	check(func(u *initiator.Unit) error {
 		ctx, cancel := context.WithCancel(l.ctx)
 		go func() { held <- u.TestUnitReady(ctx) }()
