@@ -72,7 +72,7 @@ func (i *Injector) fired(e *entry) {
 		return
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	if e.removed {
 		return
 	}

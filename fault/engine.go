@@ -38,17 +38,56 @@ var errInjected = errors.New("a fault rule says so")
 
 // meet finds the first rule that breaks an access, waits as long as it delays and returns
 // its error, or the rule when it corrupts.
-func (o *object) meet(ctx context.Context, c class, off uint64) (spoils *Rule, err error) {
+func (o *object) meet(ctx context.Context, c class, off, n uint64) (spoils *Rule, err error) {
 	rules := o.i.engines.Load()
 	if rules == nil {
 		return nil, nil
 	}
 	for _, e := range *rules {
-		if e.breaks(c) && o.i.concerns(e.Rule, vvol.ID(o.ID())) && o.i.strike(e) {
-			return e.strike(ctx, c, off)
+		if !e.breaks(c) || !e.reaches(off, n) || !o.i.concerns(e.Rule, vvol.ID(o.ID())) {
+			continue
+		}
+		at := off
+		if e.bad != nil {
+			bad, ok := e.bad.first(blocksAt(off, n))
+			if !ok {
+				continue
+			}
+			at = max(off, bad*blockLength)
+		}
+		if o.i.strike(e) {
+			return e.strike(ctx, c, at)
 		}
 	}
 	return nil, nil
+}
+
+// blocksAt are the blocks of n bytes at off.
+func blocksAt(off, n uint64) (lba, blocks uint64) {
+	lba = off / blockLength
+	return lba, (off+n+blockLength-1)/blockLength - lba
+}
+
+// reaches tells whether a rule means one of the blocks of n bytes at off.
+func (r *Rule) reaches(off, n uint64) bool {
+	if r.blocks == nil {
+		return true
+	}
+	lba, blocks := blocksAt(off, n)
+	return blocks > 0 && lba <= r.blocks.last && lba+blocks > r.blocks.first
+}
+
+// written heals what was bad of n bytes at off.
+func (o *object) written(off, n uint64) {
+	rules := o.i.engines.Load()
+	if rules == nil {
+		return
+	}
+	for _, e := range *rules {
+		if e.bad != nil && o.i.concerns(e.Rule, vvol.ID(o.ID())) {
+			e.bad.heal(blocksAt(off, n))
+		}
+	}
 }
 
 // breaks tells whether a rule means a class of accesses, and its action can happen there.
@@ -61,6 +100,8 @@ func (e *entry) breaks(c class) bool {
 		return false
 	}
 	switch e.action.kind {
+	case mediumError:
+		return e.bad == nil || c == readClass
 	case noSpace:
 		return named == writeClass
 	case corrupt:
@@ -96,7 +137,7 @@ func spoilt(r *Rule, p []byte, off uint64) []byte {
 }
 
 func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
-	r, err := o.meet(ctx, readClass, off)
+	r, err := o.meet(ctx, readClass, off, uint64(len(p)))
 	if err != nil {
 		return err
 	}
@@ -110,11 +151,14 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 }
 
 func (o *object) WriteAt(ctx context.Context, p []byte, off uint64, w store.WriteOptions) error {
-	r, err := o.meet(ctx, writeClass, off)
+	r, err := o.meet(ctx, writeClass, off, uint64(len(p)))
 	if err != nil {
 		return err
 	}
-	return o.Object.WriteAt(ctx, spoilt(r, p, off), off, w)
+	if err = o.Object.WriteAt(ctx, spoilt(r, p, off), off, w); err == nil {
+		o.written(off, uint64(len(p)))
+	}
+	return err
 }
 
 // WriteAll is one write after the other while there are rules: each fails by itself.
@@ -129,45 +173,68 @@ func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.Wri
 }
 
 func (o *object) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, w store.WriteOptions) error {
-	r, err := o.meet(ctx, writeClass, off)
+	r, err := o.meet(ctx, writeClass, off, uint64(len(data)))
+	if err == nil {
+		err = o.readable(off, uint64(len(data)))
+	}
 	if err != nil {
 		return err
 	}
 	return o.Object.CompareAndWrite(ctx, compare, spoilt(r, data, off), off, w)
 }
 
-// change is meet of writes that carry no data.
-func (o *object) change(ctx context.Context, off uint64) error {
-	_, err := o.meet(ctx, emptyClass, off)
+// readable fails where a rule says that blocks can't be read, for operations that read
+// beside what they write.
+func (o *object) readable(off, n uint64) error {
+	rules := o.i.engines.Load()
+	if rules == nil {
+		return nil
+	}
+	for _, e := range *rules {
+		if e.bad == nil || !o.i.concerns(e.Rule, vvol.ID(o.ID())) {
+			continue
+		}
+		if bad, ok := e.bad.first(blocksAt(off, n)); ok && o.i.strike(e) {
+			return &store.MediumError{Offset: max(off, bad*blockLength), Err: errInjected}
+		}
+	}
+	return nil
+}
+
+// change does a write that carries no data.
+func (o *object) change(ctx context.Context, off, n uint64, do func() error) error {
+	if _, err := o.meet(ctx, emptyClass, off, n); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		o.written(off, n)
+	}
 	return err
 }
 
 func (o *object) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	if err := o.change(ctx, off); err != nil {
-		return err
-	}
-	return o.Object.Zero(ctx, off, n, w)
+	return o.change(ctx, off, n, func() error { return o.Object.Zero(ctx, off, n, w) })
 }
 
 func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	if err := o.change(ctx, off); err != nil {
-		return err
-	}
-	return o.Object.Unmap(ctx, off, n, w)
+	return o.change(ctx, off, n, func() error { return o.Object.Unmap(ctx, off, n, w) })
 }
 
 func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
-	if err := o.change(ctx, off); err != nil {
-		return err
-	}
-	if s, ok := src.(*object); ok {
-		src = s.Object // belongs to the engine behind, as ours does
-	}
-	return o.Object.CopyFrom(ctx, off, src, srcOff, n)
+	return o.change(ctx, off, n, func() error {
+		if s, ok := src.(*object); ok {
+			if err := s.readable(srcOff, n); err != nil {
+				return err
+			}
+			src = s.Object // belongs to the engine behind, as ours does
+		}
+		return o.Object.CopyFrom(ctx, off, src, srcOff, n)
+	})
 }
 
 func (o *object) Flush(ctx context.Context) error {
-	if _, err := o.meet(ctx, flushClass, 0); err != nil {
+	if _, err := o.meet(ctx, flushClass, 0, 0); err != nil {
 		return err
 	}
 	return o.Object.Flush(ctx)

@@ -121,3 +121,58 @@ func testEngineCorrupts(t *testing.T, i *Injector, o store.Object, data []byte) 
 	require.NoError(t, o.ReadAt(ctx, p, 0))
 	require.Equal(t, once, differences(p, data))
 }
+
+// Blocks that are bad can't be read, by copies and comparisons either, until they are
+// changed in any way.
+func TestBadEngine(t *testing.T) {
+	ctx := t.Context()
+	id, other := store.ID{1}, store.ID{2}
+	i := open(t, Options{Name: func(v vvol.ID) string { return map[vvol.ID]string{{1}: "victim"}[v] }})
+	e := i.NewEngine(mem.New())
+	defer func() { require.NoError(t, e.Close()) }()
+	var objects [2]store.Object
+	for k, x := range []store.ID{id, other} {
+		require.NoError(t, e.Create(ctx, x, store.CreateOptions{Size: 1 << 20}))
+		o, err := e.Open(ctx, x)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, o.Close()) }()
+		objects[k] = o
+	}
+	o, p := objects[0], make([]byte, 8192)
+	for name, heal := range map[string]func() error{
+		"write": func() error { return o.WriteAt(ctx, p, 4096, store.WriteOptions{}) },
+		"all": func() error {
+			w := []store.Write{{Data: p, Offset: 4096}}
+			o.WriteAll(ctx, w, store.WriteOptions{})
+			return w[0].Err
+		},
+		"zero":  func() error { return o.Zero(ctx, 4096, 8192, store.WriteOptions{}) },
+		"unmap": func() error { return o.Unmap(ctx, 4096, 8192, store.WriteOptions{}) },
+		"copy":  func() error { return o.CopyFrom(ctx, 4096, objects[1], 0, 8192) },
+	} {
+		add(t, i, "engine vvol=victim lba=9-15 -> medium-error")
+		bad := func(err error) {
+			t.Helper()
+			var m *store.MediumError
+			require.ErrorAs(t, err, &m, name)
+			require.EqualValues(t, 9*512, m.Offset)
+			require.False(t, m.Write)
+		}
+		bad(o.ReadAt(ctx, p, 0))
+		bad(o.CompareAndWrite(ctx, p, p, 4096, store.WriteOptions{}))
+		bad(objects[1].CopyFrom(ctx, 0, o, 0, 8192))
+		require.NoError(t, o.ReadAt(ctx, p[:4096], 0))
+		require.NoError(t, objects[1].ReadAt(ctx, p, 0))
+		require.NoError(t, o.Flush(ctx))
+		require.NoError(t, heal(), name)
+		require.NoError(t, o.ReadAt(ctx, p, 0), name)
+		require.NoError(t, o.CompareAndWrite(ctx, p, p, 4096, store.WriteOptions{}))
+		require.NoError(t, objects[1].CopyFrom(ctx, 0, o, 0, 8192))
+		require.NoError(t, i.Clear(ctx))
+	}
+	add(t, i, "engine lba=16-31 op=write -> no-space")
+	require.NoError(t, o.WriteAt(ctx, p, 0, store.WriteOptions{}))
+	require.ErrorIs(t, o.WriteAt(ctx, p[:512], 16*512, store.WriteOptions{}), store.ErrNoSpace)
+	require.ErrorIs(t, o.Zero(ctx, 8192, 65536, store.WriteOptions{}), store.ErrNoSpace)
+	require.NoError(t, o.WriteAt(ctx, p[:512], 32*512, store.WriteOptions{}))
+}

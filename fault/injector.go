@@ -48,6 +48,7 @@ type entry struct {
 	*Rule
 	id    uint64
 	clock Clock
+	bad   *badBlocks  // of medium-error with lba=, else nil
 	leads atomic.Bool // rules wait for it
 
 	// Guarded by Injector.mu:
@@ -75,6 +76,8 @@ type Injector struct {
 	entries []*entry
 	last    uint64 // id
 	closed  bool
+	target  *Target  // nil: there is none
+	changed []*entry // whose phase has changed, and of which hosts are told
 }
 
 // kept is a rule in Meta.
@@ -137,7 +140,11 @@ func (i *Injector) load(ctx context.Context) error {
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
-	return &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	if r.action.kind == mediumError && r.blocks != nil {
+		e.bad = newBadBlocks(r.blocks)
+	}
+	return e
 }
 
 // publish shows the rules to events. Called with mu held.
@@ -168,7 +175,7 @@ func (i *Injector) Add(ctx context.Context, text string) (State, error) {
 		return State{}, err
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	switch {
 	case i.closed:
 		return State{}, fmt.Errorf("%w: the array stops", vvol.ErrBusy)
@@ -288,7 +295,7 @@ func (i *Injector) find(id string) (int, error) {
 // ErrStorage (it would come back with the next start, and stays).
 func (i *Injector) Remove(ctx context.Context, id string) error {
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	at, err := i.find(id)
 	if err != nil {
 		return err
@@ -299,7 +306,7 @@ func (i *Injector) Remove(ctx context.Context, id string) error {
 // Clear takes all rules away. Errors: vvol.ErrStorage, as Remove.
 func (i *Injector) Clear(ctx context.Context) error {
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	return i.replace(ctx, nil)
 }
 
@@ -316,7 +323,7 @@ func (i *Injector) replace(ctx context.Context, rest []*entry) error {
 	}
 	i.entries = rest
 	for _, e := range leaving {
-		e.stop()
+		i.stop(e)
 	}
 	i.link()
 	i.publish()
@@ -324,12 +331,12 @@ func (i *Injector) replace(ctx context.Context, rest []*entry) error {
 }
 
 // stop lets go of what the rule held. Called once, with Injector.mu held; publish follows.
-func (e *entry) stop() {
+func (i *Injector) stop(e *entry) {
 	e.removed = true
 	if e.stopTimer != nil {
 		e.stopTimer()
 	}
-	e.enter(Over)
+	i.enter(e, Over)
 }
 
 // Close ends what rules hold, without executing it, and all rules; those with keep come
@@ -343,9 +350,9 @@ func (i *Injector) Close() {
 	i.closed = true
 	close(i.closing)
 	for _, e := range i.entries {
-		e.stop()
+		i.stop(e)
 	}
-	i.entries = nil
+	i.entries, i.changed = nil, nil
 	i.publish()
 }
 

@@ -156,14 +156,33 @@ func answersAlways(b []byte) bool {
 	return false
 }
 
+// answersInStandby are the other commands that a device server answers in standby state
+// (SPC-4 5.15.2.4.3).
+func answersInStandby(b []byte) bool {
+	switch scsi.OpCode(b[0]) {
+	case scsi.OpModeSense6, scsi.OpModeSense10, scsi.OpModeSelect6, scsi.OpModeSelect10, scsi.OpLogSense, scsi.OpSendDiagnostic,
+		scsi.OpReadCapacity10, scsi.OpPersistentReserveIn, scsi.OpPersistentReserveOut, scsi.OpMaintenanceIn:
+		return true
+	case scsi.OpServiceActionIn16:
+		return len(b) > 1 && b[1]&0x1f == scsi.SAReadCapacity16
+	}
+	return false
+}
+
 // applies tells whether the action can happen to a command.
 func (a *action) applies(b []byte) bool {
 	op := scsi.OpCode(b[0])
 	switch a.kind {
 	case pdl:
 		return op != scsi.OpReportLUNs
-	case unavailable:
-		return !answersAlways(b)
+	case alua:
+		return a.bars(b)
+	case attention:
+		return false // it is raised, not answered
+	case miscompare:
+		return op == scsi.OpCompareAndWrite
+	case mediumError:
+		return fetches(op) || rewrites(op)
 	case reservationConflict:
 		return !answersAlways(b) && op != scsi.OpPersistentReserveIn
 	case corrupt:
@@ -194,12 +213,20 @@ func (a *action) reaches(b []byte) bool {
 func (r *Rule) fits(w word) error {
 	switch r.layer {
 	case engineLayer:
-		if r.engineFits() {
-			return nil
+		if !r.engineFits() {
+			return failed(w.at, "%s does not happen to what op= names", w.text)
 		}
-		return failed(w.at, "%s does not happen to what op= names", w.text)
 	case unitLayer:
-	default:
+		if r.action.kind == attention && (r.op.class != anyClass || r.blocks != nil) {
+			return failed(w.at, "attention is no answer to a command: it has neither op= nor lba=")
+		}
+	}
+	if r.action.kind == mediumError && (r.layer == unitLayer || r.blocks != nil) {
+		if err := r.checkBad(); err != nil {
+			return failed(w.at, "%v", err)
+		}
+	}
+	if r.layer != unitLayer || r.tells() {
 		return nil
 	}
 	for op := range 256 {
@@ -215,7 +242,12 @@ func (r *Rule) fits(w word) error {
 }
 
 func (r *Rule) engineFits() bool {
+	if r.blocks != nil && r.op.class == flushClass {
+		return false
+	}
 	switch r.action.kind {
+	case mediumError:
+		return r.blocks == nil || r.op.class == anyClass || r.op.class == readClass
 	case noSpace:
 		return r.op.class == anyClass || r.op.class == writeClass
 	case corrupt:

@@ -155,7 +155,7 @@ var conditions = []condition{
 		r.op, err = parseOperation(r.layer, v)
 		return err
 	}},
-	{"lba", unitLayer, false, func(r *Rule, v string) (err error) {
+	{"lba", unitLayer | engineLayer, false, func(r *Rule, v string) (err error) {
 		r.blocks, err = parseBlocks(v)
 		return err
 	}},
@@ -312,8 +312,11 @@ var actions = []actionRow{
 	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
 	{"corrupt", engineLayer, "corrupt", corrupt, plain},
 	{"torn", unitLayer, "torn BYTES [silent]", torn, (*action).parseTorn},
-	{"unavailable", unitLayer, "unavailable", unavailable, plain},
-	{"medium-error", engineLayer, "medium-error", mediumError, plain},
+	{"unavailable", unitLayer, "unavailable", alua, (*action).parseUnavailable},
+	{"alua", unitLayer, "alua STATE", alua, (*action).parseALUA},
+	{"attention", unitLayer, "attention ASC/ASCQ", attention, (*action).parseAttention},
+	{"miscompare", unitLayer, "miscompare", miscompare, plain},
+	{"medium-error", unitLayer | engineLayer, "medium-error", mediumError, plain},
 	{"no-space", unitLayer | engineLayer, "no-space", noSpace, plain},
 	{"fault", providerLayer, "fault NAME", namedFault, (*action).parseFault},
 	{"drop", providerLayer, "drop", drop, plain},

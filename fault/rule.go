@@ -77,18 +77,21 @@ const (
 	dropResponse
 	corrupt
 	torn
-	unavailable
+	alua
 	noSpace
 	mediumError
 	namedFault
 	drop
 	reject
+	attention
+	miscompare
 )
 
 // action is what happens to an event.
 type action struct {
 	kind     kind
-	sense    scsi.SenseData // of senseAnswer
+	sense    scsi.SenseData // of senseAnswer, attention and alua
+	state    byte           // of alua: asymmetric access state
 	min, max time.Duration  // of delay
 	n        int            // of corrupt and torn: bytes
 	one      bool           // corrupt: the byte n only

@@ -99,13 +99,13 @@ func (i *Injector) turn(e *entry) {
 	if next > 0 {
 		e.stopTimer = i.clock.After(next, func() { i.timeUp(e) })
 	}
-	e.enter(p)
+	i.enter(e, p)
 }
 
 // timeUp is called by the clock.
 func (i *Injector) timeUp(e *entry) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	if e.removed {
 		return
 	}
@@ -113,8 +113,9 @@ func (i *Injector) timeUp(e *entry) {
 	i.publish()
 }
 
-// enter puts a rule into a phase. What it holds goes on when it leaves Active.
-func (e *entry) enter(p Phase) {
+// enter puts a rule into a phase. What it holds goes on when it leaves Active. Called with
+// Injector.mu held.
+func (i *Injector) enter(e *entry, p Phase) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -125,7 +126,20 @@ func (e *entry) enter(p Phase) {
 	case e.phase == Active:
 		close(e.gone)
 	}
+	if e.tells() && i.target != nil && (p == Active || e.phase == Active) {
+		i.changed = append(i.changed, e)
+	}
 	e.phase = p
+}
+
+// unlock is mu.Unlock, and then tells hosts of the rules that have come into force or gone.
+func (i *Injector) unlock() {
+	changed, t := i.changed, i.target
+	i.changed = nil
+	i.mu.Unlock()
+	for _, e := range changed {
+		i.announce(e, t)
+	}
 }
 
 // window is closed when the rule is not in force any more.
@@ -135,9 +149,12 @@ func (e *entry) window() <-chan struct{} {
 	return e.gone
 }
 
-// inForce tells whether events have to look at the rule.
-func (e *entry) inForce() bool {
+// phaseNow is where the rule is in its life, but for its count.
+func (e *entry) phaseNow() Phase {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.phase == Active
+	return e.phase
 }
+
+// inForce tells whether events have to look at the rule.
+func (e *entry) inForce() bool { return e.phaseNow() == Active && e.action.kind != attention }

@@ -16,6 +16,7 @@ type Locator interface {
 	// no volume for an endpoint itself, no endpoint for an ordinary LUN, neither where
 	// nothing is. Safe for concurrent use.
 	Locate(n *scsi.Nexus, l scsi.LUN) (volume vvol.ID, endpoint string)
+	Attend
 }
 
 // Target is a scsi.Target whose commands rules of layer lu break. Safe for concurrent use.
@@ -32,12 +33,17 @@ type Target struct {
 // broken is a command that a rule has taken.
 type broken struct {
 	rule *entry
-	sent bool // the unit behind has it prepared
+	sent bool   // the unit behind has it prepared
+	lba  uint64 // of medium-error
 }
 
-// NewTarget decorates t. locate is what t knows of LUNs.
+// NewTarget decorates t. locate is what t knows of LUNs. There is one for an Injector.
 func (i *Injector) NewTarget(t scsi.Target, locate Locator) *Target {
-	return &Target{Target: t, i: i, locate: locate, tasks: map[*scsi.Task]*broken{}}
+	d := &Target{Target: t, i: i, locate: locate, tasks: map[*scsi.Task]*broken{}}
+	i.mu.Lock()
+	i.target = d
+	i.mu.Unlock()
+	return d
 }
 
 // Prepare implements scsi.LogicalUnit. What a rule takes runs by itself on a worker: it
@@ -65,9 +71,16 @@ func (t *Target) Prepare(task *scsi.Task) int {
 
 // judge finds the first rule that fires.
 func (t *Target) judge(rules []*entry, task *scsi.Task) *broken {
-	p := place{task: task}
+	p := placeOf(task)
 	for _, e := range rules {
-		if e.covers(task.CDB) && t.matches(e.Rule, &p, task.Nexus.TargetPort) && t.i.strike(e) {
+		if !e.covers(task.CDB) || !t.matches(e.Rule, &p, task.Nexus.TargetPort) {
+			continue
+		}
+		if e.bad != nil {
+			if b, ok := t.meetsBad(e, task.CDB); ok {
+				return b
+			}
+		} else if t.i.strike(e) {
 			return &broken{rule: e}
 		}
 	}
@@ -76,23 +89,26 @@ func (t *Target) judge(rules []*entry, task *scsi.Task) *broken {
 
 // place is where a command goes, looked up when the first rule asks.
 type place struct {
-	task     *scsi.Task
+	nexus    *scsi.Nexus
+	lun      scsi.LUN
 	known    bool
 	volume   vvol.ID
 	endpoint string
 }
 
+func placeOf(task *scsi.Task) place { return place{nexus: task.Nexus, lun: task.LUN} }
+
 // matches tells whether a rule means this volume, endpoint, host and path.
 func (t *Target) matches(r *Rule, p *place, port uint16) bool {
 	switch {
-	case r.host != "" && r.host != p.task.Nexus.Initiator, r.portal != 0 && r.portal != port:
+	case r.host != "" && r.host != p.nexus.Initiator, r.portal != 0 && r.portal != port:
 		return false
 	case r.vvol == "" && r.endpoint == "":
 		return true
 	}
 	if !p.known {
 		p.known = true
-		p.volume, p.endpoint = t.locate.Locate(p.task.Nexus, p.task.LUN)
+		p.volume, p.endpoint = t.locate.Locate(p.nexus, p.lun)
 	}
 	return (r.endpoint == "" || r.endpoint == p.endpoint) && t.i.concerns(r, p.volume)
 }
@@ -205,8 +221,10 @@ func (a *action) executes(b []byte) bool {
 	switch a.kind {
 	case pdl:
 		return standardInquiry(b) // answered for every LUN, with another first byte
-	case senseAnswer, busy, taskSetFull, reservationConflict, unavailable, noSpace:
+	case senseAnswer, busy, taskSetFull, reservationConflict, alua, noSpace, miscompare:
 		return false
+	case mediumError:
+		return rewrites(scsi.OpCode(b[0]))
 	case torn:
 		return a.n > 0
 	}
@@ -234,6 +252,13 @@ func (t *Target) execute(b *broken, task *scsi.Task) scsi.Response {
 		return t.corrupt(e, task)
 	case torn:
 		return t.tear(e, task)
+	case alua:
+		return t.barred(e, task)
+	case mediumError:
+		if b.sent {
+			return t.rewrite(e, task)
+		}
+		return scsi.CheckCondition(scsi.ReadError(b.lba))
 	}
 	if b.sent {
 		return absentInquiry(t.Target.Execute(task))
@@ -254,8 +279,8 @@ func (a *action) answer(task *scsi.Task) scsi.Response {
 		return scsi.Response{Status: scsi.StatusTaskSetFull}
 	case reservationConflict:
 		return scsi.Response{Status: scsi.StatusReservationConflict}
-	case unavailable:
-		return scsi.CheckCondition(scsi.Sense(scsi.NotReady, scsi.TargetPortUnavailable))
+	case miscompare:
+		return scsi.CheckCondition(scsi.MiscompareAt(0))
 	case noSpace:
 		return scsi.CheckCondition(scsi.SpaceAllocationFailed())
 	}
@@ -284,35 +309,6 @@ func absentInquiry(r scsi.Response) scsi.Response {
 		p[0] = 0x7f
 	}
 	return r
-}
-
-// showStates gives the target port groups that rules make unavailable that state in the
-// answer to REPORT TARGET PORT GROUPS (SPC-4 6.36), on every path.
-func (t *Target) showStates(rules []*entry, task *scsi.Task, r *scsi.Response) {
-	const implicit, stateUnavailable = 2, 3
-	if task.CDB[1]&0x1f != scsi.SAReportTargetPortGroups || r.Status != scsi.StatusGood {
-		return
-	}
-	data := r.DataIn.Bytes()
-	at := 4
-	if task.CDB[1]>>5 == 1 { // extended header
-		at = 8
-	}
-	for place := (place{task: task}); at+8 <= len(data); at += 8 + 4*int(data[at+7]) {
-		group := uint16(data[at+2])<<8 | uint16(data[at+3])
-		for _, e := range rules {
-			if e.action.kind == unavailable && e.op.class == anyClass && e.blocks == nil && e.active() && t.matches(e.Rule, &place, group) {
-				data[at], data[at+5] = data[at]&0xf0|stateUnavailable, implicit
-				break
-			}
-		}
-	}
-}
-
-func (e *entry) active() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return !e.spent()
 }
 
 // tear writes the first blocks of a WRITE and answers as if it had failed there, or not.

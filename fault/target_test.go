@@ -2,6 +2,8 @@ package fault
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,6 +21,7 @@ type nowhere struct {
 	prepared int
 	executed int
 	lost     int
+	told     []string
 }
 
 func (n *nowhere) Prepare(*scsi.Task) int {
@@ -53,6 +56,32 @@ func (n *nowhere) Locate(_ *scsi.Nexus, l scsi.LUN) (vvol.ID, string) {
 		return vvol.ID{1}, "pe0"
 	}
 	return vvol.ID{}, "pe0"
+}
+
+// Attention asks for LUN 0 and 1 of two hosts, on a portal each, and notes which it tells.
+func (n *nowhere) Attention(code scsi.ASC, to func(*scsi.Nexus, vvol.ID, string) bool) (told int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = append(n.told, code.String())
+	for _, x := range []*scsi.Nexus{nexus("iqn.a", 1), nexus("iqn.b", 2)} {
+		for lun := range byte(2) {
+			volume, endpoint := n.Locate(x, scsi.LUN{7: lun})
+			if to(x, volume, endpoint) {
+				n.told = append(n.told, fmt.Sprintf("%s:%d", x.Initiator, lun))
+			}
+		}
+	}
+	return len(n.told)
+}
+
+func (n *nowhere) TakeAttention(*scsi.Task) (scsi.ASC, bool) { return 0, false }
+
+// heard is what was told since it was last asked.
+func (n *nowhere) heard() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	defer func() { n.told = nil }()
+	return strings.Join(n.told, " ")
 }
 
 func nexus(host string, port uint16) *scsi.Nexus {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"vvsim/scsi"
+	"vvsim/scsi/device"
 	"vvsim/vvol/store"
 )
 
@@ -36,6 +37,10 @@ var senseTable = []senseRow{
 	{store.ErrNoSpace, scsi.StatusCheckCondition, func(failure) scsi.SenseData { return scsi.SpaceAllocationFailed() }},
 	{store.ErrReadOnly, scsi.StatusCheckCondition, func(failure) scsi.SenseData { return scsi.WriteProtected() }},
 	{store.ErrMedium, scsi.StatusCheckCondition, func(f failure) scsi.SenseData {
+		var m *store.MediumError
+		if errors.As(f.err, &m) {
+			f.write, f.lba = m.Write, max(f.lba, m.Offset/device.BlockLength) // COMPARE AND WRITE reads too
+		}
 		if f.write {
 			return scsi.WriteError(f.lba)
 		}

@@ -37,7 +37,9 @@ func TestSenseOfErrors(t *testing.T) {
 		{store.ErrReadOnly, true, "07/27/00 (DATA PROTECT)"},
 		{&store.MiscompareError{Offset: 9}, true, "0E/1D/00 (MISCOMPARE)"},
 		{&store.MediumError{Err: errors.New("x")}, false, "03/11/00 (MEDIUM ERROR)"},
-		{&store.MediumError{Err: errors.New("x")}, true, "03/0C/00 (MEDIUM ERROR)"},
+		{&store.MediumError{Err: errors.New("x")}, true, "03/11/00 (MEDIUM ERROR)"}, // what a COMPARE AND WRITE compares with
+		{&store.MediumError{Write: true, Err: errors.New("x")}, true, "03/0C/00 (MEDIUM ERROR)"},
+		{store.ErrMedium, true, "03/0C/00 (MEDIUM ERROR)"},
 		{store.ErrGone, false, "05/25/00 (ILLEGAL REQUEST)"},
 	} {
 		_, sense, _ := translate(failure{err: c.err, lba: 3, write: c.write})
@@ -45,6 +47,10 @@ func TestSenseOfErrors(t *testing.T) {
 	}
 	_, sense, _ := translate(failure{err: &store.MiscompareError{Offset: 9}})
 	require.EqualValues(t, 9, *sense.Info)
+	for off, want := range map[uint64]uint64{0: 8, 4096: 8, 4608: 9, 1 << 20: 2048} { // of the command's first block, or behind it
+		_, sense, _ = translate(failure{err: &store.MediumError{Offset: off}, lba: 8})
+		require.Equal(t, want, *sense.Info)
+	}
 	status, _, _ := translate(failure{err: store.ErrUnavailable})
 	require.Equal(t, scsi.StatusBusy, status)
 }

@@ -2,6 +2,7 @@ package pe
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync/atomic"
 
@@ -92,6 +93,9 @@ func (m medium) Unmap(ctx context.Context, off, n uint64) error {
 
 func (m medium) CopyFrom(ctx context.Context, off uint64, src device.Medium, srcOff, n uint64) error {
 	err := m.Object.CopyFrom(ctx, off, src.(medium).Object, srcOff, n)
+	if bad, ok := errors.AsType[*store.MediumError](err); ok && !bad.Write { // its place is one of the source
+		return &store.MediumError{Offset: off, Write: true, Err: err}
+	}
 	if err == nil && m.sync.Load() {
 		err = m.Object.Flush(ctx)
 	}

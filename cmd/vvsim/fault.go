@@ -12,10 +12,11 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
 
   lu      vvol=ID|NAME host=IQN pe=NAME portal=N op=read|write|media|any|0x2a lba=A-B
           -> pdl | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
-             | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space
+             | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare
+             | alua standby|unavailable|transitioning|active-nonoptimized
   login   host=IQN                               -> reject 0x0203
   vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop
-  engine  vvol=ID|NAME op=read|write|flush       -> medium-error | no-space | delay TIME[..TIME] | corrupt
+  engine  vvol=ID|NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt
 
 Every rule takes after=N count=N every=N p=0.01 seed=N, times: from=1m for=30s each=2m, name=NAME, on=NAME|ID (begins when
 that rule breaks something), and keep (which survives a restart). A value with spaces is quoted: vvol="my disk". What each

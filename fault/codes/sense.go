@@ -12,7 +12,7 @@ type row struct {
 	name   string
 	means  string
 	esxi   effect
-	action string // of a rule of layer lu, with its conditions; "" for "-> sense"
+	action string // of a rule of layer lu, with its conditions; "" for "-> attention" and "-> sense"
 	other  string
 }
 
@@ -22,7 +22,11 @@ func senses() (all []Entry) {
 		for _, r := range rows {
 			code := SenseCode(scsi.Sense(r.key, r.code))
 			e := Entry{Kind: Sense, Code: code, Name: r.name, Means: r.means, ESXi: r.esxi.text, Certainty: r.esxi.certainty, Other: r.other}
-			if r.action == "" {
+			switch {
+			case r.action != "":
+			case r.key == scsi.UnitAttention:
+				r.action = "-> attention " + r.code.String()
+			default:
 				r.action = "-> sense " + code
 			}
 			e.Rule = "lu vvol=" + exampleVolume + " " + r.action
@@ -49,8 +53,8 @@ func notReady() []row {
 		{scsi.NotReady, scsi.BecomingReady, "LOGICAL UNIT IS IN PROCESS OF BECOMING READY", "The unit starts.", does("Failover on some active/passive arrays, else retried.", Documented), "", ""},
 		{scsi.NotReady, scsi.InitializingCommandRequired, "LOGICAL UNIT NOT READY, INITIALIZING COMMAND REQUIRED", "The unit waits for START STOP UNIT.", effect{}, "", ""},
 		{scsi.NotReady, scsi.ManualInterventionRequired, "LOGICAL UNIT NOT READY, MANUAL INTERVENTION REQUIRED", "Somebody has to do something to the device.", does("Failover on active/passive arrays. Not a permanent loss.", Documented), "", ""},
-		{scsi.NotReady, scsi.AccessStateTransition, "LOGICAL UNIT NOT ACCESSIBLE, ASYMMETRIC ACCESS STATE TRANSITION", "The target port group changes its state.", does("Retried, or failover.", Documented), "", "a target port group that SET TARGET PORT GROUPS has put into that state"},
-		{scsi.NotReady, scsi.TargetPortStandby, "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE", "This path can't be used now.", does("Failover; REPORT TARGET PORT GROUPS is read again.", Documented), "", "a target port group that SET TARGET PORT GROUPS has put into that state"},
+		{scsi.NotReady, scsi.AccessStateTransition, "LOGICAL UNIT NOT ACCESSIBLE, ASYMMETRIC ACCESS STATE TRANSITION", "The target port group changes its state.", does("Retried, or failover.", Documented), "-> alua transitioning", "a target port group that SET TARGET PORT GROUPS has put into that state"},
+		{scsi.NotReady, scsi.TargetPortStandby, "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE", "This path can't be used now.", does("Failover; REPORT TARGET PORT GROUPS is read again.", Documented), "-> alua standby", "a target port group that SET TARGET PORT GROUPS has put into that state"},
 		{scsi.NotReady, scsi.TargetPortUnavailable, "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE", "This path can't be used at all.", does("The path is unusable and I/O waits. On all paths it is APD only with `Scsi.ExtendAPDCondition`=1 (default 0).", Setting, Inferred), "-> unavailable", ""},
 		{scsi.NotReady, 0x0412, "LOGICAL UNIT NOT READY, OFFLINE", "The unit was taken offline.", unready, "", ""},
 		{scsi.NotReady, scsi.SpaceAllocationInProgress, "LOGICAL UNIT NOT READY, SPACE ALLOCATION IN PROGRESS", "A thin pool is growing: the write may be repeated.", does("P:0x6, retried.", Inferred), "", ""},
@@ -66,7 +70,7 @@ func medium() []row {
 		{scsi.MediumError, 0x0300, "PERIPHERAL DEVICE WRITE FAULT", "The data could not be written.", fails, "", ""},
 		{scsi.MediumError, scsi.WriteErrorASC, "WRITE ERROR", "The block in INFORMATION could not be written.", fails, "op=write -> torn 0", "a write that the engine could not carry out"},
 		{scsi.MediumError, scsi.WriteReallocationFailed, "WRITE ERROR - AUTO REALLOCATION FAILED", "The block is bad, and there is none in its place.", fails, "", ""},
-		{scsi.MediumError, scsi.UnrecoveredReadError, "UNRECOVERED READ ERROR", "The block in INFORMATION can't be read.", does("Passed to the guest as a medium error.", Standard), "", "a block that the engine finds damaged; layer engine: `-> medium-error`"},
+		{scsi.MediumError, scsi.UnrecoveredReadError, "UNRECOVERED READ ERROR", "The block in INFORMATION can't be read.", does("Passed to the guest as a medium error.", Standard), "lba=0-7 -> medium-error", "a block that the engine finds damaged"},
 		{scsi.MediumError, scsi.IncompatibleMediumInstalled, "INCOMPATIBLE MEDIUM INSTALLED", "The medium does not fit.", effect{}, "", ""},
 		{scsi.MediumError, scsi.SanitizeCommandFailed, "SANITIZE COMMAND FAILED", "A SANITIZE has not erased everything.", effect{}, "", "commands after a SANITIZE that failed"},
 	}
@@ -181,6 +185,6 @@ func aborted() []row {
 		{scsi.AbortedCommand, 0x477f, "SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT", "A connection or session was recovered, and the command was lost with it.", retried, "", ""},
 		{scsi.AbortedCommand, scsi.DataPhaseError, "DATA PHASE ERROR", "The transfer of data failed.", retried, "", ""},
 		{scsi.AbortedCommand, scsi.OverlappedCommandsAttempted, "OVERLAPPED COMMANDS ATTEMPTED", "Two commands had the same tag.", path, "", ""},
-		{scsi.Miscompare, scsi.MiscompareDuringVerify, "MISCOMPARE DURING VERIFY OPERATION", "COMPARE AND WRITE or VERIFY found other data; INFORMATION is the offset of the first byte that differs.", does("P:0x5: a race for a lock, or \"ATS Miscompare detected between test and set HB images\".", Standard, Documented), "", "COMPARE AND WRITE or VERIFY that finds other data"},
+		{scsi.Miscompare, scsi.MiscompareDuringVerify, "MISCOMPARE DURING VERIFY OPERATION", "COMPARE AND WRITE or VERIFY found other data; INFORMATION is the offset of the first byte that differs.", does("P:0x5: a race for a lock, or \"ATS Miscompare detected between test and set HB images\".", Standard, Documented), "-> miscompare", "COMPARE AND WRITE or VERIFY that finds other data"},
 	}
 }

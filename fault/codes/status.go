@@ -59,11 +59,11 @@ func pluginStatuses() []Entry {
 		at(0x0, "GOOD", "The plug-in has nothing to add.", effect{}, ""),
 		at(0x1, "TRANSIENT", "The command may be repeated.", effect{}, ""),
 		at(0x2, "SNAPSHOT", "The device is a copy that can only be read.", effect{}, ""),
-		at(0x3, "RESERVATION_LOST", "The host no longer has its reservation.", from("06/2A/03, 06/2A/04 or 06/29/xx"), "-> sense 06/2A/03"),
+		at(0x3, "RESERVATION_LOST", "The host no longer has its reservation.", from("06/2A/03, 06/2A/04 or 06/29/xx"), "-> attention 2A/03"),
 		at(0x4, "REQUEUE", "The command goes into the queue again.", effect{}, ""),
-		at(0x5, "ATS_MISCOMPARE", "A COMPARE AND WRITE found other data.", from("0E/1D/00"), "op=0x89 -> sense 0E/1D/00"),
+		at(0x5, "ATS_MISCOMPARE", "A COMPARE AND WRITE found other data.", from("0E/1D/00"), "-> miscompare"),
 		at(0x6, "THINPROV_BUSY_GROWING", "The thin pool grows.", from("02/04/14"), "-> sense 02/04/14"),
-		at(0x7, "THINPROV_ATQUOTA", "The thin pool is nearly full.", from("06/38/07"), "-> sense 06/38/07"),
+		at(0x7, "THINPROV_ATQUOTA", "The thin pool is nearly full.", from("06/38/07"), "-> attention 38/07"),
 		at(0x8, "THINPROV_NOSPACE", "The thin pool is full.", does("Made from 07/27/07.", Documented), "-> no-space"),
 	}
 }

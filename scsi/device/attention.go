@@ -68,6 +68,12 @@ func (lu *LogicalUnit) Attention(code scsi.ASC, to func(*scsi.Nexus) bool) {
 	}
 }
 
+// TakeAttention removes and returns the unit attention that a task's nexus would be told
+// next, for who answers the task in the logical unit's place.
+func (lu *LogicalUnit) TakeAttention(t *scsi.Task) (code scsi.ASC, ok bool) {
+	return lu.takeAttention(lu.nexusOf(t))
+}
+
 // add queues a code once. A reset code drops the others, unless one that tells of
 // more is pending: the lower qualifier has precedence (SAM-5 5.14.2). A nexus that
 // has POWER ON pending knows nothing yet that could have changed, and a full queue

@@ -83,10 +83,18 @@ func TestCodes(t *testing.T) {
 		case codes.Fault:
 			require.Equal(t, e.Code, vcenter.faultOf(strings.TrimPrefix(strings.Fields(rule)[1], "op=")))
 		}
+		told := strings.Contains(rule, "-> alua ") || strings.Contains(rule, "-> unavailable")
+		if told { // all paths of the host hear of the state of its ports
+			s.attended(s.v2, scsi.AccessStateChanged)
+		}
 		if e.Kind == codes.Sense || e.Kind == codes.Status {
 			s.othersUnharmed()
 		}
 		s.removeFault(f)
+		if told {
+			s.attended(s.v1, scsi.AccessStateChanged)
+			s.attended(s.v2, scsi.AccessStateChanged)
+		}
 		s.write(s.v2, 0, s.content)
 	}
 	s.healed()

@@ -129,7 +129,8 @@ func TestFaultAnswers(t *testing.T) {
 		{"-> busy", scsi.StatusBusy, nil, true, true, true},
 		{"op=read -> task-set-full", scsi.StatusTaskSetFull, nil, false, true, false},
 		{"op=media -> reservation-conflict", scsi.StatusReservationConflict, nil, false, true, true},
-		{"-> unavailable", scsi.StatusCheckCondition, sense(2, 4, 0xc), true, true, true},
+		{"op=any -> miscompare", 0, nil, false, false, false},
+		{"lba=0-9 -> medium-error", scsi.StatusCheckCondition, []byte{0xf0, 0, 3, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0}, false, true, false},
 		{"-> no-space", scsi.StatusCheckCondition, sense(7, 0x27, 7), false, false, true},
 		{"lba=7 -> torn 512", scsi.StatusCheckCondition, []byte{0xf0, 0, 3, 0, 0, 0, 1, 10, 0, 0, 0, 0, 0xc, 0, 0, 0, 0, 0}, false, false, true},
 		{"lba=8-9 -> pdl", 0, nil, false, false, false},
@@ -185,26 +186,6 @@ func TestPermanentLoss(t *testing.T) {
 	call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
 	call[any](s.lab, "GET", "/api/v1/faults/"+f.ID, nil, http.StatusNotFound)
 	s.othersUnharmed()
-	s.healed()
-}
-
-// TestPortUnavailable shows that every path tells which target port group is unavailable.
-func TestPortUnavailable(t *testing.T) {
-	s := newStage(t)
-	states := func(u *initiator.Unit) map[byte]byte {
-		b, err := u.ParameterIn(s.ctx, cdb.Parameter{Op: scsi.OpMaintenanceIn, Byte1: scsi.SAReportTargetPortGroups, Length: 255})
-		require.NoError(t, err)
-		return map[byte]byte{b[7]: b[4] & 0xf, b[19]: b[16] & 0xf}
-	}
-	f := s.addFault("lu vvol=victim portal=1 -> unavailable")
-	for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
-		require.Equal(t, map[byte]byte{1: 3, 2: 0}, states(u))
-	}
-	require.Equal(t, map[byte]byte{1: 0, 2: 0}, states(s.sister))
-	require.Equal(t, "2/04/0C", s.sense(s.vh.TestUnitReady(s.ctx)))
-	s.holds(s.v2, 0, s.content)
-	s.removeFault(f)
-	require.Equal(t, map[byte]byte{1: 0, 2: 0}, states(s.v1))
 	s.healed()
 }
 

@@ -1,0 +1,67 @@
+package fault
+
+import (
+	"fmt"
+	"strings"
+
+	"vvsim/scsi"
+	"vvsim/vvol"
+)
+
+// Attend tells nexuses of what has happened to logical units.
+type Attend interface {
+	// Attention queues a unit attention at each logical unit for the nexuses that to
+	// picks by what they address: a volume or none, a protocol endpoint or none, as
+	// Locate tells it. It tells how many were picked.
+	Attention(code scsi.ASC, to func(n *scsi.Nexus, volume vvol.ID, endpoint string) bool) int
+
+	// TakeAttention removes and returns the unit attention that the logical unit of a task
+	// would deliver now.
+	TakeAttention(t *scsi.Task) (code scsi.ASC, ok bool)
+}
+
+// parseAttention takes ASC/ASCQ.
+func (a *action) parseAttention(args []string) error {
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	asc, ascq, ok := strings.Cut(text, "/")
+	high, err := hexadecimal(asc)
+	low, lowErr := hexadecimal(ascq)
+	if !ok || err != nil || lowErr != nil {
+		return fmt.Errorf("%q is not two hexadecimal numbers up to ff", text)
+	}
+	a.sense = scsi.Attention(scsi.ASC(high<<8 | low))
+	return nil
+}
+
+// tells tells whether hosts hear of it when the rule comes into force, or goes.
+func (r *Rule) tells() bool {
+	return r.action.kind == attention || r.statesPorts()
+}
+
+// announce raises the unit attentions of a rule whose phase has changed. Called without
+// locks.
+func (i *Injector) announce(e *entry, t *Target) {
+	if e.action.kind != attention {
+		t.attend(e.Rule, scsi.AccessStateChanged)
+		return
+	}
+	if e.phaseNow() == Active && e.fires() {
+		t.attend(e.Rule, e.action.sense.Code)
+		i.fired(e)
+	}
+}
+
+// attend raises a unit attention where a rule means it. Every path hears of the state of
+// ports, whichever portal the rule names (SPC-4 5.15.2.5).
+func (t *Target) attend(r *Rule, code scsi.ASC) {
+	t.locate.Attention(code, func(n *scsi.Nexus, volume vvol.ID, endpoint string) bool {
+		port := n.TargetPort
+		if r.statesPorts() {
+			port = r.portal
+		}
+		return t.matches(r, &place{nexus: n, known: true, volume: volume, endpoint: endpoint}, port)
+	})
+}

@@ -1,0 +1,154 @@
+package fault
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/scsi"
+	"vvsim/scsi/cdb"
+	"vvsim/vvol"
+)
+
+func watched(t *testing.T) (*Injector, *hand, *nowhere) {
+	i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }})
+	h, behind := newHand(), &nowhere{}
+	i.UseClock(h)
+	i.NewTarget(behind, behind)
+	return i, h, behind
+}
+
+// A unit attention is raised each time its rule comes into force, where the rule says, and
+// counts as what it broke.
+func TestAttention(t *testing.T) {
+	for conditions, want := range map[string]string{
+		"": "2A/09 iqn.a:0 iqn.a:1 iqn.b:0 iqn.b:1", "host=iqn.b": "2A/09 iqn.b:0 iqn.b:1", "portal=1": "2A/09 iqn.a:0 iqn.a:1",
+		"vvol=disk1": "2A/09 iqn.a:1 iqn.b:1", "pe=pe0 host=iqn.a": "2A/09 iqn.a:0 iqn.a:1", "pe=pe1": "2A/09",
+	} {
+		i, _, behind := watched(t)
+		s := add(t, i, "lu "+conditions+" -> attention 2A/9")
+		require.Equal(t, want, behind.heard(), conditions)
+		s, err := i.Show(s.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, s.Hits)
+		require.Nil(t, i.units.Load(), "no command has to look at it")
+		require.NoError(t, i.Clear(t.Context()))
+		require.Empty(t, behind.heard())
+	}
+	i, h, behind := watched(t)
+	add(t, i, "lu name=a from=5s for=1s each=10s after=1 count=2 host=iqn.a vvol=disk1 -> attention 3F/0E")
+	add(t, i, "lu on=a host=iqn.b vvol=disk1 for=1s -> attention 2A/01")
+	h.step(14 * time.Second)
+	require.Empty(t, behind.heard(), "after=1")
+	h.step(time.Second)
+	require.Equal(t, "3F/0E iqn.a:1 2A/01 iqn.b:1", behind.heard())
+	h.step(time.Hour)
+	require.Equal(t, "3F/0E iqn.a:1 2A/01 iqn.b:1", behind.heard(), "count=2")
+}
+
+// Hosts hear of a state of ports on every path when it comes and when it goes.
+func TestAccessStates(t *testing.T) {
+	i, h, behind := watched(t)
+	add(t, i, "lu portal=1 vvol=disk1 for=1m -> alua standby")
+	require.Equal(t, "2A/06 iqn.a:1 iqn.b:1", behind.heard())
+	h.step(time.Minute)
+	require.Equal(t, "2A/06 iqn.a:1 iqn.b:1", behind.heard())
+	require.NoError(t, i.Clear(t.Context()))
+	require.Empty(t, behind.heard(), "it had gone")
+	add(t, i, "lu host=iqn.b -> unavailable")
+	behind.heard()
+	require.NoError(t, i.Clear(t.Context()))
+	require.Equal(t, "2A/06 iqn.b:0 iqn.b:1", behind.heard())
+	add(t, i, "lu op=read -> unavailable")
+	i.Close()
+	require.Empty(t, behind.heard(), "an answer to some commands is no state of a port, and an array that stops tells nothing")
+}
+
+// Which commands pass in which state.
+func TestBarred(t *testing.T) {
+	a := nexus("iqn.a", 1)
+	for action, want := range map[string]string{
+		"alua active-nonoptimized": "......", "alua standby": "xx....", "alua unavailable": "xxx...", "alua transitioning": "xxx...", "unavailable": "xxx...",
+	} {
+		i, _, behind := watched(t)
+		target := i.NewTarget(behind, behind)
+		add(t, i, "lu -> "+action)
+		got := ""
+		for _, k := range []*scsi.Task{task(a, 1, 0), task(a, 1, read(0, 1)...), task(a, 1, 0x1a), task(a, 1, 0x12), task(a, 1, 0xa0), task(a, 1, 0xa3, scsi.SAReportTargetPortGroups)} {
+			target.Prepare(k)
+			if r := target.Execute(k); r.Status == scsi.StatusGood {
+				got += "."
+			} else {
+				require.Equal(t, scsi.NotReady, r.Sense.Key)
+				got += "x"
+			}
+		}
+		require.Equal(t, want, got, action)
+	}
+}
+
+// Blocks are bad until they are written, each by itself.
+func TestBadBlocks(t *testing.T) {
+	for _, first := range []uint64{0, 1000, 1<<64 - 200} {
+		b := newBadBlocks(&blockRange{first, first + 199})
+		check := func(lba, n, bad uint64, ok bool) {
+			t.Helper()
+			got, found := b.first(lba, n)
+			require.Equal(t, ok, found)
+			require.Equal(t, bad, got)
+		}
+		check(first, 1, first, true)
+		check(first, 0, 0, false)
+		check(first+150, 1<<64-1-first-150, first+150, true)
+		b.heal(first, 130)
+		check(first, 130, 0, false)
+		check(first, 131, first+130, true)
+		check(first+10, 1000, first+130, true)
+		b.heal(first+131, 5)
+		check(first+131, 5, 0, false)
+		check(first+131, 6, first+136, true)
+		b.heal(0, 1<<64-1)
+		b.heal(first+199, 1)
+		check(0, 1<<64-1, 0, false)
+		check(first+199, 1, 0, false)
+	}
+	b := newBadBlocks(&blockRange{10, 19})
+	for _, c := range [][2]uint64{{0, 10}, {20, 5}, {9, 1}} {
+		_, ok := b.first(c[0], c[1])
+		require.False(t, ok)
+		b.heal(c[0], c[1])
+	}
+	bad, ok := b.first(0, 11)
+	require.True(t, ok)
+	require.EqualValues(t, 10, bad)
+}
+
+// Commands that read a bad block fail until one has written it, which is executed and no hit.
+func TestMediumError(t *testing.T) {
+	i, _, behind := watched(t)
+	target := i.NewTarget(behind, behind)
+	s := add(t, i, "lu vvol=disk1 lba=5-9 -> medium-error")
+	a := nexus("iqn.a", 1)
+	do := func(op scsi.OpCode, lba uint64, blocks uint32) scsi.Response {
+		c := cdb.Block{Op: op, LBA: lba, Blocks: blocks}
+		k := task(a, 1, c.AppendTo(nil)...)
+		target.Prepare(k)
+		return target.Execute(k)
+	}
+	for _, op := range []scsi.OpCode{scsi.OpRead10, scsi.OpRead16, scsi.OpVerify16, scsi.OpCompareAndWrite, scsi.OpOrWrite16} {
+		require.Equal(t, scsi.ReadError(6), *do(op, 6, 1).Sense, "%v", op)
+	}
+	require.Equal(t, scsi.StatusGood, do(scsi.OpRead16, 0, 5).Status)
+	require.Equal(t, scsi.ReadError(5), *do(scsi.OpRead16, 0, 64).Sense)
+	require.Equal(t, scsi.StatusGood, do(scsi.OpWrite16, 0, 7).Status)
+	require.Equal(t, scsi.ReadError(7), *do(scsi.OpRead16, 0, 64).Sense)
+	require.Equal(t, scsi.StatusGood, do(scsi.OpWriteSame16, 8, 0).Status, "to the end of the medium")
+	require.Equal(t, scsi.ReadError(7), *do(scsi.OpRead16, 0, 64).Sense)
+	require.Equal(t, scsi.StatusGood, do(scsi.OpWriteAndVerify10, 7, 1).Status)
+	require.Equal(t, scsi.StatusGood, do(scsi.OpRead16, 0, 64).Status)
+	s, err := i.Show(s.ID)
+	require.NoError(t, err)
+	require.EqualValues(t, 8, s.Hits)
+	require.Zero(t, target.broken.Load())
+}
