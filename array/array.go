@@ -210,7 +210,7 @@ func (a *Array) Start(ctx context.Context) (err error) {
 		closeAll()
 		return fmt.Errorf("api.addr: %w", err)
 	}
-	if a.iscsi, err = iscsi.NewServer(a.serverOptions()); err != nil {
+	if a.iscsi, err = iscsi.NewServer(a.serverOptions(a.breakPaths(listeners[:len(a.portals)]))); err != nil {
 		closeAll()
 		return errors.Join(err, apiListener.Close())
 	}
@@ -298,9 +298,9 @@ func published(configured string, ln net.Listener) string {
 	return net.JoinHostPort(given.Addr().String(), port)
 }
 
-func (a *Array) serverOptions() iscsi.Options {
+func (a *Array) serverOptions(paths iscsi.Paths) iscsi.Options {
 	c := &a.c.ISCSI
-	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.brokenTarget(a.target), Access: brokenAccess{access{*c}, a.faults},
+	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.brokenTarget(a.target), Access: brokenAccess{access{*c}, a.faults}, Paths: paths,
 		Portals:     func() []iscsi.PortalAddress { return a.portals },
 		MaxSessions: c.MaxSessions, CommandWindow: c.CommandWindow, LoginTimeout: time.Duration(c.LoginTimeout),
 		NOPInterval: time.Duration(c.NOPInterval), NOPTimeout: time.Duration(c.NOPTimeout), LogoutTimeout: time.Duration(a.c.Drain),

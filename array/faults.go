@@ -3,6 +3,7 @@ package array
 import (
 	"context"
 	"fmt"
+	"net"
 
 	"go.uber.org/zap"
 
@@ -90,6 +91,26 @@ func (b brokenAccess) Login(initiator string, discovery bool) (iscsi.Credentials
 		return iscsi.Credentials{}, &iscsi.Refusal{Status: pdu.LoginStatus(status), Reason: "a fault rule refuses it"}
 	}
 	return b.Access.Login(initiator, discovery)
+}
+
+// brokenPaths has the rules break the connections of the portals.
+type brokenPaths struct{ paths *fault.Paths }
+
+func (b brokenPaths) Connected(c iscsi.Conn)    { b.paths.Connected(c) }
+func (b brokenPaths) Disconnected(c iscsi.Conn) { b.paths.Disconnected(c) }
+
+func (b brokenPaths) Identified(c iscsi.Conn, initiator string) error {
+	b.paths.Identified(c, initiator)
+	return nil
+}
+
+// breakPaths has the rules break portals, from the first on, and their connections.
+func (a *Array) breakPaths(portals []net.Listener) iscsi.Paths {
+	paths := a.faults.NewPaths()
+	for i, ln := range portals {
+		portals[i] = paths.NewListener(ln, uint16(i+1))
+	}
+	return brokenPaths{paths}
 }
 
 // validateFaults parses the rules under faults:.

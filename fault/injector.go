@@ -50,6 +50,7 @@ type entry struct {
 	clock Clock
 	bad   *badBlocks  // of medium-error with lba=, else nil
 	leads atomic.Bool // rules wait for it
+	lanes [2]lane     // of rate: in and out
 
 	// Guarded by Injector.mu:
 	start     time.Time   // of its time; zero while it waits for another rule
@@ -69,15 +70,16 @@ type Injector struct {
 	closing chan struct{}
 	// What events look at: the rules of a layer that may fire, nil for none. Lists are
 	// not changed after they are stored.
-	units, engines, providers, logins atomic.Pointer[[]*entry]
+	units, paths, engines, providers, logins atomic.Pointer[[]*entry]
 
-	mu      sync.Mutex // guards what follows
-	clock   Clock
-	entries []*entry
-	last    uint64 // id
-	closed  bool
-	target  *Target  // nil: there is none
-	changed []*entry // whose phase has changed, and of which hosts are told
+	mu          sync.Mutex // guards what follows
+	clock       Clock
+	entries     []*entry
+	last        uint64 // id
+	closed      bool
+	target      *Target  // nil: there is none
+	changed     []*entry // whose phase has changed, and of which hosts are told
+	connections *Paths   // nil: there are none
 }
 
 // kept is a rule in Meta.
@@ -140,7 +142,8 @@ func (i *Injector) load(ctx context.Context) error {
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
-	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0)),
+		lanes: [2]lane{{rate: r.action.rate}, {rate: r.action.rate}}}
 	if r.action.kind == mediumError && r.blocks != nil {
 		e.bad = newBadBlocks(r.blocks)
 	}
@@ -149,7 +152,7 @@ func (i *Injector) newEntry(r *Rule, id uint64) *entry {
 
 // publish shows the rules to events. Called with mu held.
 func (i *Injector) publish() {
-	for l, at := range map[layer]*atomic.Pointer[[]*entry]{unitLayer: &i.units, engineLayer: &i.engines, providerLayer: &i.providers, loginLayer: &i.logins} {
+	for l, at := range map[layer]*atomic.Pointer[[]*entry]{unitLayer: &i.units, pathLayer: &i.paths, engineLayer: &i.engines, providerLayer: &i.providers, loginLayer: &i.logins} {
 		var list []*entry
 		for _, e := range i.entries {
 			if e.layer == l && e.inForce() {
@@ -343,7 +346,7 @@ func (i *Injector) stop(e *entry) {
 // back when the next Injector opens. Called before the portals close. Idempotent.
 func (i *Injector) Close() {
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	defer i.unlock()
 	if i.closed {
 		return
 	}

@@ -125,9 +125,6 @@ func (r *Rule) setLayer(w word) error {
 			return nil
 		}
 	}
-	if w.text == "path" {
-		return failed(w.at, "path rules are not in this version; %s are", layerNames())
-	}
 	return failed(w.at, "%q: a rule begins with %s", w.text, layerNames())
 }
 
@@ -139,18 +136,19 @@ type condition struct {
 	set    func(r *Rule, value string) error
 }
 
-const everyLayer = unitLayer | engineLayer | providerLayer | loginLayer
+const everyLayer = unitLayer | pathLayer | engineLayer | providerLayer | loginLayer
 
 // conditions are the keys in the order in which they are named.
 var conditions = []condition{
 	{"vvol", unitLayer | engineLayer, false, func(r *Rule, v string) error { r.vvol = v; return nil }},
-	{"host", unitLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
+	{"host", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
 	{"pe", unitLayer, false, func(r *Rule, v string) error { r.endpoint = v; return nil }},
-	{"portal", unitLayer, false, func(r *Rule, v string) error {
+	{"portal", unitLayer | pathLayer, false, func(r *Rule, v string) error {
 		n, err := number(v, 1, maxPortal)
 		r.portal = uint16(n)
 		return err
 	}},
+	{"session", unitLayer | pathLayer, false, func(r *Rule, v string) (err error) { r.session, err = number(v, 1, math.MaxUint64); return err }},
 	{"op", unitLayer | engineLayer | providerLayer, false, func(r *Rule, v string) (err error) {
 		r.op, err = parseOperation(r.layer, v)
 		return err
@@ -306,12 +304,16 @@ var actions = []actionRow{
 	{"busy", unitLayer, "busy", busy, plain},
 	{"task-set-full", unitLayer, "task-set-full", taskSetFull, plain},
 	{"reservation-conflict", unitLayer, "reservation-conflict", reservationConflict, plain},
-	{"delay", unitLayer | engineLayer | providerLayer, "delay TIME[..TIME]", delay, (*action).parseDelay},
+	{"delay", unitLayer | pathLayer | engineLayer | providerLayer, "delay TIME[..TIME]", delay, (*action).parseDelay},
 	{"hang", unitLayer | providerLayer, "hang", hang, plain},
 	{"drop-response", unitLayer, "drop-response", dropResponse, plain},
 	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
 	{"corrupt", engineLayer, "corrupt", corrupt, plain},
 	{"torn", unitLayer, "torn BYTES [silent]", torn, (*action).parseTorn},
+	{"down", pathLayer, "down", down, plain},
+	{"stall", pathLayer, "stall [in|out]", stall, (*action).parseStall},
+	{"reset", pathLayer, "reset [TIME[..TIME]]", reset, (*action).parseReset},
+	{"rate", pathLayer, "rate BYTES/s", rate, (*action).parseRate},
 	{"unavailable", unitLayer, "unavailable", alua, (*action).parseUnavailable},
 	{"alua", unitLayer, "alua STATE", alua, (*action).parseALUA},
 	{"attention", unitLayer, "attention ASC/ASCQ", attention, (*action).parseAttention},

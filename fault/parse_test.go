@@ -25,6 +25,9 @@ func TestRoundTrip(t *testing.T) {
 		"lu -> apd", "lu op=any -> apd drop", "lu op=media lba=8 -> busy", "lu -> task-set-full", "lu -> reservation-conflict",
 		"lu op=write -> delay 10ms..50ms", "lu -> delay 1s", "lu -> hang", "lu -> drop-response", "lu op=read -> corrupt", "lu -> corrupt 511",
 		"lu -> torn 4096", "lu op=0x2a -> torn 0 silent", "lu portal=1 -> unavailable", "lu -> no-space", "lu -> sense 0x4/0x3e/0x1",
+		"lu session=7 -> busy", "path -> down", "path portal=2 host=iqn.1998-01.com.vmware:esx1 session=3 after=1 count=2 every=2 p=0.5 seed=4 for=1s each=3s -> stall",
+		"path -> stall in", "path keep -> stall out", "path count=1 -> reset", "path -> reset 5s", "path -> reset 5s..1m", "path -> delay 10ms..50ms",
+		"path -> rate 10MiB/s", "path -> rate 1024B/s", "path -> rate 1KiB/s", "path -> rate 1024GiB/s",
 		"login host=iqn.1998-01.com.vmware:esx1 -> reject 0x0203", "login count=1 -> reject 0x0302",
 		"vasa op=bindVirtualVolume -> fault ResourceInUse", "vasa -> hang", "vasa -> delay 2s", "vasa p=0.5 -> drop",
 		"engine vvol=disk1 op=read -> medium-error", "engine op=write -> no-space", "engine op=flush -> delay 5ms..20ms", "engine -> corrupt",
@@ -41,14 +44,12 @@ func TestRoundTrip(t *testing.T) {
 // Errors name the column and what is allowed.
 func TestRefused(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                                             "column 1: a rule begins with lu, login, vasa or engine",
-		"disk -> pdl":                                  `column 1: "disk": a rule begins with lu, login, vasa or engine`,
-		"path portal=1 -> down":                        "column 1: path rules are not in this version; lu, login, vasa or engine are",
+		"":                                             "column 1: a rule begins with lu, path, login, vasa or engine",
+		"disk -> pdl":                                  `column 1: "disk": a rule begins with lu, path, login, vasa or engine`,
 		"lu vvol=a":                                    "column 10: -> and an action are missing",
 		"lu vvol=a ->":                                 "column 13: an action is missing: pdl, apd [drop],",
 		"lu vvol=a -> explode":                         `column 14: "explode": an action of lu is pdl, apd [drop], sense K/ASC/ASCQ, busy,`,
-		"lu vol=a -> pdl":                              `column 4: "vol=a": a rule of lu has vvol=, host=, pe=, portal=, op=, lba=, after=, count=, every=, p=, seed=, name=, on=, from=, for=, each= or keep, and then ->`,
-		"lu session=4 -> pdl":                          `column 4: "session=4": a rule of lu has`,
+		"lu vol=a -> pdl":                              `column 4: "vol=a": a rule of lu has vvol=, host=, pe=, portal=, session=, op=, lba=, after=, count=, every=, p=, seed=, name=, on=, from=, for=, each= or keep, and then ->`,
 		"lu keep=1 -> pdl":                             `column 4: "keep=1"`,
 		"lu vvol -> pdl":                               `column 4: "vvol"`,
 		"lu vvol= -> pdl":                              "column 9: vvol has no value",
@@ -113,6 +114,20 @@ func TestRefused(t *testing.T) {
 		"lu\n-> pdl":                                   "column 3: a rule is one line",
 		"lu -> pdl\xff":                                "is not UTF-8",
 		"lu vvol=" + strings.Repeat("a", 800):          "a rule has at most 800 bytes",
+		"path vvol=a -> down":                          "a rule of path has host=, portal=, session=, after=",
+		"path session=0 -> down":                       `column 14: session: "0" is no number from 1`,
+		"path -> pdl":                                  `"pdl": an action of path is delay TIME[..TIME], down, stall [in|out], reset [TIME[..TIME]] or rate BYTES/s`,
+		"path -> down now":                             `"now" is too much: the action is down`,
+		"path -> stall both":                           `"both" is neither in nor out: the action is stall [in|out]`,
+		"path -> stall in out":                         `"in out" is neither in nor out`,
+		"path -> reset soon":                           `"soon" is no time such as`,
+		"path -> reset 1s 2s":                          "one argument is needed, not 2",
+		"path -> rate":                                 "one argument is needed, not 0: the action is rate BYTES/s",
+		"path -> rate 10":                              `"10" is no rate such as 10MiB/s, from 1KiB/s to 1024GiB/s`,
+		"path -> rate 1023B/s":                         `"1023B/s" is no rate`,
+		"path -> rate 1025GiB/s":                       `"1025GiB/s" is no rate`,
+		"path -> rate -1MiB/s":                         `"-1MiB/s" is no rate`,
+		"login session=4 -> reject 0x0203":             `column 7: "session=4": a rule of login has`,
 	} {
 		_, err := Parse(line)
 		require.ErrorIs(t, err, vvol.ErrInvalid, "%q", line)
@@ -125,7 +140,8 @@ func rules() *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
 		type form struct{ layer, conditions, actions string }
 		f := rapid.SampledFrom([]form{
-			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
+			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|session=8|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
+			{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
 			{"login", "host=iqn.x", "reject 0x0203|reject 0x0301"},
 			{"vasa", "op=bindVirtualVolume", "hang|drop|delay 1ms|fault ResourceInUse"},
 			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|miscompare"},
@@ -160,7 +176,7 @@ func TestRoundTripOfAny(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s"} {
+	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "path portal=1 -> rate 1MiB/s", "path -> stall in", "path -> reset 1s..2s", "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -14,13 +14,14 @@ const (
 	engineLayer
 	providerLayer
 	loginLayer
+	pathLayer
 )
 
 // layers in the order in which they are named.
 var layers = []struct {
 	name  string
 	layer layer
-}{{"lu", unitLayer}, {"login", loginLayer}, {"vasa", providerLayer}, {"engine", engineLayer}}
+}{{"lu", unitLayer}, {"path", pathLayer}, {"login", loginLayer}, {"vasa", providerLayer}, {"engine", engineLayer}}
 
 func (l layer) String() string {
 	for _, x := range layers {
@@ -40,6 +41,7 @@ type Rule struct {
 	host     string // iSCSI initiator name
 	endpoint string // name of a protocol endpoint
 	portal   uint16 // 0 for all
+	session  uint64 // 0 for all
 	op       operation
 	blocks   *blockRange
 
@@ -85,6 +87,10 @@ const (
 	reject
 	attention
 	miscompare
+	down
+	stall
+	reset
+	rate
 )
 
 // action is what happens to an event.
@@ -92,11 +98,14 @@ type action struct {
 	kind     kind
 	sense    scsi.SenseData // of senseAnswer, attention and alua
 	state    byte           // of alua: asymmetric access state
-	min, max time.Duration  // of delay
+	min, max time.Duration  // of delay and reset
 	n        int            // of corrupt and torn: bytes
 	one      bool           // corrupt: the byte n only
 	silent   bool           // torn: answer GOOD
 	forget   bool           // apd: never answer
 	fault    string         // of namedFault
 	status   uint16         // of reject
+	rate     int64          // of rate: bytes a second
+	inward   bool           // stall: only what comes from the initiator
+	outward  bool           // stall: only what goes to it
 }

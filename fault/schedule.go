@@ -132,11 +132,13 @@ func (i *Injector) enter(e *entry, p Phase) {
 	e.phase = p
 }
 
-// unlock is mu.Unlock, and then tells hosts of the rules that have come into force or gone.
+// unlock is mu.Unlock, and then has connections judged anew and hosts told of the rules that
+// have come into force or gone.
 func (i *Injector) unlock() {
-	changed, t := i.changed, i.target
+	changed, t, p := i.changed, i.target, i.connections
 	i.changed = nil
 	i.mu.Unlock()
+	p.refresh()
 	for _, e := range changed {
 		i.announce(e, t)
 	}

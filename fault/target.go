@@ -101,7 +101,7 @@ func placeOf(task *scsi.Task) place { return place{nexus: task.Nexus, lun: task.
 // matches tells whether a rule means this volume, endpoint, host and path.
 func (t *Target) matches(r *Rule, p *place, port uint16) bool {
 	switch {
-	case r.host != "" && r.host != p.nexus.Initiator, r.portal != 0 && r.portal != port:
+	case r.host != "" && r.host != p.nexus.Initiator, r.portal != 0 && r.portal != port, r.session != 0 && r.session != p.nexus.Session:
 		return false
 	case r.vvol == "" && r.endpoint == "":
 		return true

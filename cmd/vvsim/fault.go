@@ -10,10 +10,11 @@ import (
 
 const faultHelp = `A rule is one line: where, when, -> and what. The first rule that matches an event wins.
 
-  lu      vvol=ID|NAME host=IQN pe=NAME portal=N op=read|write|media|any|0x2a lba=A-B
+  lu      vvol=ID|NAME host=IQN pe=NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
           -> pdl | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
              | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare
              | alua standby|unavailable|transitioning|active-nonoptimized
+  path    portal=N host=IQN session=N            -> down | stall [in|out] | reset [TIME[..TIME]] | delay TIME[..TIME] | rate 10MiB/s
   login   host=IQN                               -> reject 0x0203
   vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop
   engine  vvol=ID|NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt

@@ -375,7 +375,7 @@ func TestFloodWithoutReceiving(t *testing.T) {
 		}
 		for _, s := range f.server.connectionsForTest() {
 			s.out.mu.Lock()
-			require.Less(t, s.out.filling.size, maxOutbox+2*largeReceiveBuffer)
+			require.Less(t, s.out.filling.Size, maxOutbox+2*largeReceiveBuffer)
 			s.out.mu.Unlock()
 		}
 	}

@@ -344,10 +344,8 @@ func (c *connection) respond(cmd *command, r scsi.Response) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	pdus := c.dataIn(cmd, &r, data, residual, collapse)
-	if r.DataIn != nil {
-		c.out.filling.release = append(c.out.filling.release, r.DataIn)
-	}
-	c.out.filling.reserved += cmd.reserved
+	c.out.filling.Own(r.DataIn)
+	c.out.filling.Reserved += cmd.reserved
 	if collapse {
 		return
 	}

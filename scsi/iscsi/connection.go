@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/line"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 	"vvsim/scsi/iscsi/work"
@@ -28,6 +29,7 @@ type connection struct {
 	server *Server
 	nc     net.Conn
 	group  uint16
+	line   *line.Line
 	in     receiver
 	out    *outbox
 	done   chan struct{}   // closed at the very end
@@ -83,11 +85,13 @@ type connection struct {
 }
 
 func newConnection(s *Server, nc net.Conn, group uint16) *connection {
-	c := &connection{server: s, nc: nc, group: group, in: newReceiver(nc), done: make(chan struct{}),
+	c := &connection{server: s, nc: nc, group: group, done: make(chan struct{}),
 		id: s.next.Add(1), p: negotiate.Default(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
 	c.life, c.end = context.WithCancel(context.Background())
+	c.line = line.New(nc, c.life.Done())
+	c.in = newReceiver(c.line)
 	c.reads = work.NewBudget(maxReads)
-	c.out = newOutbox(nc, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.Give)
+	c.out = newOutbox(nc, c.line, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.Give)
 	c.ended.L = &c.mu
 	c.queue = work.NewQueue(s.o.CommandWindow+maxImmediate, c.work, c.out.flush)
 	c.tenure = work.NewTenure(&s.watch, c.succeed)
@@ -135,6 +139,7 @@ func (c *connection) receive(f func() error) {
 	c.close(err)
 	c.cleanUp()
 	c.server.ended(c)
+	c.server.o.Paths.Disconnected(c)
 	close(c.done)
 	c.server.wait.Done()
 }
@@ -203,6 +208,7 @@ func (c *connection) announce() {
 // are waited for.
 func (c *connection) cleanUp() {
 	if !c.loggedIn {
+		c.out.drain()
 		return
 	}
 	c.mu.Lock()

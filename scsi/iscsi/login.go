@@ -52,7 +52,7 @@ type login struct {
 func (c *connection) login() error {
 	l := &login{c: c, first: true, done: map[string]bool{}, said: map[string]string{}}
 	deadline := time.Now().Add(c.server.o.LoginTimeout)
-	if err := c.nc.SetReadDeadline(deadline); err != nil {
+	if err := c.in.line.SetDeadline(deadline); err != nil {
 		return err
 	}
 	for range maxLoginRequests {
@@ -202,6 +202,12 @@ func (l *login) identify() error {
 		return refuse(pdu.LoginSessionTypeRefused, "session type %q", kind)
 	}
 	c.port = initiatorPort{name, l.request.ISID, c.group}
+	if err := o.Paths.Identified(c, name); err != nil {
+		return refusal(name, err)
+	}
+	if err := c.in.line.Stay(); err != nil {
+		return err
+	}
 	target, ok := l.keys.Get("TargetName")
 	switch {
 	case !c.discovery && !ok:
@@ -214,11 +220,8 @@ func (l *login) identify() error {
 		}
 	}
 	credentials, err := o.Access.Login(name, c.discovery)
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		return refuse(refusal.Status, "%s: %w", name, err)
-	}
 	if err != nil {
-		return refuse(pdu.LoginAuthorizationFailed, "%s: %w", name, err)
+		return refusal(name, err)
 	}
 	if credentials.CHAP == nil {
 		l.authDone = true
@@ -226,6 +229,14 @@ func (l *login) identify() error {
 	}
 	l.chap = chap.New(credentials.CHAP, credentials.Mutual)
 	return nil
+}
+
+// refusal is the login's error for one of Paths or Access.
+func refusal(name string, err error) error {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return refuse(r.Status, "%s: %w", name, err)
+	}
+	return refuse(pdu.LoginAuthorizationFailed, "%s: %w", name, err)
 }
 
 // rejoin judges a login to a session that exists. With the CID of its connection it
@@ -356,7 +367,7 @@ func (l *login) finish(answers pdu.Keys) error {
 		}
 		c.nexus = n
 	}
-	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
+	if err := c.in.line.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	// Everything is in place before the initiator hears of it; the response itself

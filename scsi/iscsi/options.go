@@ -16,6 +16,7 @@ type Options struct {
 	TargetAlias string
 	Target      scsi.Target
 	Access      Access
+	Paths       Paths // nil: what the network does is all that happens to connections
 	// Portals lists what SendTargets reports; it may change while running.
 	Portals func() []PortalAddress
 
@@ -70,7 +71,7 @@ type Access interface {
 // ErrNotAuthorized is an initiator name that may not log in.
 var ErrNotAuthorized = errors.New("initiator is not authorized")
 
-// Refusal is the error of Access.Login that ends a login with another status than 0202h.
+// Refusal is the error of Access.Login and Paths.Identified that ends a login with another status than 0202h.
 type Refusal struct {
 	Status pdu.LoginStatus
 	Reason string
@@ -121,6 +122,9 @@ func (o *Options) ensureDefaults() {
 	}
 	if o.CommandWindow == 0 {
 		o.CommandWindow = DefaultCommandWindow
+	}
+	if o.Paths == nil {
+		o.Paths = undisturbed{}
 	}
 	if o.UnavailableLogin == nil {
 		o.UnavailableLogin = func() pdu.LoginStatus { return pdu.LoginTargetNotFound }

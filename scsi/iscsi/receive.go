@@ -3,9 +3,9 @@ package iscsi
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
+	"vvsim/scsi/iscsi/line"
 	"vvsim/scsi/iscsi/pdu"
 	"vvsim/scsi/iscsi/work"
 	"vvsim/scsi/latency"
@@ -34,8 +34,7 @@ type received struct {
 
 // receiver cuts the bytes of a connection into PDUs. Used by one goroutine.
 type receiver struct {
-	nc                       net.Conn
-	poller                   *work.Poller
+	line                     *line.Reader
 	buf                      []byte
 	r, w                     int
 	headerDigest, dataDigest bool
@@ -46,8 +45,8 @@ type receiver struct {
 	asked, arrived           latency.Instant // when the last bytes were asked for and came
 }
 
-func newReceiver(nc net.Conn) receiver {
-	return receiver{nc: nc, poller: work.NewPoller(nc), buf: make([]byte, firstReceiveBuffer), maxData: loginDataSegment}
+func newReceiver(l *line.Line) receiver {
+	return receiver{line: line.NewReader(l), buf: make([]byte, firstReceiveBuffer), maxData: loginDataSegment}
 }
 
 // next returns the next whole PDU of the buffer; ok is false when more bytes are
@@ -105,7 +104,7 @@ func (r *receiver) fill() error {
 		r.w = copy(bigger, r.buf[r.r:r.w])
 		r.r, r.buf = 0, bigger
 	}
-	n, err := r.poller.Read(r.buf[r.w:], r.asked, r.polls && r.gap < work.PollTime)
+	n, err := r.line.Read(r.buf[r.w:], r.asked, r.polls && r.gap < work.PollTime)
 	arrived := latency.Now()
 	r.gap, r.arrived = arrived.Sub(r.asked), arrived
 	r.w += n
@@ -140,5 +139,5 @@ func (r *receiver) wait(d time.Duration) {
 		return
 	}
 	r.deadline = now.Add(d)
-	_ = r.nc.SetReadDeadline(time.Now().Add(d)) // fails on a closed connection only, as the read then does
+	_ = r.line.SetDeadline(time.Now().Add(d)) // fails on a closed connection only, as the read then does
 }

@@ -136,6 +136,7 @@ func (s *Server) start(nc net.Conn, group uint16) {
 	if crowded != nil {
 		crowded.close(errCrowded)
 	}
+	s.o.Paths.Connected(c)
 	go c.run()
 }
 

@@ -481,7 +481,7 @@ func TestHangingProvider(t *testing.T) {
 	require.Contains(t, s.refused("vasa op=bindVirtualVolume -> fault SnapshotTooMany"), "bindVirtualVolume does not declare the fault")
 	require.Contains(t, s.refused("vasa op=bind -> hang"), `"bind" is no operation of VASA`)
 	require.Contains(t, s.refused("lu -> explode"), "column 7")
-	require.Contains(t, s.refused("path portal=1 -> down"), "not in this version")
+	require.Contains(t, s.refused("path vvol=victim -> down"), "column 6")
 	require.Contains(t, s.refused("lu keep -> pdl"), "needs a data directory")
 	require.Empty(t, call[[]api.Fault](s.lab, "GET", "/api/v1/faults", nil, 0))
 }
@@ -536,11 +536,14 @@ func TestFaultsAcrossRestart(t *testing.T) {
 	})
 }
 
-// anyFault generates rules, of devices and of the engine, with conditions of all kinds.
+// anyFault generates rules, of devices, of paths that live and of the engine, with conditions of all kinds.
 func anyFault(r *rand.Rand) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=20ms") + " -> "
-	if r.IntN(4) == 0 {
+	switch r.IntN(8) {
+	case 0:
+		return "path" + pick("", " portal=1", " portal=2") + pick("", " host="+iqn("esx1")) + counters + pick("stall", "stall in", "stall out", "delay 1ms..3ms", "rate 1MiB/s")
+	case 1, 2:
 		return "engine" + pick("", " vvol=victim") + counters + pick("medium-error", "no-space", "delay 1ms..3ms", "corrupt")
 	}
 	return "lu" + pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2") + pick("", " op=write", " op=0x2a", " op=media") + counters +

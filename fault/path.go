@@ -1,0 +1,264 @@
+package fault
+
+import (
+	"sync"
+	"time"
+
+	"vvsim/scsi/iscsi/line"
+)
+
+// Conn is one connection of the transport; comparable, and safe for concurrent use.
+type Conn interface {
+	// Session is the number of the session that the connection is or becomes.
+	Session() uint64
+	// Portal is where it came in, from 1.
+	Portal() uint16
+	// Disturb has what comes in and what goes out pass these ways from now on, nil for none.
+	Disturb(in, out line.Way)
+	// Reset ends the connection with a RST.
+	Reset()
+}
+
+// Paths breaks connections by rules of layer path. An event is a connection: each is judged
+// once by each rule that means it, when both are there and the initiator is known if the rule
+// names one. The first rule that takes a connection keeps it as long as it is in force. Safe
+// for concurrent use.
+type Paths struct {
+	i *Injector
+
+	mu        sync.Mutex // guards what follows; taken before Injector.mu
+	conns     map[Conn]*disturbed
+	listeners map[*Listener]struct{}
+	struck    []*entry // that have fired, and for which others wait
+}
+
+// disturbed is what is known of a connection.
+type disturbed struct {
+	Conn
+	initiator string
+	judged    map[*entry]bool
+	rule      *entry      // that has taken it, nil for none
+	stopTimer func() bool // of a rule that acts later; nil for none
+}
+
+// NewPaths returns the breaker of the transport's connections. There is one for an Injector.
+func (i *Injector) NewPaths() *Paths {
+	p := &Paths{i: i, conns: map[Conn]*disturbed{}, listeners: map[*Listener]struct{}{}}
+	i.mu.Lock()
+	i.connections = p
+	i.mu.Unlock()
+	return p
+}
+
+// Connected tells of a connection before its first byte is read.
+func (p *Paths) Connected(c Conn) {
+	p.mu.Lock()
+	d := &disturbed{Conn: c, judged: map[*entry]bool{}}
+	p.conns[c] = d
+	p.judge(d)
+	p.unlock()
+}
+
+// Identified tells whose connection it is.
+func (p *Paths) Identified(c Conn, initiator string) {
+	p.mu.Lock()
+	if d := p.conns[c]; d != nil {
+		d.initiator = initiator
+		p.judge(d)
+	}
+	p.unlock()
+}
+
+// unlock lets mu go and starts the rules that wait for those that have fired.
+func (p *Paths) unlock() {
+	struck := p.struck
+	p.struck = nil
+	p.mu.Unlock()
+	for _, e := range struck {
+		p.i.fired(e)
+	}
+}
+
+// Disconnected forgets a connection.
+func (p *Paths) Disconnected(c Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.conns[c]; d != nil {
+		d.calm()
+		delete(p.conns, c)
+	}
+}
+
+// refresh has everything judged by the rules that are in force now. Called without locks.
+func (p *Paths) refresh() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	for _, d := range p.conns {
+		p.judge(d)
+	}
+	if !p.i.stopping() { // else portals that are down stay so
+		for l := range p.listeners {
+			l.shut(p.refused(l.portal))
+		}
+	}
+	p.unlock()
+}
+
+// pathRules are those in force.
+func (p *Paths) pathRules() []*entry {
+	if rules := p.i.paths.Load(); rules != nil {
+		return *rules
+	}
+	return nil
+}
+
+// judge finds the first rule that takes a connection. Called with mu held.
+func (p *Paths) judge(d *disturbed) {
+	var first *entry
+	rules := p.pathRules()
+	known := make(map[*entry]bool, len(rules))
+	for _, e := range rules {
+		hit, before := d.judged[e]
+		if !before && first == nil && d.meant(e) {
+			hit, before = e.fires(), true
+			if hit && e.leads.Load() {
+				p.struck = append(p.struck, e)
+			}
+		}
+		if before {
+			known[e] = hit
+		}
+		if first == nil && hit {
+			first = e
+		}
+	}
+	d.judged = known // those that have gone are forgotten
+	if first == d.rule {
+		return
+	}
+	before := d.rule
+	d.rule = first
+	d.calm()
+	if before != nil && before.action.kind == stall && p.i.stopping() {
+		d.Reset() // what stood still is not to go on
+		return
+	}
+	in, out := first.ways()
+	d.Disturb(in, out)
+	if first != nil {
+		p.cut(d)
+	}
+}
+
+// meant tells whether a rule is about the connection.
+func (d *disturbed) meant(e *entry) bool {
+	return (e.portal == 0 || e.portal == d.Portal()) && (e.session == 0 || e.session == d.Session()) &&
+		(e.host == "" || e.host == d.initiator)
+}
+
+// cut ends a connection that a rule has taken to do so.
+func (p *Paths) cut(d *disturbed) {
+	switch a := &d.rule.action; {
+	case a.kind == down, a.kind == reset && a.max == 0:
+		d.Reset()
+	case a.kind == reset:
+		d.stopTimer = d.rule.clock.After(d.rule.pause(), d.Reset)
+	}
+}
+
+// calm keeps a rule from acting later.
+func (d *disturbed) calm() {
+	if d.stopTimer != nil {
+		d.stopTimer()
+		d.stopTimer = nil
+	}
+}
+
+// refused tells whether a rule takes a whole portal down before any other has its turn.
+// Called with mu held.
+func (p *Paths) refused(portal uint16) bool {
+	for _, e := range p.pathRules() {
+		if e.portal == 0 || e.portal == portal {
+			return e.action.kind == down && e.whole()
+		}
+	}
+	return false
+}
+
+// whole tells whether a rule of layer path takes every connection of its portal.
+func (r *Rule) whole() bool {
+	return r.host == "" && r.session == 0 && r.after == 0 && r.count == 0 && r.every == 1 && r.p == 1
+}
+
+// ways are what a rule makes of a connection's bytes; nil, nil for no rule.
+func (e *entry) ways() (in, out line.Way) {
+	if e == nil {
+		return nil, nil
+	}
+	switch a := &e.action; a.kind {
+	case stall:
+		if !a.outward {
+			in = still{}
+		}
+		if !a.inward {
+			out = still{}
+		}
+	case delay:
+		return late{e}, late{e}
+	case rate:
+		return &e.lanes[0], &e.lanes[1]
+	}
+	return in, out
+}
+
+// still lets nothing on.
+type still struct{}
+
+func (still) Due(int) time.Time { return time.Time{} }
+func (still) Piece() int        { return 0 }
+
+// late lets bytes on after a while.
+type late struct{ e *entry }
+
+func (l late) Due(n int) time.Time {
+	if n == 0 {
+		return time.Now()
+	}
+	return time.Now().Add(l.e.pause())
+}
+func (late) Piece() int { return 0 }
+
+// lane is one direction of all connections that share the rate of a rule.
+type lane struct {
+	rate int64 // bytes a second; fixed
+
+	mu   sync.Mutex
+	next time.Time // when all that was let on has passed
+}
+
+const (
+	laneBurst    = 10 * time.Millisecond // what an idle lane saves
+	laneTick     = 50 * time.Millisecond // what goes on at once takes no longer
+	minLanePiece = 512
+	maxLanePiece = 64 << 10
+)
+
+func (l *lane) Due(n int) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if n == 0 {
+		return now
+	}
+	if earliest := now.Add(-laneBurst); l.next.Before(earliest) {
+		l.next = earliest
+	}
+	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
+	return l.next
+}
+
+func (l *lane) Piece() int {
+	return int(min(max(l.rate/int64(time.Second/laneTick), minLanePiece), maxLanePiece))
+}

@@ -1,0 +1,269 @@
+package fault
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/scsi/iscsi/line"
+)
+
+// fakeConn keeps what happens to it.
+type fakeConn struct {
+	session uint64
+	portal  uint16
+
+	mu      sync.Mutex
+	in, out line.Way
+	resets  int
+}
+
+func (c *fakeConn) Session() uint64 { return c.session }
+func (c *fakeConn) Portal() uint16  { return c.portal }
+
+func (c *fakeConn) Disturb(in, out line.Way) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in, c.out = in, out
+}
+
+func (c *fakeConn) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resets++
+}
+
+// state is "", or what is broken: s for a way that stands still, w for another, - for none.
+func (c *fakeConn) state() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := ""
+	for _, w := range []line.Way{c.in, c.out} {
+		switch {
+		case w == nil:
+			s += "-"
+		case w.Due(0).IsZero():
+			s += "s"
+		default:
+			s += "w"
+		}
+	}
+	if c.resets > 0 {
+		return "reset"
+	}
+	return s
+}
+
+// Each condition limits a rule by itself, and each action has its ways.
+func TestPathScope(t *testing.T) {
+	for _, c := range []struct{ rule, want string }{
+		{"path -> down", "reset"}, {"path portal=2 -> reset", "reset"}, {"path portal=1 -> reset", "--"},
+		{"path host=iqn.a -> stall", "ss"}, {"path host=iqn.b -> stall", "--"}, {"path session=7 -> stall in", "s-"}, {"path session=8 -> stall", "--"},
+		{"path -> stall out", "-s"}, {"path -> delay 1ms", "ww"}, {"path -> rate 1MiB/s", "ww"}, {"path after=1 -> stall", "--"}, {"path -> reset 1h", "--"},
+	} {
+		for _, before := range []bool{true, false} {
+			i := open(t, Options{})
+			p := i.NewPaths()
+			x := &fakeConn{session: 7, portal: 2}
+			if before {
+				add(t, i, c.rule)
+			}
+			p.Connected(x)
+			p.Identified(x, "iqn.a")
+			if !before {
+				add(t, i, c.rule)
+			}
+			require.Equal(t, c.want, x.state(), c.rule)
+			hits := uint64(1)
+			if c.want == "--" && c.rule != "path -> reset 1h" {
+				hits = 0
+			}
+			require.Equal(t, hits, i.List()[0].Hits, c.rule)
+			require.NoError(t, i.Clear(t.Context()))
+			if c.want != "reset" {
+				require.Equal(t, "--", x.state(), c.rule)
+			}
+			p.Disconnected(x)
+			require.Empty(t, p.conns)
+		}
+	}
+}
+
+// A rule meets a connection once, and the counters count connections; the next rule has its
+// turn when one says no, or goes.
+func TestPathCounters(t *testing.T) {
+	i := open(t, Options{})
+	p := i.NewPaths()
+	first := add(t, i, "path after=1 every=2 count=2 -> stall")
+	second := add(t, i, "path -> delay 1ms")
+	var all []*fakeConn
+	state := func() (s string) {
+		for _, c := range all {
+			s += c.state() + " "
+		}
+		return s
+	}
+	for range 7 {
+		c := &fakeConn{portal: 1}
+		all = append(all, c)
+		p.Connected(c)
+		p.Identified(c, "iqn.a")
+	}
+	require.Equal(t, "ww ss ww ss ww ww ww ", state())
+	add(t, i, "path -> stall in")
+	require.Equal(t, "ww ss ww ss ww ww ww ", state())
+	require.NoError(t, i.Remove(t.Context(), second.ID))
+	require.Equal(t, "s- ss s- ss s- s- s- ", state())
+	require.NoError(t, i.Remove(t.Context(), first.ID))
+	require.Equal(t, "s- s- s- s- s- s- s- ", state())
+	require.Equal(t, uint64(7), i.List()[0].Hits)
+}
+
+// The same seed takes the same connections.
+func TestPathSeed(t *testing.T) {
+	run := func(seed string) (s string) {
+		i := open(t, Options{})
+		p := i.NewPaths()
+		add(t, i, "path p=0.5 seed="+seed+" -> stall")
+		for range 64 {
+			c := &fakeConn{portal: 1}
+			p.Connected(c)
+			s += c.state()
+		}
+		return s
+	}
+	require.Equal(t, run("1"), run("1"))
+	require.NotEqual(t, run("1"), run("2"))
+}
+
+func phases(i *Injector) (all []Phase) {
+	for _, s := range i.List() {
+		all = append(all, s.Phase)
+	}
+	return all
+}
+
+// A connection starts rules that wait for the one that has taken it, whether it comes or is
+// there; a path that flaps takes connections anew each time.
+func TestPathChains(t *testing.T) {
+	i := open(t, Options{})
+	clock := newHand()
+	i.UseClock(clock)
+	p := i.NewPaths()
+	x, y := &fakeConn{portal: 1}, &fakeConn{portal: 2}
+	p.Connected(x)
+	add(t, i, "path portal=2 name=second -> delay 1ms")
+	add(t, i, "path portal=1 on=second name=first for=10s each=30s -> stall")
+	add(t, i, "lu on=first -> busy")
+	require.Equal(t, []Phase{Active, Waiting, Waiting}, phases(i))
+	p.Connected(y)
+	require.Equal(t, []Phase{Active, Active, Active}, phases(i))
+	require.Equal(t, "ss ww", x.state()+" "+y.state())
+	for range 3 {
+		clock.step(10 * time.Second)
+		require.Equal(t, "-- ww", x.state()+" "+y.state())
+		clock.step(20 * time.Second)
+		require.Equal(t, "ss ww", x.state()+" "+y.state())
+	}
+	require.Equal(t, uint64(4), i.List()[1].Hits)
+	add(t, i, "path portal=2 name=last -> stall")
+	p.Disconnected(x)
+	p.Disconnected(y)
+
+	z := &fakeConn{portal: 3}
+	add(t, i, "path portal=3 -> reset 5s")
+	p.Connected(z)
+	clock.step(4 * time.Second)
+	require.Equal(t, "--", z.state())
+	clock.step(time.Second)
+	require.Equal(t, "reset", z.state())
+}
+
+// When the array stops, what stands still ends, and what is late goes on.
+func TestPathClose(t *testing.T) {
+	i := open(t, Options{})
+	p := i.NewPaths()
+	add(t, i, "path portal=1 -> stall out")
+	add(t, i, "path portal=2 -> delay 1h")
+	x, y, z := &fakeConn{portal: 1}, &fakeConn{portal: 2}, &fakeConn{portal: 1}
+	p.Connected(x)
+	p.Connected(y)
+	i.Close()
+	p.Connected(z)
+	require.Equal(t, "reset -- --", x.state()+" "+y.state()+" "+z.state())
+}
+
+// A lane lets no more on than its rate, and all that use it share it.
+func TestLane(t *testing.T) {
+	l := lane{rate: 1 << 20}
+	require.Equal(t, 52428, l.Piece())
+	require.Equal(t, 512, (&lane{rate: 1024}).Piece())
+	require.Equal(t, 64<<10, (&lane{rate: 1 << 40}).Piece())
+	now := time.Now()
+	require.False(t, l.Due(0).Before(now))
+	var last time.Time
+	for range 16 {
+		at := l.Due(64 << 10)
+		require.True(t, at.After(last))
+		last = at
+	}
+	require.GreaterOrEqual(t, last.Sub(now), time.Second-laneBurst)
+	require.Less(t, time.Until(last), time.Second)
+}
+
+// A portal that is down refuses, keeps its port, and is back when the rule goes, for every
+// kind of address.
+func TestListener(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0", ":0"} {
+		inner, err := net.Listen("tcp", address)
+		if err != nil && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)) {
+			continue // no IPv6 here
+		}
+		require.NoError(t, err)
+		i := open(t, Options{})
+		p := i.NewPaths()
+		l := p.NewListener(inner, 1)
+		require.Equal(t, inner.Addr(), l.Addr())
+		accepted := make(chan error, 8)
+		go func() {
+			for {
+				nc, err := l.Accept()
+				accepted <- err
+				if err != nil {
+					return
+				}
+				nc.Close()
+			}
+		}()
+		connect := func() error {
+			nc, err := net.Dial("tcp", l.Addr().String())
+			if err == nil {
+				err = nc.Close()
+			}
+			return err
+		}
+		for range 3 {
+			require.NoError(t, connect())
+			require.NoError(t, <-accepted)
+			f := add(t, i, "path portal=1 -> down")
+			require.ErrorIs(t, connect(), syscall.ECONNREFUSED, address)
+			add(t, i, "path portal=2 -> down")
+			require.NoError(t, i.Remove(t.Context(), f.ID))
+			require.NoError(t, connect())
+			require.NoError(t, <-accepted)
+			require.NoError(t, i.Clear(t.Context()))
+		}
+		add(t, i, "path -> down")
+		require.NoError(t, l.Close())
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, <-accepted, net.ErrClosed)
+		require.NoError(t, i.Clear(t.Context()))
+		require.ErrorIs(t, connect(), syscall.ECONNREFUSED)
+		require.Empty(t, p.listeners)
+	}
+}

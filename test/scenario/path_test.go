@@ -1,0 +1,371 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/api"
+	"vvsim/array"
+	"vvsim/scsi"
+	"vvsim/scsi/iscsi/initiator"
+	"vvsim/scsi/iscsi/pdu"
+)
+
+// roads is what every story of paths plays on: a volume that two hosts have bound, which
+// esx1 reaches at portals 1 and 2 and esx2 at portal 1.
+type roads struct {
+	*lab
+	lun     scsi.LUN
+	path1   *raw            // esx1 at portal 1
+	path2   *initiator.Unit // esx1 at portal 2
+	host2   *initiator.Unit // esx2 at portal 1
+	content []byte
+}
+
+func newRoads(t testing.TB, data string) *roads {
+	s := &roads{lab: newLab(t, data, func(c *array.Config) { c.ISCSI.Portals = append(c.ISCSI.Portals, "127.0.0.1:0") })}
+	v := s.create("disk", 8<<20)
+	b1, b2 := s.bind(v, "esx1"), s.bind(v, "esx2")
+	lun, err := scsi.ParseLUN(b1.LUN)
+	require.NoError(t, err)
+	s.lun = lun
+	s.path1 = s.rawSession("esx1", 0)
+	s.path1.ready(lun)
+	s.path2 = s.unit(s.login("esx1", 1), b1.LUN)
+	s.host2 = s.unit(s.login("esx2", 0), b2.LUN)
+	s.put(random(1, stageBytes))
+	return s
+}
+
+// put writes by the second path.
+func (s *roads) put(b []byte) {
+	s.t.Helper()
+	s.write(s.path2, 0, b)
+	s.content = b
+}
+
+// works shows that an initiator reaches the volume.
+func (s *roads) works(units ...*initiator.Unit) {
+	s.t.Helper()
+	for _, u := range units {
+		require.NoError(s.t, u.TestUnitReady(s.ctx))
+		s.holds(u, 0, s.content)
+	}
+}
+
+// worksRaw is the same of a raw initiator.
+func (s *roads) worksRaw(r *raw) {
+	s.t.Helper()
+	r.good(r.command(s.lun, tur, nil, 0))
+	require.Equal(s.t, s.content, r.good(r.command(s.lun, read8, nil, stageBytes)))
+	r.pong(r.nop())
+}
+
+// again is a new session of esx1 at portal 1 that reaches the volume.
+func (s *roads) again() *raw {
+	s.t.Helper()
+	r := s.rawSession("esx1", 0)
+	r.ready(s.lun)
+	s.worksRaw(r)
+	return r
+}
+
+// sessions lists those of a host at a portal group.
+func (s *roads) sessions(host string, group uint16) (all []api.Session) {
+	s.t.Helper()
+	for _, x := range call[[]api.Session](s.lab, "GET", "/api/v1/sessions", nil, 0) {
+		if x.Initiator == iqn(host) && x.PortalGroup == group {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// TestPathDown shows a portal that is down: what is there is cut, what comes is refused, and
+// the other portal knows nothing of it.
+func TestPathDown(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	address := s.a.Ready().ISCSI[0]
+	for range 2 { // down and up, and down again
+		f := s.addFault("path portal=1 -> down")
+		s.path1.reset()
+		require.Error(t, s.host2.TestUnitReady(s.ctx))
+		for range 3 {
+			_, err := net.Dial("tcp", address)
+			require.True(t, errors.Is(err, syscall.ECONNREFUSED), "%v", err)
+		}
+		require.Equal(t, uint64(2), s.hits(f))
+		require.Empty(t, s.sessions("esx1", 1))
+		s.works(s.path2)
+		s.removeFault(f)
+		s.path1 = s.again()
+		s.host2 = s.unit(s.login("esx2", 0), s.host2.LUN().String())
+		s.works(s.path2, s.host2)
+	}
+	f := s.addFault("path -> down")
+	other, err := net.Listen("tcp", address)
+	require.NoError(t, err, "somebody takes the port")
+	s.removeFault(f)
+	s.unit(s.login("esx1", 1), s.path2.LUN().String())
+	require.NoError(t, other.Close())
+	require.Eventually(t, func() bool {
+		nc, err := net.Dial("tcp", address)
+		if err == nil {
+			err = nc.Close()
+		}
+		return err == nil
+	}, rawPatience, time.Millisecond, "it comes up when the port is free")
+	s.again()
+}
+
+// TestPathDownOfHost shows a path that is down for one host: its session is cut, and each
+// login of it as soon as it has said its name; nobody else is concerned.
+func TestPathDownOfHost(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	f := s.addFault("path portal=1 host=" + iqn("esx1") + " -> down")
+	s.path1.reset()
+	require.Equal(t, uint64(1), s.hits(f))
+	for k := range 2 {
+		r := s.dialRaw(0)
+		r.sendLogin("esx1")
+		r.reset()
+		require.Equal(t, uint64(2+k), s.hits(f))
+	}
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+	s.again()
+	s.works(s.path2, s.host2)
+}
+
+// TestPathReset shows that each connection is reset once, as often as count says.
+func TestPathReset(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	f := s.addFault("path host=" + iqn("esx1") + " portal=1 count=2 -> reset")
+	s.path1.reset()
+	r := s.dialRaw(0)
+	r.sendLogin("esx1")
+	r.reset()
+	require.False(t, call[api.Fault](s.lab, "GET", "/api/v1/faults/"+f.ID, nil, 0).Active)
+	s.path1 = s.again()
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+
+	f = s.addFault("path portal=3 -> reset")
+	if nc, err := net.Dial("tcp", s.a.Ready().ISCSI[2]); err == nil {
+		(&raw{t: t, nc: nc}).reset()
+		require.NoError(t, nc.Close())
+	} else {
+		require.ErrorIs(t, err, syscall.ECONNRESET, "it was reset at once")
+	}
+	require.Equal(t, uint64(1), s.hits(f))
+	s.removeFault(f)
+
+	f = s.addFault("path portal=3 -> reset 100ms..200ms")
+	began := time.Now()
+	r = s.rawSession("esx1", 2)
+	r.ready(s.lun)
+	r.reset()
+	require.GreaterOrEqual(t, time.Since(began), 100*time.Millisecond)
+	s.removeFault(f)
+	f = s.addFault("path portal=3 -> reset 1h")
+	r = s.rawSession("esx1", 2)
+	r.ready(s.lun)
+	s.removeFault(f)
+	s.worksRaw(r)
+	s.worksRaw(s.path1)
+}
+
+// TestPathStall shows a path on which nothing moves: commands, pings and logins are silent
+// with the connection open. When the rule goes all goes on where it stood, but for what
+// hosts have dropped meanwhile.
+func TestPathStall(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	mayfly := s.rawSession("esx3", 0)
+	f := s.addFault("path portal=1 -> stall")
+	require.Equal(t, uint64(3), s.hits(f))
+	next, never := random(7, stageBytes), random(8, stageBytes)
+	ping, ready := s.path1.nop(), s.path1.command(s.lun, tur, nil, 0)
+	write := s.path1.command(s.lun, write8, next, 0)
+	read := s.path1.command(s.lun, read8, nil, stageBytes)
+	late := s.dialRaw(0)
+	late.sendLogin("esx4")
+	gone := s.dialRaw(0)
+	gone.sendLogin("esx5")
+	mayfly.command(s.lun, write8, never, 0)
+	for _, r := range []*raw{s.path1, late, gone, mayfly} {
+		r.silent()
+	}
+	s.works(s.path2)
+	require.Len(t, s.sessions("esx1", 1), 1)
+	require.Empty(t, s.sessions("esx4", 1))
+	require.NoError(t, mayfly.nc.Close())
+	require.NoError(t, gone.nc.Close())
+	require.Eventually(t, func() bool { return len(s.sessions("esx3", 1)) == 0 }, rawPatience, time.Millisecond)
+
+	s.removeFault(f)
+	s.path1.pong(ping)
+	s.path1.good(ready)
+	s.path1.good(write)
+	s.content = next
+	require.Len(t, s.path1.good(read), stageBytes)
+	p, _ := late.loginResponse()
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	s.works(s.path2, s.host2)
+	s.worksRaw(s.path1)
+	require.Empty(t, s.sessions("esx5", 1))
+}
+
+// TestPathStallOneWay shows a path that is cut in one direction. Without what the initiator
+// says nothing is done, but the target is heard; without what the target says all is done.
+func TestPathStallOneWay(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	mine := "host=" + iqn("esx1") + " portal=1"
+	slow := s.addFault("lu " + mine + " op=read -> hang")
+	read := s.path1.command(s.lun, read8, nil, stageBytes)
+	s.awaitHits(slow, 1)
+	f := s.addFault("path " + mine + " -> stall in")
+	next := random(7, stageBytes)
+	write := s.path1.command(s.lun, write8, next, 0)
+	s.removeFault(slow)
+	require.Equal(t, s.content, s.path1.good(read), "the target is heard")
+	s.path1.silent()
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+	s.path1.good(write)
+	s.content = next
+
+	f = s.addFault("path " + mine + " -> stall out")
+	next = random(8, stageBytes)
+	write = s.path1.command(s.lun, write8, next, 0)
+	ping := s.path1.nop()
+	s.content = next
+	require.Eventually(t, func() bool {
+		b := make([]byte, stageBytes)
+		_, err := s.path2.ReadAt(s.ctx, b, 0)
+		return err == nil && string(b) == string(next)
+	}, rawPatience, time.Millisecond, "it was executed")
+	s.path1.silent()
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+	s.path1.good(write)
+	s.path1.pong(ping)
+	s.worksRaw(s.path1)
+}
+
+// TestPathSlow shows a path that is late, and one that carries few bytes: no faster than the
+// rule says, with nothing lost, and as ever when it goes.
+func TestPathSlow(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	mine := "path host=" + iqn("esx1") + " portal=1 "
+	f := s.addFault(mine + "-> delay 20ms..30ms")
+	began := time.Now()
+	s.path1.pong(s.path1.nop())
+	require.GreaterOrEqual(t, time.Since(began), 40*time.Millisecond, "in both directions")
+	tags := make([]uint32, 8)
+	for k := range tags {
+		tags[k] = s.path1.command(s.lun, read8, nil, stageBytes)
+	}
+	for _, tag := range tags {
+		require.Equal(t, s.content, s.path1.good(tag))
+	}
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+
+	f = s.addFault(mine + "-> delay 1h")
+	ping := s.path1.nop()
+	s.path1.silent()
+	s.removeFault(f)
+	s.path1.pong(ping)
+
+	f = s.addFault(mine + "-> rate 1MiB/s")
+	next := random(9, stageBytes)
+	began = time.Now()
+	for range 16 {
+		s.path1.good(s.path1.command(s.lun, write8, next, 0))
+	}
+	require.GreaterOrEqual(t, time.Since(began), 16*stageBytes*time.Second/(1<<20)-10*time.Millisecond)
+	s.content = next
+	began = time.Now()
+	const big = 128 << 10
+	s.path1.good(s.path1.command(s.lun, rw(scsi.OpRead16, 0, big/512), nil, big))
+	require.GreaterOrEqual(t, time.Since(began), big*time.Second/(1<<20)-10*time.Millisecond)
+	s.works(s.path2, s.host2)
+	s.removeFault(f)
+	s.worksRaw(s.path1)
+}
+
+// TestPathOrder shows that the first rule has a connection until it goes, and the next then.
+func TestPathOrder(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	first := s.addFault("path portal=1 host=" + iqn("esx1") + " -> delay 1ms")
+	second := s.addFault("path portal=1 -> stall")
+	require.Equal(t, []uint64{1, 1}, []uint64{s.hits(first), s.hits(second)})
+	s.worksRaw(s.path1)
+	third := s.addFault("path portal=1 -> down")
+	require.Zero(t, s.hits(third))
+	nc, err := net.Dial("tcp", s.a.Ready().ISCSI[0])
+	require.NoError(t, err, "a rule before it may let others in")
+	require.NoError(t, nc.Close())
+	s.removeFault(first)
+	ping := s.path1.nop()
+	s.path1.silent()
+	require.GreaterOrEqual(t, s.hits(second), uint64(2))
+	s.removeFault(third)
+	s.removeFault(second)
+	s.path1.pong(ping)
+	s.works(s.host2, s.path2)
+}
+
+// TestSession shows rules that name a session: one of two that a host has at one portal.
+func TestSession(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	other := s.unit(s.login("esx1", 0), s.path2.LUN().String())
+	all := s.sessions("esx1", 1)
+	require.Len(t, all, 2)
+	id := all[0].ID
+	if all[0].ConnectedSince.After(all[1].ConnectedSince) {
+		id = all[1].ID
+	}
+	f := s.addFault("lu session=" + id + " -> busy")
+	p, _ := s.path1.response(s.path1.command(s.lun, tur, nil, 0))
+	require.Equal(t, scsi.StatusBusy, p.Status)
+	s.works(other, s.path2, s.host2)
+	s.removeFault(f)
+	s.worksRaw(s.path1)
+	f = s.addFault("path session=" + id + " -> reset")
+	s.path1.reset()
+	s.works(other, s.path2, s.host2)
+	call[any](s.lab, "GET", "/api/v1/faults/"+f.ID, nil, 0)
+	s.again()
+}
+
+// TestPathAtStop shows that an array stops while paths are stalled and late, and that what
+// stood still was not done.
+func TestPathAtStop(t *testing.T) {
+	s := newRoads(t, t.TempDir())
+	s.addFault("path portal=1 keep -> stall")
+	s.addFault("path portal=3 -> down")
+	s.addFault("path portal=2 -> delay 1h")
+	s.path1.command(s.lun, write8, random(7, stageBytes), 0)
+	silent := s.dialRaw(0)
+	silent.sendLogin("esx4")
+	s.path1.silent()
+	s.restart()
+	r := s.dialRaw(0)
+	r.sendLogin("esx1")
+	r.silent()
+	require.Len(t, call[[]api.Fault](s.lab, "GET", "/api/v1/faults", nil, 0), 1)
+	s.path2 = s.unit(s.login("esx1", 1), s.path2.LUN().String())
+	s.works(s.path2)
+	call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+	p, _ := r.loginResponse()
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	require.NoError(t, s.a.Close(context.Background()))
+}
