@@ -54,6 +54,7 @@ type Array struct {
 	provider     *vasa.Provider
 	vasa         *http.Server
 	vasaListener net.Listener
+	listen       Listen
 	vasaAddr     string
 
 	group   *errgroup.Group
@@ -97,7 +98,7 @@ func (r *reservationsOf) SaveReservationState(ctx context.Context, id vvol.ID, s
 // Open opens the engine and loads the catalog; no door is open yet. version is
 // told by the API.
 func Open(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Array, err error) {
-	a := &Array{c: c, log: log, version: version, began: time.Now()}
+	a := &Array{c: c, log: log, version: version, began: time.Now(), listen: (&net.ListenConfig{}).Listen}
 	a.esxi.Store(&c.ESXi)
 	defer func() {
 		if err != nil {
@@ -187,6 +188,13 @@ func (a *Array) targetOptions(r pe.Reservations) pe.Options {
 	return o
 }
 
+// Listen opens a door, as net.ListenConfig does.
+type Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
+// ListenWith has all doors opened by l, such as those of a network in memory. It is called
+// between Open and Start.
+func (a *Array) ListenWith(l Listen) { a.listen = l }
+
 // Start opens the portals and the API. When it returns nil the array is ready.
 func (a *Array) Start(ctx context.Context) (err error) {
 	ctx, a.cancel = context.WithCancel(ctx)
@@ -205,7 +213,7 @@ func (a *Array) Start(ctx context.Context) (err error) {
 		return err
 	}
 	listeners = append(listeners, a.vasaListener)
-	apiListener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.c.API.Addr)
+	apiListener, err := a.listen(ctx, "tcp", a.c.API.Addr)
 	if err != nil {
 		closeAll()
 		return fmt.Errorf("api.addr: %w", err)
@@ -274,7 +282,7 @@ func ignore(err, expected error) error {
 
 func (a *Array) listenISCSI(ctx context.Context) (all []net.Listener, err error) {
 	for i, addr := range a.c.ISCSI.Portals {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		ln, err := a.listen(ctx, "tcp", addr)
 		if err != nil {
 			for _, open := range all {
 				open.Close()

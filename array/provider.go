@@ -143,7 +143,7 @@ func (a *Array) vasaCalled(c vasa.Call) {
 
 // listenVASA opens the provider's door.
 func (a *Array) listenVASA(ctx context.Context) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.c.VASA.Addr)
+	ln, err := a.listen(ctx, "tcp", a.c.VASA.Addr)
 	if err != nil {
 		return fmt.Errorf("vasa.addr: %w", err)
 	}

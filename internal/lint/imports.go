@@ -28,6 +28,10 @@ func importTable() map[string]row {
 		"scsi/iscsi/pdu":       {imports: []string{"scsi"}},
 		"scsi/iscsi/initiator": {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/pdu"}, tests: []string{"scsi/iscsi", "scsi/device"}},
 
+		"scsi/iscsi/host":       {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/host/clock", "scsi/iscsi/initiator", "scsi/iscsi/pdu"}},
+		"scsi/iscsi/host/clock": {},
+		"scsi/iscsi/host/watch": {imports: []string{"scsi", "scsi/iscsi/host", "scsi/iscsi/host/clock", "scsi/iscsi/initiator"}},
+
 		"vvol/store": {},
 		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/journal", "vvol/store/badger/prefetch", "vvol/store/badger/values"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
@@ -61,7 +65,7 @@ func importTable() map[string]row {
 		"fault":                {imports: []string{"scsi", "scsi/cdb", "scsi/iscsi/line", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":                  {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":                {imports: []string{"*"}},
-		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
+		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
 
 		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},
@@ -69,6 +73,7 @@ func importTable() map[string]row {
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}},
 		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks"}},
+		"test/network":     {},
 		"test/process":     {},
 		"test/peer/gotgt": {imports: []string{"vvol/store", "vvol/store/badger", "vvol/store/mem"},
 			tests: []string{"scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "test/process"}},

@@ -20,6 +20,7 @@ import (
 	"vvsim/array"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
+	"vvsim/test/network"
 )
 
 func TestMain(m *testing.M) {
@@ -29,15 +30,21 @@ func TestMain(m *testing.M) {
 
 // lab is an array with what a story does to it.
 type lab struct {
-	t    testing.TB
-	c    array.Config
-	a    *array.Array
-	ctx  context.Context
-	http *http.Client
+	t       testing.TB
+	c       array.Config
+	a       *array.Array
+	ctx     context.Context
+	http    *http.Client
+	network *network.Network // nil: TCP
 }
 
 // newLab starts an array on free ports; data is a directory or ":memory:".
 func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
+	return newLabOn(nil, t, data, edit)
+}
+
+// newLabOn does so on a network in memory, for stories in a bubble.
+func newLabOn(n *network.Network, t testing.TB, data string, edit func(*array.Config)) *lab {
 	c := array.DefaultConfig()
 	c.Data, c.API.Addr, c.VASA.Addr = data, "127.0.0.1:0", "127.0.0.1:0"
 	c.ISCSI.Portals = []string{"127.0.0.1:0", "127.0.0.1:0"}
@@ -46,7 +53,10 @@ func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
 		edit(&c)
 	}
 	require.NoError(t, c.Validate())
-	l := &lab{t: t, c: c, ctx: t.Context(), http: &http.Client{}}
+	l := &lab{t: t, c: c, ctx: t.Context(), http: &http.Client{}, network: n}
+	if n != nil {
+		l.http.Transport = &http.Transport{DialContext: n.DialNetwork}
+	}
 	l.start()
 	t.Cleanup(func() {
 		require.NoError(t, l.a.Close(context.Background()))
@@ -58,6 +68,9 @@ func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
 func (l *lab) start() {
 	a, err := array.Open(l.ctx, l.c, "test", zap.NewNop())
 	require.NoError(l.t, err)
+	if l.network != nil {
+		a.ListenWith(l.network.Listen)
+	}
 	require.NoError(l.t, a.Start(l.ctx))
 	l.a = a
 }
@@ -109,11 +122,21 @@ func iqn(host string) string { return "iqn.1998-01.com.vmware:" + host }
 // login opens a session of a host at a portal, from 0.
 func (l *lab) login(host string, portal int) *initiator.Session {
 	l.t.Helper()
-	r := l.a.Ready()
-	s, err := initiator.Dial(l.ctx, initiator.Options{Address: r.ISCSI[portal], TargetName: r.IQN, InitiatorName: iqn(host)})
+	o := l.options(host)
+	o.Address = l.a.Ready().ISCSI[portal]
+	s, err := initiator.Dial(l.ctx, o)
 	require.NoError(l.t, err)
 	l.t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// options are what a host logs in with; the address is open.
+func (l *lab) options(host string) initiator.Options {
+	o := initiator.Options{TargetName: l.a.Ready().IQN, InitiatorName: iqn(host)}
+	if l.network != nil {
+		o.Dialer = l.network.Dial
+	}
+	return o
 }
 
 // unit is a logical unit whose first attentions are cleared.

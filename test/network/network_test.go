@@ -1,0 +1,118 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pair is a connection, with its listener.
+func pair(t *testing.T) (near, far net.Conn, l net.Listener, n *Network) {
+	n = New()
+	l, err := n.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	near, err = n.Dial(t.Context(), l.Addr().String())
+	require.NoError(t, err)
+	far, err = l.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		near.Close()
+		far.Close()
+		l.Close()
+	})
+	return near, far, l, n
+}
+
+// TestConversation shows bytes both ways, more than a connection holds, and its end.
+func TestConversation(t *testing.T) {
+	near, far, _, _ := pair(t)
+	const size = 5*capacity + 7
+	sent := make(chan error, 1)
+	go func() {
+		_, err := near.Write(make([]byte, size))
+		sent <- errors.Join(err, near.Close())
+	}()
+	n, err := io.Copy(io.Discard, far)
+	require.NoError(t, err)
+	require.EqualValues(t, size, n)
+	require.NoError(t, <-sent)
+	_, err = far.Write([]byte{1})
+	require.ErrorIs(t, err, syscall.EPIPE)
+	_, err = near.Write([]byte{1})
+	require.ErrorIs(t, err, net.ErrClosed)
+	_, err = near.Read(make([]byte, 1))
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.NoError(t, near.Close(), "again")
+}
+
+// TestDeadlines shows reads and writes that end by the clock, and one that is lifted.
+func TestDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far, _, _ := pair(t)
+		began := time.Now()
+		require.NoError(t, near.SetReadDeadline(began.Add(time.Second)))
+		_, err := near.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(began))
+
+		require.NoError(t, near.SetWriteDeadline(began.Add(3*time.Second)))
+		n, err := near.Write(make([]byte, 2*capacity))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, capacity, n)
+		require.Equal(t, 3*time.Second, time.Since(began))
+
+		require.NoError(t, near.SetDeadline(time.Time{}))
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = far.Write([]byte{1, 2})
+		}()
+		n, err = near.Read(make([]byte, 8))
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		go func() {
+			time.Sleep(time.Hour)
+			_ = near.SetReadDeadline(time.Unix(1, 0))
+		}()
+		_, err = near.Read(make([]byte, 8))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "set while it waits")
+	})
+}
+
+// TestListeners shows addresses that are free, taken and closed.
+func TestListeners(t *testing.T) {
+	near, far, l, n := pair(t)
+	address := l.Addr().String()
+	require.Equal(t, address, far.LocalAddr().String())
+	require.Equal(t, address, near.RemoteAddr().String())
+	_, err := n.Listen(t.Context(), "tcp", address)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	waiting, err := n.DialNetwork(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.Error(t, l.Close())
+	_, err = waiting.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "nobody has accepted it")
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
+	_, err = n.Dial(t.Context(), address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	_, err = n.Listen(t.Context(), "tcp", address)
+	require.NoError(t, err, "it is free again")
+
+	for range backlog {
+		_, err = n.Dial(t.Context(), address)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = n.Dial(ctx, address)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "nobody accepts")
+}
