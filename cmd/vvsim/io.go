@@ -43,7 +43,7 @@ func newIO() *cobra.Command {
 	bench.Flags().Int("flush-every", 0, "SYNCHRONIZE CACHE after so many writes")
 	bench.Flags().Bool("fua", false, "writes with FUA")
 	bench.Flags().Bool("verify", false, "stamp what is written and compare what is read")
-	return noun("io", "Read and write through a real iSCSI session", read, write, verify, bench)
+	return noun("io", "Read and write through a real iSCSI session", read, write, verify, bench, newIOWatch())
 }
 
 // ioRun works on the logical unit as each session sees it.
@@ -63,6 +63,11 @@ func ioCommand(verb, short string, run ioRun) *cobra.Command {
 			}
 			return errors.Join(run(c, units), closeSessions())
 		}}
+	return sessionFlags(c)
+}
+
+// sessionFlags say which logical unit, and how to log in.
+func sessionFlags(c *cobra.Command) *cobra.Command {
 	c.Flags().String("vvol", "", "volume, by id or unique name: bound when needed and reached by its subsidiary LUN")
 	c.Flags().Int("lun", -1, "flat LUN")
 	c.Flags().StringSlice("portal", nil, "address of a portal, repeatable (default: those of VVSIM_ISCSI, or "+defaultPortal+")")
@@ -77,18 +82,9 @@ func ioCommand(verb, short string, run ioRun) *cobra.Command {
 // session.
 func openUnits(c *cobra.Command) (units []*initiator.Unit, closeAll func() error, err error) {
 	ctx := c.Context()
-	o, portals, err := sessionOptions(c)
+	o, portals, lun, err := findUnit(c)
 	if err != nil {
 		return nil, nil, err
-	}
-	lun, err := chooseLUN(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.TargetName == "" {
-		if o.TargetName, err = targetName(ctx, o); err != nil {
-			return nil, nil, err
-		}
 	}
 	var sessions []*initiator.Session
 	closeAll = func() error {
@@ -113,6 +109,21 @@ func openUnits(c *cobra.Command) (units []*initiator.Unit, closeAll func() error
 		units = append(units, u)
 	}
 	return units, closeAll, nil
+}
+
+// findUnit tells where the logical unit is that the flags name, binding the volume when
+// that is needed.
+func findUnit(c *cobra.Command) (o initiator.Options, portals []string, lun scsi.LUN, err error) {
+	if o, portals, err = sessionOptions(c); err != nil {
+		return o, nil, lun, err
+	}
+	if lun, err = chooseLUN(c); err != nil {
+		return o, nil, lun, err
+	}
+	if o.TargetName == "" {
+		o.TargetName, err = targetName(c.Context(), o)
+	}
+	return o, portals, lun, err
 }
 
 // sessionCount is --sessions where a command has it.

@@ -48,6 +48,7 @@ var varies = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`in \d+\.\d\ds`), "in SECONDS"},
 	{regexp.MustCompile(`\d\d\d\d-\d\d-\d\dT[0-9:.]+Z`), "TIME"},
+	{regexp.MustCompile(`(?m)^ +\d+\.\ds  `), "TIME  "},
 	{regexp.MustCompile(`(live|on disk|garbage|reclaimed) [0-9.]+([KMG]iB)?`), "$1 SIZE"},
 	{regexp.MustCompile(`(certificate) .* until \d\d\d\d-\d\d-\d\d`), "$1 NAME until DATE"},
 	{regexp.MustCompile(`, its CA is not checked without VVSIM_CA`), ""}, // where an env file was read
