@@ -108,7 +108,7 @@ func (b brokenPaths) Identified(c iscsi.Conn, initiator string) error {
 func (a *Array) breakPaths(portals []net.Listener) iscsi.Paths {
 	paths := a.faults.NewPaths()
 	for i, ln := range portals {
-		portals[i] = paths.NewListener(ln, uint16(i+1))
+		portals[i] = paths.Listen(ln, uint16(i+1))
 	}
 	return brokenPaths{paths}
 }

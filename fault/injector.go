@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vvsim/fault/network"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
@@ -48,9 +49,9 @@ type entry struct {
 	*Rule
 	id    uint64
 	clock Clock
-	bad   *badBlocks  // of medium-error with lba=, else nil
-	leads atomic.Bool // rules wait for it
-	lanes [2]lane     // of rate: in and out
+	bad   *badBlocks       // of medium-error with lba=, else nil
+	leads atomic.Bool      // rules wait for it
+	lanes [2]*network.Lane // of rate: in and out
 
 	// Guarded by Injector.mu:
 	start     time.Time   // of its time; zero while it waits for another rule
@@ -142,8 +143,10 @@ func (i *Injector) load(ctx context.Context) error {
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
-	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0)),
-		lanes: [2]lane{{rate: r.action.rate}, {rate: r.action.rate}}}
+	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	if r.action.kind == rate {
+		e.lanes = [2]*network.Lane{network.NewLane(r.action.rate), network.NewLane(r.action.rate)}
+	}
 	if r.action.kind == mediumError && r.blocks != nil {
 		e.bad = newBadBlocks(r.blocks)
 	}

@@ -1,9 +1,10 @@
 package fault
 
 import (
+	"net"
 	"sync"
-	"time"
 
+	"vvsim/fault/network"
 	"vvsim/scsi/iscsi/line"
 )
 
@@ -28,8 +29,8 @@ type Paths struct {
 
 	mu        sync.Mutex // guards what follows; taken before Injector.mu
 	conns     map[Conn]*disturbed
-	listeners map[*Listener]struct{}
-	struck    []*entry // that have fired, and for which others wait
+	listeners map[*network.Listener]uint16 // by portal, from 1
+	struck    []*entry                     // that have fired, and for which others wait
 }
 
 // disturbed is what is known of a connection.
@@ -43,11 +44,27 @@ type disturbed struct {
 
 // NewPaths returns the breaker of the transport's connections. There is one for an Injector.
 func (i *Injector) NewPaths() *Paths {
-	p := &Paths{i: i, conns: map[Conn]*disturbed{}, listeners: map[*Listener]struct{}{}}
+	p := &Paths{i: i, conns: map[Conn]*disturbed{}, listeners: map[*network.Listener]uint16{}}
 	i.mu.Lock()
 	i.connections = p
 	i.mu.Unlock()
 	return p
+}
+
+// Listen decorates the listener of a portal, from 1, and owns it: connections are refused
+// while a rule takes the whole portal down.
+func (p *Paths) Listen(inner net.Listener, portal uint16) net.Listener {
+	var l *network.Listener
+	l = network.NewListener(inner, func() {
+		p.mu.Lock()
+		delete(p.listeners, l)
+		p.mu.Unlock()
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners[l] = portal
+	l.Shut(p.refused(portal))
+	return l
 }
 
 // Connected tells of a connection before its first byte is read.
@@ -99,8 +116,8 @@ func (p *Paths) refresh() {
 		p.judge(d)
 	}
 	if !p.i.stopping() { // else portals that are down stay so
-		for l := range p.listeners {
-			l.shut(p.refused(l.portal))
+		for l, portal := range p.listeners {
+			l.Shut(p.refused(portal))
 		}
 	}
 	p.unlock()
@@ -200,65 +217,16 @@ func (e *entry) ways() (in, out line.Way) {
 	switch a := &e.action; a.kind {
 	case stall:
 		if !a.outward {
-			in = still{}
+			in = network.Still{}
 		}
 		if !a.inward {
-			out = still{}
+			out = network.Still{}
 		}
 	case delay:
-		return late{e}, late{e}
+		w := network.Late{Pause: e.pause}
+		return w, w
 	case rate:
-		return &e.lanes[0], &e.lanes[1]
+		return e.lanes[0], e.lanes[1]
 	}
 	return in, out
-}
-
-// still lets nothing on.
-type still struct{}
-
-func (still) Due(int) time.Time { return time.Time{} }
-func (still) Piece() int        { return 0 }
-
-// late lets bytes on after a while.
-type late struct{ e *entry }
-
-func (l late) Due(n int) time.Time {
-	if n == 0 {
-		return time.Now()
-	}
-	return time.Now().Add(l.e.pause())
-}
-func (late) Piece() int { return 0 }
-
-// lane is one direction of all connections that share the rate of a rule.
-type lane struct {
-	rate int64 // bytes a second; fixed
-
-	mu   sync.Mutex
-	next time.Time // when all that was let on has passed
-}
-
-const (
-	laneBurst    = 10 * time.Millisecond // what an idle lane saves
-	laneTick     = 50 * time.Millisecond // what goes on at once takes no longer
-	minLanePiece = 512
-	maxLanePiece = 64 << 10
-)
-
-func (l *lane) Due(n int) time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if n == 0 {
-		return now
-	}
-	if earliest := now.Add(-laneBurst); l.next.Before(earliest) {
-		l.next = earliest
-	}
-	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
-	return l.next
-}
-
-func (l *lane) Piece() int {
-	return int(min(max(l.rate/int64(time.Second/laneTick), minLanePiece), maxLanePiece))
 }

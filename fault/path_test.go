@@ -198,72 +198,33 @@ func TestPathClose(t *testing.T) {
 	require.Equal(t, "reset -- --", x.state()+" "+y.state()+" "+z.state())
 }
 
-// A lane lets no more on than its rate, and all that use it share it.
-func TestLane(t *testing.T) {
-	l := lane{rate: 1 << 20}
-	require.Equal(t, 52428, l.Piece())
-	require.Equal(t, 512, (&lane{rate: 1024}).Piece())
-	require.Equal(t, 64<<10, (&lane{rate: 1 << 40}).Piece())
-	now := time.Now()
-	require.False(t, l.Due(0).Before(now))
-	var last time.Time
-	for range 16 {
-		at := l.Due(64 << 10)
-		require.True(t, at.After(last))
-		last = at
+// A portal is shut while the first rule that means it takes it down, whoever connects.
+func TestPortals(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	i := open(t, Options{})
+	p := i.NewPaths()
+	down := add(t, i, "path portal=2 -> down")
+	l := p.Listen(inner, 2)
+	refused := func() bool {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			require.NoError(t, nc.Close())
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
 	}
-	require.GreaterOrEqual(t, last.Sub(now), time.Second-laneBurst)
-	require.Less(t, time.Until(last), time.Second)
-}
-
-// A portal that is down refuses, keeps its port, and is back when the rule goes, for every
-// kind of address.
-func TestListener(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0", ":0"} {
-		inner, err := net.Listen("tcp", address)
-		if err != nil && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)) {
-			continue // no IPv6 here
-		}
-		require.NoError(t, err)
-		i := open(t, Options{})
-		p := i.NewPaths()
-		l := p.NewListener(inner, 1)
-		require.Equal(t, inner.Addr(), l.Addr())
-		accepted := make(chan error, 8)
-		go func() {
-			for {
-				nc, err := l.Accept()
-				accepted <- err
-				if err != nil {
-					return
-				}
-				nc.Close()
-			}
-		}()
-		connect := func() error {
-			nc, err := net.Dial("tcp", l.Addr().String())
-			if err == nil {
-				err = nc.Close()
-			}
-			return err
-		}
-		for range 3 {
-			require.NoError(t, connect())
-			require.NoError(t, <-accepted)
-			f := add(t, i, "path portal=1 -> down")
-			require.ErrorIs(t, connect(), syscall.ECONNREFUSED, address)
-			add(t, i, "path portal=2 -> down")
-			require.NoError(t, i.Remove(t.Context(), f.ID))
-			require.NoError(t, connect())
-			require.NoError(t, <-accepted)
-			require.NoError(t, i.Clear(t.Context()))
-		}
-		add(t, i, "path -> down")
-		require.NoError(t, l.Close())
-		require.NoError(t, l.Close())
-		require.ErrorIs(t, <-accepted, net.ErrClosed)
+	require.True(t, refused())
+	require.NoError(t, i.Remove(t.Context(), down.ID))
+	require.False(t, refused())
+	for rule, want := range map[string]bool{"path portal=1 -> down": false, "path host=iqn.a -> down": false, "path session=1 -> down": false,
+		"path count=3 -> down": false, "path p=0.5 -> down": false, "path after=1 -> down": false, "path every=2 -> down": false, "path -> down": true} {
+		add(t, i, rule)
+		require.Equal(t, want, refused(), rule)
 		require.NoError(t, i.Clear(t.Context()))
-		require.ErrorIs(t, connect(), syscall.ECONNREFUSED)
-		require.Empty(t, p.listeners)
 	}
+	add(t, i, "path host=iqn.a -> delay 1ms")
+	add(t, i, "path -> down")
+	require.False(t, refused(), "some have another rule")
+	require.NoError(t, l.Close())
+	require.Empty(t, p.listeners)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/line"
 	"vvsim/scsi/iscsi/pdu"
 )
 
@@ -375,7 +376,7 @@ func TestFloodWithoutReceiving(t *testing.T) {
 		}
 		for _, s := range f.server.connectionsForTest() {
 			s.out.mu.Lock()
-			require.Less(t, s.out.filling.Size, maxOutbox+2*largeReceiveBuffer)
+			require.Less(t, s.out.filling.Size, maxOutbox+2*line.LargeReceiveBuffer)
 			s.out.mu.Unlock()
 		}
 	}

@@ -51,8 +51,8 @@ func (cmd *command) recycle() {
 
 // commandObjection judges a SCSI command before it takes its place.
 func (c *connection) commandObjection(p received) (reason pdu.RejectReason, refused bool) {
-	tag := p.header.TaskTag()
-	if tag == pdu.ReservedTag || !validAHS(p.ahs) {
+	tag := p.Header.TaskTag()
+	if tag == pdu.ReservedTag || !validAHS(p.AHS) {
 		return pdu.RejectInvalidField, true
 	}
 	c.mu.Lock()
@@ -63,14 +63,14 @@ func (c *connection) commandObjection(p received) (reason pdu.RejectReason, refu
 
 // scsiCommand starts a command whose turn has come.
 func (c *connection) scsiCommand(p received) error {
-	if p.header.Immediate() && c.immediate.Add(1) > maxImmediate {
+	if p.Header.Immediate() && c.immediate.Add(1) > maxImmediate {
 		c.immediate.Add(-1)
-		c.reject(p.header, pdu.RejectImmediate)
+		c.reject(p.Header, pdu.RejectImmediate)
 		return nil
 	}
 	var req pdu.SCSICommand
-	req.Parse(p.header)
-	return c.begin(c.newCommand(&req, extendedCDB(&req, p.ahs)), &req, p.data)
+	req.Parse(p.Header)
+	return c.begin(c.newCommand(&req, extendedCDB(&req, p.AHS)), &req, p.Data)
 }
 
 func (c *connection) newCommand(req *pdu.SCSICommand, cdb []byte) *command {
@@ -116,7 +116,7 @@ func extendedCDB(req *pdu.SCSICommand, ahs []byte) (cdb []byte) {
 // begin routes the command and takes its data phase as far as the PDU goes.
 func (c *connection) begin(cmd *command, req *pdu.SCSICommand, data []byte) error {
 	c.served++
-	cmd.serial, cmd.began = c.commands.Add(1), c.in.arrived
+	cmd.serial, cmd.began = c.commands.Add(1), c.in.Arrived
 	want := c.server.o.Target.Prepare(&cmd.Task)
 	if cmd.read && cmd.write {
 		s := scsi.InvalidFieldInCDB(0)
@@ -151,7 +151,7 @@ func (c *connection) dispatch(cmd *command) error {
 		c.join(cmd)
 		return nil
 	}
-	if cmd.Prompt && (!cmd.write || c.alone()) && c.ran.Sub(c.in.arrived) < promptTime && c.reads.Try(cmd.reservation()) {
+	if cmd.Prompt && (!cmd.write || c.alone()) && c.ran.Sub(c.in.Arrived) < promptTime && c.reads.Try(cmd.reservation()) {
 		return c.executeHere(cmd)
 	}
 	c.queue.Push(job{command: cmd})
@@ -160,7 +160,7 @@ func (c *connection) dispatch(cmd *command) error {
 }
 
 // alone tells that the command which the reader is at is the only one of the session.
-func (c *connection) alone() bool { return c.window.inFlight.Load() == 1 && c.in.empty() }
+func (c *connection) alone() bool { return c.window.inFlight.Load() == 1 && c.in.Empty() }
 
 // executeHere executes a command that has its part of the budget as the reader.
 func (c *connection) executeHere(cmd *command) error {

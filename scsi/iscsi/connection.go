@@ -30,7 +30,7 @@ type connection struct {
 	nc     net.Conn
 	group  uint16
 	line   *line.Line
-	in     receiver
+	in     line.Receiver
 	out    *outbox
 	done   chan struct{}   // closed at the very end
 	life   context.Context // ends when the connection is closed
@@ -89,7 +89,7 @@ func newConnection(s *Server, nc net.Conn, group uint16) *connection {
 		id: s.next.Add(1), p: negotiate.Default(), tasks: map[uint32]*command{}, early: map[uint32]*heldPDU{}}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.line = line.New(nc, c.life.Done())
-	c.in = newReceiver(c.line)
+	c.in = line.NewReceiver(c.line, loginDataSegment)
 	c.reads = work.NewBudget(maxReads)
 	c.out = newOutbox(nc, c.line, s.o.WriteTimeout, func(err error) { c.close(err) }, c.reads.Give)
 	c.ended.L = &c.mu
@@ -248,7 +248,7 @@ func (c *connection) cleanUp() {
 func (c *connection) serve() error {
 	for {
 		for {
-			p, ok, err := c.in.next()
+			p, ok, err := c.in.Next()
 			if err != nil {
 				return c.unreadable(p, err)
 			}
@@ -269,7 +269,7 @@ func (c *connection) serve() error {
 			return io.EOF
 		}
 		c.out.room()
-		c.in.polls = c.worthPolling()
+		c.in.Polls = c.worthPolling()
 		if err := c.listen(); err != nil {
 			return err
 		}
@@ -297,11 +297,11 @@ func (c *connection) worthPolling() bool {
 func (c *connection) listen() error {
 	for {
 		if c.pinged {
-			c.in.wait(c.server.o.NOPTimeout)
+			c.in.Wait(c.server.o.NOPTimeout)
 		} else {
-			c.in.wait(c.server.o.NOPInterval)
+			c.in.Wait(c.server.o.NOPInterval)
 		}
-		err := c.in.fill()
+		err := c.in.Fill()
 		switch {
 		case err == nil:
 			c.pinged = false
@@ -314,15 +314,15 @@ func (c *connection) listen() error {
 			return errDeadPeer
 		}
 		c.pinged = true
-		c.in.shrink()
+		c.in.Shrink()
 		c.ping()
 	}
 }
 
 // unreadable answers bytes that cannot be cut into PDUs; the connection ends.
 func (c *connection) unreadable(p received, err error) error {
-	if errors.Is(err, errTooLong) {
-		c.reject(p.header, pdu.RejectProtocolError)
+	if errors.Is(err, line.ErrTooLong) {
+		c.reject(p.Header, pdu.RejectProtocolError)
 		c.out.drain()
 	}
 	return err
@@ -330,9 +330,9 @@ func (c *connection) unreadable(p received, err error) error {
 
 // handle dispatches one PDU. An error ends the connection.
 func (c *connection) handle(p received) error {
-	h := p.header
+	h := p.Header
 	op := h.OpCode()
-	if p.corrupt {
+	if p.Corrupt {
 		// RFC 7143 7.8 and 11.17.1: at ErrorRecoveryLevel 0 the target reports the
 		// error and the session recovers by a new login.
 		c.reject(h, pdu.RejectDigestError)
@@ -341,11 +341,11 @@ func (c *connection) handle(p received) error {
 	}
 	switch op {
 	case pdu.OpDataOut:
-		if len(p.ahs) > 0 {
+		if len(p.AHS) > 0 {
 			c.reject(h, pdu.RejectInvalidField)
 			return nil
 		}
-		return c.dataOut(h, p.data)
+		return c.dataOut(h, p.Data)
 	case pdu.OpSCSICommand, pdu.OpTaskManagement, pdu.OpNOPOut, pdu.OpTextRequest, pdu.OpLogoutRequest:
 		return c.ordered(p)
 	case pdu.OpSNACK:
@@ -360,6 +360,11 @@ func (c *connection) handle(p received) error {
 	return nil
 }
 
+// received is a PDU of the initiator's.
+type received = line.PDU
+
+var errDeadPeer = errors.New("initiator does not answer")
+
 // heldPDU is a request that came before its turn.
 type heldPDU struct {
 	header, ahs, data []byte
@@ -371,7 +376,7 @@ const maxHeld = 4 << 20
 
 // ordered handles requests that carry a CmdSN, in its order.
 func (c *connection) ordered(p received) error {
-	h := p.header
+	h := p.Header
 	if h.Immediate() {
 		if reason, refused := c.objection(p); refused {
 			return c.refuse(h, reason)
@@ -382,10 +387,10 @@ func (c *connection) ordered(p received) error {
 	case arrivalOutside:
 		return nil
 	case arrivalEarly:
-		if _, dup := c.early[h.CmdSN()]; !dup && c.earlySize+len(p.data) <= maxHeld {
-			held := &heldPDU{header: slices.Clone(h), ahs: slices.Clone(p.ahs), data: slices.Clone(p.data)}
+		if _, dup := c.early[h.CmdSN()]; !dup && c.earlySize+len(p.Data) <= maxHeld {
+			held := &heldPDU{header: slices.Clone(h), ahs: slices.Clone(p.AHS), data: slices.Clone(p.Data)}
 			c.early[h.CmdSN()] = held
-			c.earlySize += len(p.data)
+			c.earlySize += len(p.Data)
 		}
 		return nil
 	}
@@ -403,19 +408,19 @@ func (c *connection) ordered(p received) error {
 // that is rejected counts as not received: its CmdSN stays open until the
 // initiator sends another with it or aborts the task (RFC 7143 7.3).
 func (c *connection) objection(p received) (reason pdu.RejectReason, refused bool) {
-	h := p.header
+	h := p.Header
 	op := h.OpCode()
 	switch {
 	case c.discovery && !allowedInDiscovery(h):
 		return pdu.RejectProtocolError, true
-	case len(p.ahs) > 0 && op != pdu.OpSCSICommand:
+	case len(p.AHS) > 0 && op != pdu.OpSCSICommand:
 		return pdu.RejectInvalidField, true
 	}
 	switch op {
 	case pdu.OpSCSICommand:
 		return c.commandObjection(p)
 	case pdu.OpTextRequest:
-		return c.collectText(h, p.data)
+		return c.collectText(h, p.Data)
 	case pdu.OpLogoutRequest:
 		var q pdu.LogoutRequest
 		q.Parse(h)
@@ -461,9 +466,9 @@ func (c *connection) catchUp() error {
 			c.window.complete()
 			continue
 		}
-		p := received{header: held.header, ahs: held.ahs, data: held.data}
+		p := received{Header: held.header, AHS: held.ahs, Data: held.data}
 		if reason, refused := c.objection(p); refused {
-			return c.refuse(p.header, reason)
+			return c.refuse(p.Header, reason)
 		}
 		c.window.accept()
 		if err := c.request(p); err != nil {
@@ -491,7 +496,7 @@ func (c *connection) abortEarly(p *pdu.TaskManagement) error {
 // request handles one request whose turn has come. Everything but a SCSI command
 // and a task management function is over at once and gives its place back.
 func (c *connection) request(p received) error {
-	h := p.header
+	h := p.Header
 	switch h.OpCode() {
 	case pdu.OpSCSICommand:
 		return c.scsiCommand(p)
@@ -501,7 +506,7 @@ func (c *connection) request(p received) error {
 	var err error
 	switch h.OpCode() {
 	case pdu.OpNOPOut:
-		c.nopOut(h, p.data)
+		c.nopOut(h, p.Data)
 	case pdu.OpTextRequest:
 		c.textResponse(h)
 	case pdu.OpLogoutRequest:

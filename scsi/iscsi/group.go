@@ -70,7 +70,7 @@ func (c *connection) giveAway(p **group) {
 // workers.
 func (c *connection) runGroups() error {
 	c.giveAway(&c.stable)
-	if c.ran.Sub(c.in.arrived) >= promptTime {
+	if c.ran.Sub(c.in.Arrived) >= promptTime {
 		c.giveAway(&c.plain)
 	}
 	c.kick()

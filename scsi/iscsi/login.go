@@ -10,6 +10,7 @@ import (
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/chap"
+	"vvsim/scsi/iscsi/line"
 	"vvsim/scsi/iscsi/negotiate"
 	"vvsim/scsi/iscsi/pdu"
 )
@@ -52,7 +53,7 @@ type login struct {
 func (c *connection) login() error {
 	l := &login{c: c, first: true, done: map[string]bool{}, said: map[string]string{}}
 	deadline := time.Now().Add(c.server.o.LoginTimeout)
-	if err := c.in.line.SetDeadline(deadline); err != nil {
+	if err := c.in.SetDeadline(deadline); err != nil {
 		return err
 	}
 	for range maxLoginRequests {
@@ -74,21 +75,21 @@ func (c *connection) login() error {
 // read returns the next PDU, which has to be a login request.
 func (l *login) read() (received, error) {
 	for {
-		p, ok, err := l.c.in.next()
+		p, ok, err := l.c.in.Next()
 		switch {
-		case errors.Is(err, errTooLong):
+		case errors.Is(err, line.ErrTooLong):
 			return p, refuse(pdu.LoginInitiatorError, "%w", err)
 		case err != nil:
 			return p, err
 		case !ok:
-			if err := l.c.in.fill(); err != nil {
+			if err := l.c.in.Fill(); err != nil {
 				return p, err
 			}
 			continue
-		case p.header.OpCode() != pdu.OpLoginRequest:
-			l.request.TaskTag = p.header.TaskTag()
-			return p, refuse(pdu.LoginInvalidDuringLogin, "%v during login", p.header.OpCode())
-		case len(p.ahs) > 0:
+		case p.Header.OpCode() != pdu.OpLoginRequest:
+			l.request.TaskTag = p.Header.TaskTag()
+			return p, refuse(pdu.LoginInvalidDuringLogin, "%v during login", p.Header.OpCode())
+		case len(p.AHS) > 0:
 			return p, refuse(pdu.LoginInitiatorError, "login request with additional header segments")
 		}
 		return p, nil
@@ -116,7 +117,7 @@ func (l *login) failed(err error) error {
 func (l *login) step(p received) (finished bool, err error) {
 	first := l.first
 	previous := l.request
-	l.request.Parse(p.header)
+	l.request.Parse(p.Header)
 	l.first = false
 	q := &l.request
 	switch {
@@ -137,10 +138,10 @@ func (l *login) step(p received) (finished bool, err error) {
 		l.c.window.start(q.CmdSN, l.c.server.o.CommandWindow)
 		l.c.cid = q.CID
 	}
-	if len(l.text)+len(p.data) > pdu.MaxTextLength {
+	if len(l.text)+len(p.Data) > pdu.MaxTextLength {
 		return false, refuse(pdu.LoginInitiatorError, "more than %d bytes of text", pdu.MaxTextLength)
 	}
-	l.text = append(l.text, p.data...)
+	l.text = append(l.text, p.Data...)
 	if q.Continue {
 		l.answer(nil, false)
 		return false, nil
@@ -205,7 +206,7 @@ func (l *login) identify() error {
 	if err := o.Paths.Identified(c, name); err != nil {
 		return refusal(name, err)
 	}
-	if err := c.in.line.Stay(); err != nil {
+	if err := c.in.Stay(); err != nil {
 		return err
 	}
 	target, ok := l.keys.Get("TargetName")
@@ -367,14 +368,14 @@ func (l *login) finish(answers pdu.Keys) error {
 		}
 		c.nexus = n
 	}
-	if err := c.in.line.SetDeadline(time.Time{}); err != nil {
+	if err := c.in.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	// Everything is in place before the initiator hears of it; the response itself
 	// has no digests.
 	l.respond(answers, true, c.tsih)
-	c.in.maxData = maxRecvDataSegment
-	c.in.headerDigest, c.in.dataDigest = c.p.HeaderDigest, c.p.DataDigest
+	c.in.MaxData = maxRecvDataSegment
+	c.in.HeaderDigest, c.in.DataDigest = c.p.HeaderDigest, c.p.DataDigest
 	c.out.mu.Lock()
 	c.out.headerDigest, c.out.dataDigest = c.p.HeaderDigest, c.p.DataDigest
 	c.out.mu.Unlock()

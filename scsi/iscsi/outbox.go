@@ -134,7 +134,7 @@ func (o *outbox) write(b *line.Batch) error {
 	o.parts = b.Parts // WriteTo consumes its receiver; b keeps the whole
 	for {
 		now := latency.Now()
-		if left := o.deadline.Sub(now); left < o.writeTimeout-o.writeTimeout/deadlineSlack || left > o.writeTimeout {
+		if left := o.deadline.Sub(now); left < o.writeTimeout-o.writeTimeout/line.DeadlineSlack || left > o.writeTimeout {
 			o.deadline = now.Add(o.writeTimeout)
 			if err := o.nc.SetWriteDeadline(time.Now().Add(o.writeTimeout)); err != nil {
 				return err

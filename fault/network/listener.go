@@ -1,4 +1,4 @@
-package fault
+package network
 
 import (
 	"errors"
@@ -10,30 +10,24 @@ import (
 	"time"
 )
 
-// Listener is a portal that refuses connections while a rule takes it down: its socket is
-// closed then, with the port kept from others, and opened anew when the rule goes. Safe for
-// concurrent use.
+// Listener is a portal that refuses connections while it is shut: its socket is closed then,
+// with the port kept from others, and opened anew. Safe for concurrent use.
 type Listener struct {
-	paths  *Paths
-	portal uint16
-	addr   net.Addr
+	addr  net.Addr
+	leave func() // called by Close
 
 	mu      sync.Mutex    // guards what follows
 	inner   net.Listener  // nil while it is down
 	keeper  int           // socket that keeps the port meanwhile; -1 for none
-	down    bool          // what rules want
+	down    bool          // as Shut wants it
 	closed  bool          // for ever
 	changed chan struct{} // closed when one of them changes
 }
 
-// NewListener decorates the listener of a portal, from 1. It owns inner.
-func (p *Paths) NewListener(inner net.Listener, portal uint16) *Listener {
-	l := &Listener{paths: p, portal: portal, addr: inner.Addr(), inner: inner, keeper: -1, changed: make(chan struct{})}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.listeners[l] = struct{}{}
-	l.shut(p.refused(portal))
-	return l
+// NewListener decorates the listener of a portal, and owns it. leave is called when the
+// portal is closed for ever.
+func NewListener(inner net.Listener, leave func()) *Listener {
+	return &Listener{addr: inner.Addr(), leave: leave, inner: inner, keeper: -1, changed: make(chan struct{})}
 }
 
 // Addr implements net.Listener.
@@ -81,9 +75,7 @@ func (l *Listener) left(inner net.Listener) bool {
 
 // Close implements net.Listener.
 func (l *Listener) Close() error {
-	l.paths.mu.Lock()
-	delete(l.paths.listeners, l)
-	l.paths.mu.Unlock()
+	l.leave()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -104,8 +96,8 @@ func (l *Listener) tell() {
 	l.changed = make(chan struct{})
 }
 
-// shut closes or opens the portal.
-func (l *Listener) shut(down bool) {
+// Shut closes or opens the portal.
+func (l *Listener) Shut(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.down == down {
@@ -122,7 +114,7 @@ func (l *Listener) shut(down bool) {
 	l.tell()
 }
 
-// open listens again, where that is what rules want. Called with mu held.
+// open listens again, where Shut wants it. Called with mu held.
 func (l *Listener) open() {
 	if l.down || l.closed || l.inner != nil {
 		return
