@@ -2,8 +2,11 @@ package array
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"go.uber.org/zap"
 
@@ -14,6 +17,7 @@ import (
 	"vvsim/scsi/iscsi"
 	"vvsim/scsi/iscsi/pdu"
 	"vvsim/vasa"
+	"vvsim/vasa/trust"
 	"vvsim/vvol"
 )
 
@@ -73,10 +77,40 @@ func (a *Array) brokenTarget(t *pe.Target) scsi.Target { return a.faults.NewTarg
 // breakProvider puts the rules in front of the provider's operations.
 func (a *Array) breakProvider(p *vasa.Provider) {
 	p.Decorate(func(next vasa.Invoker) vasa.Invoker {
-		return a.faults.NewProvider(next, fault.Failures{Silence: vasa.ErrSilence, Fault: func(op, name string) (error, bool) {
-			f, err := vasa.FaultNamed(op, name)
-			return f, err == nil
-		}})
+		return a.faults.NewProvider(next, fault.Failures{Silence: vasa.ErrSilence,
+			HasSession: p.HasSession, EndSession: p.EndSession, LoseEvents: p.LoseEvents, Storm: p.Storm,
+			Fault: func(op, name string) (error, bool) {
+				f, err := vasa.FaultNamed(op, name)
+				return f, err == nil
+			}})
+	})
+}
+
+// errDown ends a TLS handshake.
+var errDown = errors.New("a fault rule takes the provider down")
+
+// breakHandshakes has rules close the provider's connections or spoil the certificate that
+// they show.
+func (a *Array) breakHandshakes(c *tls.Config) *tls.Config {
+	next := c.GetCertificate
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		switch down, flaw := a.faults.Handshake(); {
+		case down:
+			_ = hello.Conn.Close() // without an alert: nobody is there
+			return nil, errDown
+		case flaw != "":
+			return a.trust.Flawed(trust.Flaw(flaw))
+		}
+		return next(hello)
+	}
+	return c
+}
+
+// reconnectClients has clients of the provider connect anew when rules want it.
+func (a *Array) reconnectClients(s *http.Server) {
+	a.faults.OnReconnect(func() {
+		s.SetKeepAlivesEnabled(false) // closes those that are idle
+		s.SetKeepAlivesEnabled(true)
 	})
 }
 

@@ -149,10 +149,11 @@ func (a *Array) listenVASA(ctx context.Context) error {
 	}
 	a.vasaAddr = published(a.c.VASA.Addr, ln)
 	limited := door.Limit(ln, vasaConnections, vasaConnectionsPerHost)
-	a.vasaListener = tls.NewListener(limited, a.trust.ServerConfig())
+	a.vasaListener = tls.NewListener(limited, a.breakHandshakes(a.trust.ServerConfig()))
 	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadHeaderTimeout: vasaHeaderTimeout, ReadTimeout: vasaReadTimeout, WriteTimeout: vasaWriteTimeout,
 		IdleTimeout: vasaIdleTimeout, ConnState: limited.State,
 		MaxHeaderBytes: vasaHeaderBytes, ErrorLog: zap.NewStdLog(a.log), BaseContext: func(net.Listener) context.Context { return ctx }}
+	a.reconnectClients(a.vasa)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 
+	"vvsim/fault/command"
 	"vvsim/scsi"
 )
 
@@ -52,7 +53,7 @@ func (r *Rule) statesPorts() bool {
 // bars tells whether the state does not let a command pass (SPC-4 5.15.2.4).
 func (a *action) bars(b []byte) bool {
 	const standby = 0x2
-	return a.sense.Code != scsi.NoAdditionalSense && !answersAlways(b) && (a.state != standby || !answersInStandby(b))
+	return a.sense.Code != scsi.NoAdditionalSense && !command.AnsweredAlways(b) && (a.state != standby || !command.AnsweredInStandby(b))
 }
 
 // barred answers a command that the state of its port does not let pass: first the unit

@@ -49,7 +49,7 @@ func (o *object) meet(ctx context.Context, c class, off, n uint64) (spoils *Rule
 		}
 		at := off
 		if e.bad != nil {
-			bad, ok := e.bad.first(blocksAt(off, n))
+			bad, ok := e.bad.First(blocksAt(off, n))
 			if !ok {
 				continue
 			}
@@ -85,7 +85,7 @@ func (o *object) written(off, n uint64) {
 	}
 	for _, e := range *rules {
 		if e.bad != nil && o.i.concerns(e.Rule, vvol.ID(o.ID())) {
-			e.bad.heal(blocksAt(off, n))
+			e.bad.Heal(blocksAt(off, n))
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (o *object) readable(off, n uint64) error {
 		if e.bad == nil || !o.i.concerns(e.Rule, vvol.ID(o.ID())) {
 			continue
 		}
-		if bad, ok := e.bad.first(blocksAt(off, n)); ok && o.i.strike(e) {
+		if bad, ok := e.bad.First(blocksAt(off, n)); ok && o.i.strike(e) {
 			return &store.MediumError{Offset: max(off, bad*blockLength), Err: errInjected}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vvsim/fault/bad"
 	"vvsim/fault/network"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
@@ -49,7 +50,7 @@ type entry struct {
 	*Rule
 	id    uint64
 	clock Clock
-	bad   *badBlocks       // of medium-error with lba=, else nil
+	bad   *bad.Blocks      // of medium-error with lba=, else nil
 	leads atomic.Bool      // rules wait for it
 	lanes [2]*network.Lane // of rate: in and out
 
@@ -81,6 +82,8 @@ type Injector struct {
 	target      *Target  // nil: there is none
 	changed     []*entry // whose phase has changed, and of which hosts are told
 	connections *Paths   // nil: there are none
+	// reconnect has clients of the provider connect anew; nil: there are none.
+	reconnect func()
 }
 
 // kept is a rule in Meta.
@@ -148,7 +151,7 @@ func (i *Injector) newEntry(r *Rule, id uint64) *entry {
 		e.lanes = [2]*network.Lane{network.NewLane(r.action.rate), network.NewLane(r.action.rate)}
 	}
 	if r.action.kind == mediumError && r.blocks != nil {
-		e.bad = newBadBlocks(r.blocks)
+		e.bad = bad.New(r.blocks.first, r.blocks.last)
 	}
 	return e
 }
@@ -221,7 +224,7 @@ func (i *Injector) possible(r *Rule) error {
 	if i.o.Declares == nil {
 		return fmt.Errorf("%w: fault rule: there is no provider", vvol.ErrInvalid)
 	}
-	if err := i.o.Declares(r.op.name, r.action.fault); err != nil {
+	if err := i.o.Declares(r.op.name, r.faultName()); err != nil {
 		return fmt.Errorf("fault rule: %w", err)
 	}
 	return nil

@@ -215,8 +215,66 @@ func TestProvider(t *testing.T) {
 	i.Close()
 	require.ErrorIs(t, <-done, errSilence)
 
+	_, err = p.Invoke(t.Context(), "bind", nil)
+	require.NoError(t, err, "no rule is left")
+
 	_, err = open(t, Options{}).Add(t.Context(), "vasa -> hang")
 	require.ErrorIs(t, err, vvol.ErrInvalid)
+}
+
+// What rules do to a provider's connections, sessions and events.
+func TestProviderUnrest(t *testing.T) {
+	i := open(t, Options{Declares: func(string, string) error { return nil }})
+	var did []string
+	session := false
+	reconnected := 0
+	i.OnReconnect(func() { reconnected++ })
+	p := i.NewProvider(&invoked{}, Failures{Silence: errSilence, Fault: func(string, string) (error, bool) { return errFault, true },
+		HasSession: func(context.Context) bool { return session },
+		EndSession: func(context.Context) error { did = append(did, "end"); return errFault },
+		LoseEvents: func(context.Context) { did = append(did, "lose") },
+		Storm:      func(_ context.Context, n int) { did = append(did, fmt.Sprint("storm ", n)) }})
+	call := func(op string) error {
+		_, err := p.Invoke(t.Context(), op, nil)
+		return err
+	}
+	add(t, i, "vasa -> drop-session")
+	require.NoError(t, call("bind"), "there is no session")
+	require.Zero(t, i.List()[0].Hits)
+	session = true
+	require.ErrorIs(t, call("bind"), errFault)
+	require.NoError(t, i.Clear(t.Context()))
+	add(t, i, "vasa -> event-storm 7")
+	add(t, i, "vasa op=getEvents -> lose-events")
+	require.NoError(t, call("bind"))
+	require.NoError(t, call("getEvents"))
+	require.NoError(t, i.Remove(t.Context(), i.List()[0].ID))
+	require.NoError(t, call("getEvents"))
+	require.Equal(t, []string{"end", "storm 7", "lose"}, did)
+	require.NoError(t, i.Clear(t.Context()))
+	require.Zero(t, reconnected)
+
+	down, flaw := i.Handshake()
+	require.False(t, down || flaw != "")
+	add(t, i, "vasa -> hang")
+	down, flaw = i.Handshake()
+	require.False(t, down || flaw != "", "it is about operations")
+	require.NoError(t, i.Clear(t.Context()))
+	add(t, i, "vasa count=1 -> certificate wrong-name")
+	require.Equal(t, 1, reconnected)
+	require.NoError(t, call("bind"))
+	down, flaw = i.Handshake()
+	require.False(t, down)
+	require.Equal(t, "wrong-name", flaw)
+	_, flaw = i.Handshake()
+	require.Empty(t, flaw)
+	add(t, i, "vasa -> down")
+	require.Equal(t, 2, reconnected)
+	down, _ = i.Handshake()
+	require.True(t, down)
+	require.ErrorIs(t, call("bind"), errSilence)
+	require.NoError(t, i.Clear(t.Context()))
+	require.Equal(t, 4, reconnected)
 }
 
 // awaitHits returns when a rule has broken n events.

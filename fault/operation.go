@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"vvsim/fault/command"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 )
@@ -62,75 +63,15 @@ func parseOperation(l layer, v string) (operation, error) {
 func (o operation) covers(op scsi.OpCode) bool {
 	switch o.class {
 	case readClass:
-		return reads(op)
+		return command.Reads(op)
 	case writeClass:
-		return changes(op)
+		return command.Changes(op)
 	case mediaClass:
-		return reads(op) || changes(op) || looks(op)
+		return command.Reads(op) || command.Changes(op) || command.Looks(op)
 	case opcodeClass:
 		return op == o.code
 	}
 	return true
-}
-
-// reads are the commands that send the content of blocks.
-func reads(op scsi.OpCode) bool {
-	switch op {
-	case scsi.OpRead6, scsi.OpRead10, scsi.OpRead12, scsi.OpRead16:
-		return true
-	}
-	return false
-}
-
-// stores are the commands that put their Data-Out on a range of blocks as it is.
-func stores(op scsi.OpCode) bool {
-	switch op {
-	case scsi.OpWrite6, scsi.OpWrite10, scsi.OpWrite12, scsi.OpWrite16, scsi.OpWriteAtomic16,
-		scsi.OpWriteAndVerify10, scsi.OpWriteAndVerify12, scsi.OpWriteAndVerify16:
-		return true
-	}
-	return false
-}
-
-// carries are the commands whose Data-Out changes blocks.
-func carries(op scsi.OpCode) bool {
-	switch op {
-	case scsi.OpOrWrite16, scsi.OpCompareAndWrite, scsi.OpWriteSame10, scsi.OpWriteSame16:
-		return true
-	}
-	return stores(op)
-}
-
-// changes are the commands that change blocks.
-func changes(op scsi.OpCode) bool {
-	switch op {
-	case scsi.OpUnmap, scsi.OpExtendedCopy, scsi.OpSanitize:
-		return true
-	}
-	return carries(op)
-}
-
-// looks are the other commands on blocks.
-func looks(op scsi.OpCode) bool {
-	switch op {
-	case scsi.OpVerify10, scsi.OpVerify12, scsi.OpVerify16, scsi.OpPreFetch10, scsi.OpPreFetch16,
-		scsi.OpSynchronizeCache10, scsi.OpSynchronizeCache16:
-		return true
-	}
-	return false
-}
-
-// names are the commands whose CDB names a range of blocks; the ranges of UNMAP and
-// EXTENDED COPY are in their parameter lists, which come later.
-func names(op scsi.OpCode) bool {
-	return reads(op) || carries(op) || looks(op)
-}
-
-// blocksOf is the range of a CDB that names one. Its length is 0 for a SYNCHRONIZE CACHE,
-// PRE-FETCH or WRITE SAME to the end of the medium.
-func blocksOf(b []byte) (c cdb.Block) {
-	c.Parse(b)
-	return c
 }
 
 // overlaps tells whether a command on c touches a block of r.
@@ -138,35 +79,8 @@ func (r *blockRange) overlaps(c *cdb.Block) bool {
 	if c.LBA > r.last {
 		return false
 	}
-	toEnd := c.Blocks == 0 && !reads(c.Op) && !stores(c.Op)
+	toEnd := c.Blocks == 0 && !command.Reads(c.Op) && !command.Stores(c.Op)
 	return toEnd || c.Blocks > 0 && (c.LBA >= r.first || r.first-c.LBA < uint64(c.Blocks))
-}
-
-// answersAlways are the commands that a device server answers whatever the state of its
-// unit, its ports and its reservations (SPC-4 5.9, 5.15.2.4.5).
-func answersAlways(b []byte) bool {
-	switch scsi.OpCode(b[0]) {
-	case scsi.OpInquiry, scsi.OpReportLUNs, scsi.OpRequestSense:
-		return true
-	case scsi.OpMaintenanceIn:
-		return len(b) > 1 && b[1]&0x1f == scsi.SAReportTargetPortGroups
-	case scsi.OpMaintenanceOut:
-		return len(b) > 1 && b[1]&0x1f == scsi.SASetTargetPortGroups
-	}
-	return false
-}
-
-// answersInStandby are the other commands that a device server answers in standby state
-// (SPC-4 5.15.2.4.3).
-func answersInStandby(b []byte) bool {
-	switch scsi.OpCode(b[0]) {
-	case scsi.OpModeSense6, scsi.OpModeSense10, scsi.OpModeSelect6, scsi.OpModeSelect10, scsi.OpLogSense, scsi.OpSendDiagnostic,
-		scsi.OpReadCapacity10, scsi.OpPersistentReserveIn, scsi.OpPersistentReserveOut, scsi.OpMaintenanceIn:
-		return true
-	case scsi.OpServiceActionIn16:
-		return len(b) > 1 && b[1]&0x1f == scsi.SAReadCapacity16
-	}
-	return false
 }
 
 // applies tells whether the action can happen to a command.
@@ -182,15 +96,15 @@ func (a *action) applies(b []byte) bool {
 	case miscompare:
 		return op == scsi.OpCompareAndWrite
 	case mediumError:
-		return fetches(op) || rewrites(op)
+		return command.Fetches(op) || command.Rewrites(op)
 	case reservationConflict:
-		return !answersAlways(b) && op != scsi.OpPersistentReserveIn
+		return !command.AnsweredAlways(b) && op != scsi.OpPersistentReserveIn
 	case corrupt:
-		return (reads(op) || carries(op)) && a.reaches(b)
+		return (command.Reads(op) || command.Carries(op)) && a.reaches(b)
 	case torn:
-		return stores(op) && a.reaches(b)
+		return command.Stores(op) && a.reaches(b)
 	case noSpace:
-		return changes(op) && op != scsi.OpUnmap && op != scsi.OpSanitize
+		return command.Changes(op) && op != scsi.OpUnmap && op != scsi.OpSanitize
 	}
 	return true
 }
@@ -201,7 +115,7 @@ func (a *action) reaches(b []byte) bool {
 	if len(b) == 1 || a.kind == corrupt && !a.one {
 		return true
 	}
-	c := blocksOf(b)
+	c := command.Blocks(b)
 	blocks := uint64(c.Blocks)
 	if c.Op == scsi.OpWriteSame10 || c.Op == scsi.OpWriteSame16 {
 		blocks = 1
@@ -215,6 +129,10 @@ func (r *Rule) fits(w word) error {
 	case engineLayer:
 		if !r.engineFits() {
 			return failed(w.at, "%s does not happen to what op= names", w.text)
+		}
+	case providerLayer:
+		if err := r.providerFits(); err != nil {
+			return failed(w.at, "%s: %v", w.text, err)
 		}
 	case unitLayer:
 		if r.action.kind == attention && (r.op.class != anyClass || r.blocks != nil) {
@@ -231,11 +149,11 @@ func (r *Rule) fits(w word) error {
 	}
 	for op := range 256 {
 		o := scsi.OpCode(op)
-		if r.op.covers(o) && (r.blocks == nil || names(o)) && r.action.applies([]byte{byte(o)}) {
+		if r.op.covers(o) && (r.blocks == nil || command.NamesBlocks(o)) && r.action.applies([]byte{byte(o)}) {
 			return nil
 		}
 	}
-	if r.blocks != nil && r.op.class == opcodeClass && !names(r.op.code) {
+	if r.blocks != nil && r.op.class == opcodeClass && !command.NamesBlocks(r.op.code) {
 		return failed(w.at, "a CDB of operation code %#02x names no blocks, as lba= needs", uint8(r.op.code))
 	}
 	return failed(w.at, "%s does not happen to commands that op= names", w.text)

@@ -310,7 +310,6 @@ var actions = []actionRow{
 	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
 	{"corrupt", engineLayer, "corrupt", corrupt, plain},
 	{"torn", unitLayer, "torn BYTES [silent]", torn, (*action).parseTorn},
-	{"down", pathLayer, "down", down, plain},
 	{"stall", pathLayer, "stall [in|out]", stall, (*action).parseStall},
 	{"reset", pathLayer, "reset [TIME[..TIME]]", reset, (*action).parseReset},
 	{"rate", pathLayer, "rate BYTES/s", rate, (*action).parseRate},
@@ -322,6 +321,11 @@ var actions = []actionRow{
 	{"no-space", unitLayer | engineLayer, "no-space", noSpace, plain},
 	{"fault", providerLayer, "fault NAME", namedFault, (*action).parseFault},
 	{"drop", providerLayer, "drop", drop, plain},
+	{"down", pathLayer | providerLayer, "down", down, plain},
+	{"certificate", providerLayer, "certificate FLAW", certificate, (*action).parseCertificate},
+	{"drop-session", providerLayer, "drop-session", dropSession, plain},
+	{"lose-events", providerLayer, "lose-events", loseEvents, plain},
+	{"event-storm", providerLayer, "event-storm N", eventStorm, (*action).parseStorm},
 	{"reject", loginLayer, "reject STATUS", reject, (*action).parseReject},
 }
 

@@ -30,6 +30,7 @@ func TestRoundTrip(t *testing.T) {
 		"path -> rate 10MiB/s", "path -> rate 1024B/s", "path -> rate 1KiB/s", "path -> rate 1024GiB/s",
 		"login host=iqn.1998-01.com.vmware:esx1 -> reject 0x0203", "login count=1 -> reject 0x0302",
 		"vasa op=bindVirtualVolume -> fault ResourceInUse", "vasa -> hang", "vasa -> delay 2s", "vasa p=0.5 -> drop",
+		"vasa -> down", "vasa for=1m -> certificate untrusted", "vasa op=queryArrays -> drop-session", "vasa op=getEvents -> lose-events", "vasa -> event-storm 2000",
 		"engine vvol=disk1 op=read -> medium-error", "engine op=write -> no-space", "engine op=flush -> delay 5ms..20ms", "engine -> corrupt",
 	} {
 		r, err := Parse(line)
@@ -81,6 +82,11 @@ func TestRefused(t *testing.T) {
 		"engine vvol=a lba=1 op=write -> medium-error": "medium-error does not happen to what op= names",
 		"engine vvol=a lba=1 op=flush -> delay 1s":     "delay does not happen to what op= names",
 		"lu op=0x00 vvol=a lba=1 -> medium-error":      "names no blocks",
+		"vasa -> certificate ugly":                     `"ugly" is none of expired, wrong-name or untrusted: the action is certificate FLAW`,
+		"vasa op=x -> certificate expired":             "certificate: it is about connections, and has no op=",
+		"vasa op=x -> down":                            "it is about connections, and has no op=",
+		"vasa op=bind -> lose-events":                  "lose-events: it happens to getEvents alone",
+		"vasa -> event-storm 0":                        `"0" is no number from 1 to 10000: the action is event-storm N`,
 		"lu each=1m -> pdl":                            "column 12: each= needs for=, the time in force",
 		"lu each=1m for=60s -> pdl":                    "column 20: for=1m0s is no part of each=1m0s",
 		"lu from=0s -> pdl":                            `"0s" is no time`,
@@ -116,7 +122,7 @@ func TestRefused(t *testing.T) {
 		"lu vvol=" + strings.Repeat("a", 800):          "a rule has at most 800 bytes",
 		"path vvol=a -> down":                          "a rule of path has host=, portal=, session=, after=",
 		"path session=0 -> down":                       `column 14: session: "0" is no number from 1`,
-		"path -> pdl":                                  `"pdl": an action of path is delay TIME[..TIME], down, stall [in|out], reset [TIME[..TIME]] or rate BYTES/s`,
+		"path -> pdl":                                  `"pdl": an action of path is delay TIME[..TIME], stall [in|out], reset [TIME[..TIME]], rate BYTES/s or down`,
 		"path -> down now":                             `"now" is too much: the action is down`,
 		"path -> stall both":                           `"both" is neither in nor out: the action is stall [in|out]`,
 		"path -> stall in out":                         `"in out" is neither in nor out`,
@@ -143,7 +149,7 @@ func rules() *rapid.Generator[string] {
 			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|session=8|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
 			{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
 			{"login", "host=iqn.x", "reject 0x0203|reject 0x0301"},
-			{"vasa", "op=bindVirtualVolume", "hang|drop|delay 1ms|fault ResourceInUse"},
+			{"vasa", "op=bindVirtualVolume", "hang|drop|drop-session|delay 1ms|fault ResourceInUse"},
 			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|miscompare"},
 			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},
 		}).Draw(t, "form")

@@ -1,6 +1,9 @@
 package fault
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Invoker answers operations of a VASA provider, as vasa.Invoker does.
 type Invoker interface {
@@ -14,7 +17,17 @@ type Failures struct {
 	Fault func(op, name string) (fault error, ok bool)
 	// Silence is the error that ends the connection without an answer.
 	Silence error
+	// HasSession tells whether the caller of an operation has one.
+	HasSession func(ctx context.Context) bool
+	// EndSession ends the caller's session and makes the error that tells it so.
+	EndSession func(ctx context.Context) error
+	// LoseEvents drops what the caller was not told yet; Storm queues n events for it.
+	LoseEvents func(ctx context.Context)
+	Storm      func(ctx context.Context, n int)
 }
+
+// eventsOperation is the one with which clients ask for events.
+const eventsOperation = "getEvents"
 
 // Provider is an Invoker whose operations rules of layer vasa break. Safe for concurrent use.
 type Provider struct {
@@ -33,32 +46,145 @@ func (p *Provider) Invoke(ctx context.Context, op string, req any) (any, error) 
 		return p.next.Invoke(ctx, op, req)
 	}
 	for _, e := range *rules {
-		if e.op.class == namedClass && e.op.name != op {
-			continue
+		done, err := p.meet(ctx, e, op)
+		if err != nil {
+			return nil, err
 		}
-		var fault error
-		if e.action.kind == namedFault {
-			var ok bool
-			if fault, ok = p.f.Fault(op, e.action.fault); !ok {
-				continue // a rule for all operations that may end so
-			}
+		if done {
+			break
 		}
-		if !p.i.strike(e) {
-			continue
-		}
-		switch e.action.kind {
-		case namedFault:
-			return nil, fault
-		case drop:
-			return nil, p.f.Silence
-		}
-		if !e.wait(ctx.Done()) {
-			return nil, ctx.Err()
-		}
-		if e.action.kind == hang && p.i.stopping() {
-			return nil, p.f.Silence
-		}
-		break
 	}
 	return p.next.Invoke(ctx, op, req)
+}
+
+// meet has a rule break an operation. done tells that it did; without an error the
+// operation goes on.
+func (p *Provider) meet(ctx context.Context, e *entry, op string) (done bool, err error) {
+	if e.op.class == namedClass && e.op.name != op {
+		return false, nil
+	}
+	switch e.action.kind {
+	case namedFault:
+		if f, ok := p.f.Fault(op, e.action.fault); ok && p.i.strike(e) { // else a rule for all operations that may end so
+			return true, f
+		}
+		return false, nil
+	case certificate:
+		return false, nil
+	case loseEvents, eventStorm:
+		if op != eventsOperation || !p.f.HasSession(ctx) {
+			return false, nil
+		}
+	case dropSession:
+		if !p.f.HasSession(ctx) {
+			return false, nil
+		}
+	}
+	if !p.i.strike(e) {
+		return false, nil
+	}
+	return true, p.do(ctx, e)
+}
+
+// do is what a rule that has fired does before the operation, or in its place.
+func (p *Provider) do(ctx context.Context, e *entry) error {
+	switch e.action.kind {
+	case drop, down:
+		return p.f.Silence
+	case dropSession:
+		return p.f.EndSession(ctx)
+	case loseEvents:
+		p.f.LoseEvents(ctx)
+		return nil
+	case eventStorm:
+		p.f.Storm(ctx, e.action.n)
+		return nil
+	}
+	if !e.wait(ctx.Done()) {
+		return ctx.Err()
+	}
+	if e.action.kind == hang && p.i.stopping() {
+		return p.f.Silence
+	}
+	return nil
+}
+
+// flaws of the provider's certificate, by name.
+var flaws = []string{"expired", "wrong-name", "untrusted"}
+
+func (a *action) parseCertificate(args []string) (err error) {
+	if a.fault, err = a.single(args); err != nil {
+		return err
+	}
+	for _, f := range flaws {
+		if f == a.fault {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of %s", a.fault, oneOf(flaws))
+}
+
+// maxStorm bounds the events of one answer's storm: more than clients are kept for them.
+const maxStorm = 10_000
+
+func (a *action) parseStorm(args []string) error {
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	n, err := number(text, 1, maxStorm)
+	a.n = int(n)
+	return err
+}
+
+// providerFits tells what is wrong with the operation that a rule of layer vasa names.
+func (r *Rule) providerFits() error {
+	switch r.action.kind {
+	case certificate, down:
+		if r.op.class == namedClass {
+			return fmt.Errorf("it is about connections, and has no op=")
+		}
+	case loseEvents, eventStorm:
+		if r.op.class == namedClass && r.op.name != eventsOperation {
+			return fmt.Errorf("it happens to %s alone", eventsOperation)
+		}
+	}
+	return nil
+}
+
+// Handshake counts a TLS handshake of the provider and tells how it is broken: closes, the
+// connection is to be closed; flaw, the certificate to be shown is expired, wrong-name or
+// untrusted; "" for none. Safe for concurrent use.
+func (i *Injector) Handshake() (closes bool, flaw string) {
+	rules := i.providers.Load()
+	if rules == nil {
+		return false, ""
+	}
+	for _, e := range *rules {
+		if e.ofConnections() && i.strike(e) {
+			return e.action.kind == down, e.action.fault
+		}
+	}
+	return false, ""
+}
+
+// OnReconnect has f called when rules about connections of the provider come into force or
+// go, so that clients connect anew.
+func (i *Injector) OnReconnect(f func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.reconnect = f
+}
+
+// ofConnections tells whether a rule is about connections of the provider.
+func (r *Rule) ofConnections() bool {
+	return r.layer == providerLayer && (r.action.kind == certificate || r.action.kind == down)
+}
+
+// faultName is the fault that a rule has operations end with, "" for none.
+func (r *Rule) faultName() string {
+	if r.action.kind != namedFault {
+		return ""
+	}
+	return r.action.fault
 }

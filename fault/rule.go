@@ -91,6 +91,10 @@ const (
 	stall
 	reset
 	rate
+	certificate
+	dropSession
+	loseEvents
+	eventStorm
 )
 
 // action is what happens to an event.
@@ -99,11 +103,11 @@ type action struct {
 	sense    scsi.SenseData // of senseAnswer, attention and alua
 	state    byte           // of alua: asymmetric access state
 	min, max time.Duration  // of delay and reset
-	n        int            // of corrupt and torn: bytes
+	n        int            // of corrupt and torn: bytes; of eventStorm: events
 	one      bool           // corrupt: the byte n only
 	silent   bool           // torn: answer GOOD
 	forget   bool           // apd: never answer
-	fault    string         // of namedFault
+	fault    string         // of namedFault; the flaw of certificate
 	status   uint16         // of reject
 	rate     int64          // of rate: bytes a second
 	inward   bool           // stall: only what comes from the initiator

@@ -126,7 +126,7 @@ func (i *Injector) enter(e *entry, p Phase) {
 	case e.phase == Active:
 		close(e.gone)
 	}
-	if e.tells() && i.target != nil && (p == Active || e.phase == Active) {
+	if (e.tells() || e.ofConnections()) && (p == Active || e.phase == Active) {
 		i.changed = append(i.changed, e)
 	}
 	e.phase = p
@@ -135,12 +135,17 @@ func (i *Injector) enter(e *entry, p Phase) {
 // unlock is mu.Unlock, and then has connections judged anew and hosts told of the rules that
 // have come into force or gone.
 func (i *Injector) unlock() {
-	changed, t, p := i.changed, i.target, i.connections
+	changed, t, p, reconnect := i.changed, i.target, i.connections, i.reconnect
 	i.changed = nil
 	i.mu.Unlock()
 	p.refresh()
 	for _, e := range changed {
-		i.announce(e, t)
+		switch {
+		case e.layer == providerLayer && reconnect != nil:
+			reconnect()
+		case e.layer == unitLayer && t != nil:
+			i.announce(e, t)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"vvsim/fault/command"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 	"vvsim/vvol"
@@ -122,10 +123,10 @@ func (r *Rule) covers(b []byte) bool {
 	if r.blocks == nil {
 		return true
 	}
-	if !names(op) {
+	if !command.NamesBlocks(op) {
 		return false
 	}
-	c := blocksOf(b)
+	c := command.Blocks(b)
 	return r.blocks.overlaps(&c)
 }
 
@@ -224,7 +225,7 @@ func (a *action) executes(b []byte) bool {
 	case senseAnswer, busy, taskSetFull, reservationConflict, alua, noSpace, miscompare:
 		return false
 	case mediumError:
-		return rewrites(scsi.OpCode(b[0]))
+		return command.Rewrites(scsi.OpCode(b[0]))
 	case torn:
 		return a.n > 0
 	}
@@ -313,7 +314,7 @@ func absentInquiry(r scsi.Response) scsi.Response {
 
 // tear writes the first blocks of a WRITE and answers as if it had failed there, or not.
 func (t *Target) tear(e *entry, task *scsi.Task) scsi.Response {
-	whole := blocksOf(task.CDB)
+	whole := command.Blocks(task.CDB)
 	if n := e.action.n; n > 0 {
 		part := whole
 		part.Blocks = uint32(n / blockLength)
@@ -335,8 +336,8 @@ func (t *Target) tear(e *entry, task *scsi.Task) scsi.Response {
 
 // corrupt changes what a command reads, or what it writes.
 func (t *Target) corrupt(e *entry, task *scsi.Task) scsi.Response {
-	c := blocksOf(task.CDB)
-	if reads(c.Op) {
+	c := command.Blocks(task.CDB)
+	if command.Reads(c.Op) {
 		r := t.Target.Execute(task)
 		e.spoil(r.DataIn.Bytes(), c.LBA)
 		return r

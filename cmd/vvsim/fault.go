@@ -16,7 +16,8 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
              | alua standby|unavailable|transitioning|active-nonoptimized
   path    portal=N host=IQN session=N            -> down | stall [in|out] | reset [TIME[..TIME]] | delay TIME[..TIME] | rate 10MiB/s
   login   host=IQN                               -> reject 0x0203
-  vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop
+  vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop | drop-session | lose-events | event-storm N
+  vasa                                           -> down | certificate expired|wrong-name|untrusted
   engine  vvol=ID|NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt
 
 Every rule takes after=N count=N every=N p=0.01 seed=N, times: from=1m for=30s each=2m, name=NAME, on=NAME|ID (begins when

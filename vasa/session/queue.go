@@ -82,6 +82,13 @@ func (q *Queue[T]) Lost() {
 	q.lost = true
 }
 
+// Lose drops all items: the client will have to start over, and get what comes then.
+func (q *Queue[T]) Lose() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items, q.given, q.lost = nil, 0, true
+}
+
 // Numbered is an item with its id.
 type Numbered[T any] struct {
 	ID    int64

@@ -145,18 +145,23 @@ func authorize(key crypto.Signer, subject pkix.Name, now time.Time) (*pair, erro
 // issue signs a server certificate for key with the own CA. It ends with the CA at the
 // latest.
 func issue(authority *pair, key crypto.Signer, n *names, now time.Time) (*pair, error) {
+	end := now.AddDate(validYears, 0, 0)
+	if last := authority.leaf().NotAfter; end.After(last) {
+		end = last
+	}
+	return certify(authority, key, n, now.Add(-backdate), end)
+}
+
+// certify signs a server certificate that is valid from a time to another.
+func certify(authority *pair, key crypto.Signer, n *names, from, to time.Time) (*pair, error) {
 	number, err := serial()
 	if err != nil {
 		return nil, err
 	}
 	ca := authority.leaf()
-	end := now.AddDate(validYears, 0, 0)
-	if end.After(ca.NotAfter) {
-		end = ca.NotAfter
-	}
 	template := &x509.Certificate{
 		SerialNumber: number, Subject: pkix.Name{Organization: []string{"vvsim"}, CommonName: n.common()},
-		NotBefore: now.Add(-backdate), NotAfter: end,
+		NotBefore: from, NotAfter: to,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, DNSNames: n.dns, IPAddresses: n.ips,
 	}
