@@ -308,7 +308,7 @@ func published(configured string, ln net.Listener) string {
 
 func (a *Array) serverOptions(paths iscsi.Paths) iscsi.Options {
 	c := &a.c.ISCSI
-	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.brokenTarget(a.target), Access: brokenAccess{access{*c}, a.faults}, Paths: paths,
+	return iscsi.Options{TargetName: a.iqn, TargetAlias: "vvsim", Target: a.brokenTarget(a.target), Access: access{*c}, Paths: paths,
 		Portals:     func() []iscsi.PortalAddress { return a.portals },
 		MaxSessions: c.MaxSessions, CommandWindow: c.CommandWindow, LoginTimeout: time.Duration(c.LoginTimeout),
 		NOPInterval: time.Duration(c.NOPInterval), NOPTimeout: time.Duration(c.NOPTimeout), LogoutTimeout: time.Duration(a.c.Drain),

@@ -114,19 +114,6 @@ func (a *Array) reconnectClients(s *http.Server) {
 	})
 }
 
-// brokenAccess refuses logins that a rule refuses, before any other reason.
-type brokenAccess struct {
-	iscsi.Access
-	faults *fault.Injector
-}
-
-func (b brokenAccess) Login(initiator string, discovery bool) (iscsi.Credentials, error) {
-	if status, refused := b.faults.Login(initiator); refused {
-		return iscsi.Credentials{}, &iscsi.Refusal{Status: pdu.LoginStatus(status), Reason: "a fault rule refuses it"}
-	}
-	return b.Access.Login(initiator, discovery)
-}
-
 // brokenPaths has the rules break the connections of the portals.
 type brokenPaths struct{ paths *fault.Paths }
 
@@ -134,8 +121,11 @@ func (b brokenPaths) Connected(c iscsi.Conn)    { b.paths.Connected(c) }
 func (b brokenPaths) Disconnected(c iscsi.Conn) { b.paths.Disconnected(c) }
 
 func (b brokenPaths) Identified(c iscsi.Conn, initiator string) error {
-	b.paths.Identified(c, initiator)
-	return nil
+	r, refused := b.paths.Identified(c, initiator)
+	if !refused {
+		return nil
+	}
+	return &iscsi.Refusal{Status: pdu.LoginStatus(r.Status), Reason: "a fault rule refuses it", TargetAddress: r.Address}
 }
 
 // breakPaths has the rules break portals, from the first on, and their connections.

@@ -30,7 +30,7 @@ func add(t testing.TB, i *Injector, rule string) State {
 // logins tells which of n logins are refused, as a line of x and dots.
 func logins(i *Injector, n int) (pattern string) {
 	for range n {
-		if _, refused := i.Login("iqn.a"); refused {
+		if _, refused := login(i); refused {
 			pattern += "x"
 		} else {
 			pattern += "."
@@ -90,14 +90,14 @@ func TestOrder(t *testing.T) {
 	b := add(t, i, "login -> reject 0x0300")
 	var got []uint16
 	for range 3 {
-		status, refused := i.Login("iqn.a")
+		status, refused := login(i)
 		require.True(t, refused)
 		got = append(got, status)
 	}
 	require.Equal(t, []uint16{0x0300, 0x0203, 0x0300}, got)
 	require.Equal(t, []State{{a.ID, a.Rule, 1, false, Over}, {b.ID, b.Rule, 2, true, Active}}, i.List())
 	require.NoError(t, i.Remove(t.Context(), b.ID))
-	_, refused := i.Login("iqn.a")
+	_, refused := login(i)
 	require.False(t, refused)
 	require.ErrorIs(t, i.Remove(t.Context(), b.ID), vvol.ErrNotFound)
 	_, err := i.Show("x")
@@ -121,7 +121,7 @@ func TestKeep(t *testing.T) {
 	i = open(t, o)
 	require.Equal(t, []State{{kept.ID, kept.Rule, 0, true, Active}}, i.List())
 	require.WithinDuration(t, time.Now(), i.entries[0].start, time.Minute, "its time went on")
-	status, _ := i.Login("iqn.a")
+	status, _ := login(i)
 	require.EqualValues(t, 0x0203, status)
 	require.Greater(t, add(t, i, "login -> reject 0x0300").ID, kept.ID)
 	require.NoError(t, i.Clear(t.Context()))
@@ -141,7 +141,7 @@ func TestKeepFails(t *testing.T) {
 	require.ErrorIs(t, err, vvol.ErrStorage)
 	require.ErrorIs(t, i.Clear(t.Context()), vvol.ErrStorage)
 	require.Len(t, i.List(), 1)
-	status, _ := i.Login("iqn.a")
+	status, _ := login(i)
 	require.EqualValues(t, 0x0203, status)
 }
 

@@ -143,7 +143,7 @@ var conditions = []condition{
 	{"vvol", unitLayer | engineLayer, false, func(r *Rule, v string) error { r.vvol = v; return nil }},
 	{"host", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
 	{"pe", unitLayer, false, func(r *Rule, v string) error { r.endpoint = v; return nil }},
-	{"portal", unitLayer | pathLayer, false, func(r *Rule, v string) error {
+	{"portal", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error {
 		n, err := number(v, 1, maxPortal)
 		r.portal = uint16(n)
 		return err
@@ -304,8 +304,8 @@ var actions = []actionRow{
 	{"busy", unitLayer, "busy", busy, plain},
 	{"task-set-full", unitLayer, "task-set-full", taskSetFull, plain},
 	{"reservation-conflict", unitLayer, "reservation-conflict", reservationConflict, plain},
-	{"delay", unitLayer | pathLayer | engineLayer | providerLayer, "delay TIME[..TIME]", delay, (*action).parseDelay},
-	{"hang", unitLayer | providerLayer, "hang", hang, plain},
+	{"delay", unitLayer | pathLayer | loginLayer | engineLayer | providerLayer, "delay TIME[..TIME]", delay, (*action).parseDelay},
+	{"hang", unitLayer | loginLayer | providerLayer, "hang", hang, plain},
 	{"drop-response", unitLayer, "drop-response", dropResponse, plain},
 	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
 	{"corrupt", engineLayer, "corrupt", corrupt, plain},
@@ -327,6 +327,7 @@ var actions = []actionRow{
 	{"lose-events", providerLayer, "lose-events", loseEvents, plain},
 	{"event-storm", providerLayer, "event-storm N", eventStorm, (*action).parseStorm},
 	{"reject", loginLayer, "reject STATUS", reject, (*action).parseReject},
+	{"redirect", loginLayer, "redirect HOST:PORT[,GROUP] [permanent]", redirect, (*action).parseRedirect},
 }
 
 func (r *Rule) setAction(words []word, end int) error {

@@ -29,6 +29,7 @@ func TestRoundTrip(t *testing.T) {
 		"path -> stall in", "path keep -> stall out", "path count=1 -> reset", "path -> reset 5s", "path -> reset 5s..1m", "path -> delay 10ms..50ms",
 		"path -> rate 10MiB/s", "path -> rate 1024B/s", "path -> rate 1KiB/s", "path -> rate 1024GiB/s",
 		"login host=iqn.1998-01.com.vmware:esx1 -> reject 0x0203", "login count=1 -> reject 0x0302",
+		"login portal=2 -> redirect 10.0.0.2:3260", "login -> redirect [fd00::2]:3260,7 permanent", "login -> hang", "login -> delay 1s..2s",
 		"vasa op=bindVirtualVolume -> fault ResourceInUse", "vasa -> hang", "vasa -> delay 2s", "vasa p=0.5 -> drop",
 		"vasa -> down", "vasa for=1m -> certificate untrusted", "vasa op=queryArrays -> drop-session", "vasa op=getEvents -> lose-events", "vasa -> event-storm 2000",
 		"engine vvol=disk1 op=read -> medium-error", "engine op=write -> no-space", "engine op=flush -> delay 5ms..20ms", "engine -> corrupt",
@@ -109,7 +110,7 @@ func TestRefused(t *testing.T) {
 		"lu op=0x00 -> corrupt":                        "corrupt does not happen",
 		"lu op=0x12 -> unavailable":                    "unavailable does not happen",
 		"lu op=0x42 lba=1 -> busy":                     "a CDB of operation code 0x42 names no blocks, as lba= needs",
-		"login vvol=a -> reject 0x0203":                "a rule of login has host=, after=",
+		"login vvol=a -> reject 0x0203":                "a rule of login has host=, portal=, after=",
 		"login -> reject 0x0100":                       `"0x0100" is none of 0x0200 to 0x020b and 0x0300 to 0x0302`,
 		"login -> reject 515":                          "is none of",
 		"vasa host=a -> hang":                          "a rule of vasa has op=, after=",
@@ -133,6 +134,12 @@ func TestRefused(t *testing.T) {
 		"path -> rate 1023B/s":                         `"1023B/s" is no rate`,
 		"path -> rate 1025GiB/s":                       `"1025GiB/s" is no rate`,
 		"path -> rate -1MiB/s":                         `"-1MiB/s" is no rate`,
+		"login -> redirect":                            "one argument is needed, not 0: the action is redirect HOST:PORT[,GROUP] [permanent]",
+		"login -> redirect 10.0.0.2":                   `"10.0.0.2" is no address such as 10.0.0.2:3260, [fd00::2]:3260 or array.lab:3260`,
+		"login -> redirect :3260":                      `":3260" is no address`,
+		"login -> redirect a:0":                        `"a:0" is no address`,
+		"login -> redirect a:1,x":                      `"x" is no number from 0 to 65535`,
+		"login -> redirect a:1 for ever":               "one argument is needed, not 3",
 		"login session=4 -> reject 0x0203":             `column 7: "session=4": a rule of login has`,
 	} {
 		_, err := Parse(line)
@@ -148,7 +155,7 @@ func rules() *rapid.Generator[string] {
 		f := rapid.SampledFrom([]form{
 			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|session=8|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
 			{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
-			{"login", "host=iqn.x", "reject 0x0203|reject 0x0301"},
+			{"login", "host=iqn.x|portal=2", "reject 0x0203|reject 0x0301|redirect a:1|redirect [::1]:3260,2 permanent|hang|delay 1s"},
 			{"vasa", "op=bindVirtualVolume", "hang|drop|drop-session|delay 1ms|fault ResourceInUse"},
 			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|miscompare"},
 			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},

@@ -39,6 +39,7 @@ type disturbed struct {
 	initiator string
 	judged    map[*entry]bool
 	rule      *entry      // that has taken it, nil for none
+	login     *waiting    // nil: no rule keeps its login
 	stopTimer func() bool // of a rule that acts later; nil for none
 }
 
@@ -76,14 +77,24 @@ func (p *Paths) Connected(c Conn) {
 	p.unlock()
 }
 
-// Identified tells whose connection it is.
-func (p *Paths) Identified(c Conn, initiator string) {
+// Identified tells whose login it is that runs on a connection. It may be refused, or kept:
+// then nothing comes and nothing goes until it may go on.
+func (p *Paths) Identified(c Conn, initiator string) (r Refusal, refused bool) {
 	p.mu.Lock()
 	if d := p.conns[c]; d != nil {
 		d.initiator = initiator
 		p.judge(d)
 	}
 	p.unlock()
+	e := p.i.loginRule(c.Portal(), initiator)
+	switch {
+	case e == nil:
+		return Refusal{}, false
+	case e.action.kind == hang, e.action.kind == delay:
+		p.keep(c, e)
+		return Refusal{}, false
+	}
+	return Refusal{e.action.status, e.action.address}, true
 }
 
 // unlock lets mu go and starts the rules that wait for those that have fired.
@@ -102,6 +113,7 @@ func (p *Paths) Disconnected(c Conn) {
 	defer p.mu.Unlock()
 	if d := p.conns[c]; d != nil {
 		d.calm()
+		d.login.forget()
 		delete(p.conns, c)
 	}
 }
@@ -152,19 +164,21 @@ func (p *Paths) judge(d *disturbed) {
 		}
 	}
 	d.judged = known // those that have gone are forgotten
-	if first == d.rule {
+	released := d.releaseLogin()
+	before := d.rule
+	if first == before && !released {
 		return
 	}
-	before := d.rule
-	d.rule = first
-	d.calm()
-	if before != nil && before.action.kind == stall && p.i.stopping() {
+	if p.i.stopping() && (released || before != nil && before.action.kind == stall) {
 		d.Reset() // what stood still is not to go on
 		return
 	}
-	in, out := first.ways()
-	d.Disturb(in, out)
-	if first != nil {
+	d.rule = first
+	if first != before {
+		d.calm()
+	}
+	d.Disturb(d.ways())
+	if first != nil && first != before {
 		p.cut(d)
 	}
 }

@@ -59,6 +59,14 @@ func (c *fakeConn) state() string {
 	return s
 }
 
+// login is what rules make of a login of iqn.a: the status that refuses it.
+func login(i *Injector) (status uint16, refused bool) {
+	if e := i.loginRule(1, "iqn.a"); e != nil {
+		return e.action.status, true
+	}
+	return 0, false
+}
+
 // Each condition limits a rule by itself, and each action has its ways.
 func TestPathScope(t *testing.T) {
 	for _, c := range []struct{ rule, want string }{

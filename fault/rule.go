@@ -95,6 +95,7 @@ const (
 	dropSession
 	loseEvents
 	eventStorm
+	redirect
 )
 
 // action is what happens to an event.
@@ -108,7 +109,8 @@ type action struct {
 	silent   bool           // torn: answer GOOD
 	forget   bool           // apd: never answer
 	fault    string         // of namedFault; the flaw of certificate
-	status   uint16         // of reject
+	status   uint16         // of reject and redirect
+	address  string         // of redirect
 	rate     int64          // of rate: bytes a second
 	inward   bool           // stall: only what comes from the initiator
 	outward  bool           // stall: only what goes to it

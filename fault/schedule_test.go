@@ -209,7 +209,7 @@ func TestChain(t *testing.T) {
 	third := add(t, i, "login on="+second.ID+" from=1s -> reject 0x0300")
 	status := func() (all []uint16) {
 		for range 3 {
-			s, _ := i.Login("iqn.a")
+			s, _ := login(i)
 			all = append(all, s)
 		}
 		return all
@@ -251,7 +251,7 @@ func TestKeptTimes(t *testing.T) {
 		time.Sleep(90 * time.Minute)
 		i = open(t, o)
 		require.Equal(t, []Phase{Active, Waiting, Active}, []Phase{phase(t, i, "a"), phase(t, i, "b"), phase(t, i, "c")})
-		status, _ := i.Login("iqn.a")
+		status, _ := login(i)
 		require.EqualValues(t, 0x0203, status)
 		require.Equal(t, Active, phase(t, i, "b"))
 		i.Close()

@@ -15,7 +15,7 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
              | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare
              | alua standby|unavailable|transitioning|active-nonoptimized
   path    portal=N host=IQN session=N            -> down | stall [in|out] | reset [TIME[..TIME]] | delay TIME[..TIME] | rate 10MiB/s
-  login   host=IQN                               -> reject 0x0203
+  login   portal=N host=IQN                      -> reject 0x0203 | redirect HOST:PORT[,GROUP] [permanent] | hang | delay TIME[..TIME]
   vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop | drop-session | lose-events | event-storm N
   vasa                                           -> down | certificate expired|wrong-name|untrusted
   engine  vvol=ID|NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt

@@ -78,9 +78,16 @@ func loginStatuses() []Entry {
 	moved := does("Follows the redirection.", Inferred)
 	retried := does("Login is tried again, until it is APD.", Inferred)
 	at := func(n uint64, name, means string, e effect, other string) Entry {
-		r := ""
-		if n >= 0x0200 {
-			r = "login host=" + exampleHost + " -> reject " + loginCode(n)
+		r := "login host=" + exampleHost + " -> "
+		switch {
+		case n == 0:
+			r = ""
+		case n == 0x0101:
+			r += "redirect 10.0.0.2:3260"
+		case n == 0x0102:
+			r += "redirect 10.0.0.2:3260 permanent"
+		default:
+			r += "reject " + loginCode(n)
 		}
 		return Entry{Kind: Login, Code: loginCode(n), Name: name, Means: means, ESXi: e.text, Certainty: e.certainty, Rule: r, Other: other}
 	}

@@ -17,15 +17,16 @@ import (
 
 // loginError ends a login with a status.
 type loginError struct {
-	status pdu.LoginStatus
-	err    error
+	status  pdu.LoginStatus
+	err     error
+	address string // TargetAddress of a redirection
 }
 
 func (e *loginError) Error() string { return e.err.Error() }
 func (e *loginError) Unwrap() error { return e.err }
 
 func refuse(status pdu.LoginStatus, format string, args ...any) error {
-	return &loginError{status, fmt.Errorf(format, args...)}
+	return &loginError{status: status, err: fmt.Errorf(format, args...)}
 }
 
 // maxLoginRequests bounds the PDUs of one login, so that a peer that sends empty
@@ -102,9 +103,13 @@ func (l *login) failed(err error) error {
 	status := pdu.LoginTargetError
 	if errors.As(err, &refused) {
 		status = refused.status
-		r := &pdu.LoginResponse{Current: l.stage, Next: l.stage, ISID: l.request.ISID, TSIH: l.request.TSIH,
+		var text []byte
+		if refused.address != "" {
+			text = pdu.Keys{{Key: "TargetAddress", Value: refused.address}}.AppendTo(nil)
+		}
+		r := &pdu.LoginResponse{Current: l.stage, DataLength: len(text), ISID: l.request.ISID, TSIH: l.request.TSIH,
 			TaskTag: l.request.TaskTag, Status: status}
-		l.c.send(&r.Window, r, nil)
+		l.c.send(&r.Window, r, text)
 		l.c.out.drain()
 	}
 	if f := l.c.server.o.Events.LoginFailed; f != nil {
@@ -235,7 +240,7 @@ func (l *login) identify() error {
 // refusal is the login's error for one of Paths or Access.
 func refusal(name string, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		return refuse(r.Status, "%s: %w", name, err)
+		return &loginError{r.Status, fmt.Errorf("%s: %w", name, err), r.TargetAddress}
 	}
 	return refuse(pdu.LoginAuthorizationFailed, "%s: %w", name, err)
 }

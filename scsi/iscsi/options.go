@@ -73,8 +73,9 @@ var ErrNotAuthorized = errors.New("initiator is not authorized")
 
 // Refusal is the error of Access.Login and Paths.Identified that ends a login with another status than 0202h.
 type Refusal struct {
-	Status pdu.LoginStatus
-	Reason string
+	Status        pdu.LoginStatus
+	Reason        string
+	TargetAddress string // of a redirection (RFC 7143 13.8), else ""
 }
 
 func (r *Refusal) Error() string { return r.Reason }

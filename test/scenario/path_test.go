@@ -3,6 +3,8 @@ package scenario
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"syscall"
@@ -368,4 +370,120 @@ func TestPathAtStop(t *testing.T) {
 	p, _ := r.loginResponse()
 	require.Equal(t, pdu.LoginSuccess, p.Status)
 	require.NoError(t, s.a.Close(context.Background()))
+}
+
+// loginAnswer is what a login of a host at a portal, from 0, is answered.
+func (s *roads) loginAnswer(host string, portal int, keys ...string) (pdu.LoginResponse, pdu.Keys) {
+	s.t.Helper()
+	r := s.dialRaw(portal)
+	r.sendLogin(host, keys...)
+	p, answers := r.loginResponse()
+	if p.Status != pdu.LoginSuccess {
+		_, _, _, err := r.next()
+		require.ErrorIs(s.t, err, io.EOF, "the connection ends")
+	}
+	require.NoError(s.t, r.nc.Close())
+	return p, answers
+}
+
+// TestLoginStatuses shows every status of RFC 7143 11.13.5 that refuses, for one host at one
+// portal, in normal and in discovery sessions.
+func TestLoginStatuses(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	var all []uint16
+	for n := uint16(0x0200); n <= 0x020b; n++ {
+		all = append(all, n)
+	}
+	for _, n := range append(all, 0x0300, 0x0301, 0x0302) {
+		f := s.addFault(fmt.Sprintf("login portal=1 host=%s count=2 -> reject %#04x", iqn("esx1"), n))
+		for _, kind := range []string{"Normal", "Discovery"} {
+			r := s.dialRaw(0)
+			r.sendLogin("esx1", "SessionType", kind)
+			h, data := r.receive()
+			require.Equal(t, append([]byte{0x23, 0x04}, make([]byte, 6)...), []byte(h[:8]), "Login Response, stage 1, no data")
+			require.Equal(t, []byte{byte(n >> 8), byte(n), 0, 0}, []byte(h[36:40]))
+			require.Empty(t, data)
+			_, _, _, err := r.next()
+			require.ErrorIs(t, err, io.EOF)
+			for host, portal := range map[string]int{"esx2": 0, "esx1": 1} {
+				p, _ := s.loginAnswer(host, portal)
+				require.Equal(t, pdu.LoginSuccess, p.Status)
+			}
+		}
+		require.Equal(t, uint64(2), s.hits(f))
+		p, _ := s.loginAnswer("esx1", 0)
+		require.Equal(t, pdu.LoginSuccess, p.Status, "its count is used up")
+		s.removeFault(f)
+	}
+	s.host2 = s.unit(s.login("esx2", 0), s.host2.LUN().String())
+	s.path2 = s.unit(s.login("esx1", 1), s.path2.LUN().String())
+	s.again()
+	s.works(s.path2, s.host2)
+}
+
+// TestLoginRedirected shows where a login is sent, and that nobody else is.
+func TestLoginRedirected(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	to := s.a.Ready().ISCSI[2]
+	for action, want := range map[string]struct {
+		status  pdu.LoginStatus
+		address string
+	}{
+		to: {0x0101, to}, to + ",3 permanent": {0x0102, to + ",3"}, "[fd00::2]:3260": {0x0101, "[fd00::2]:3260"}, "array.lab:3260,2": {0x0101, "array.lab:3260,2"},
+	} {
+		f := s.addFault("login portal=1 host=" + iqn("esx1") + " -> redirect " + action)
+		p, answers := s.loginAnswer("esx1", 0)
+		require.Equal(t, want.status, p.Status)
+		require.Equal(t, pdu.Keys{{Key: "TargetAddress", Value: want.address}}, answers)
+		s.worksRaw(s.path1) // a session that is there stays
+		s.works(s.path2, s.host2)
+		p, _ = s.loginAnswer("esx1", 2)
+		require.Equal(t, pdu.LoginSuccess, p.Status, "where it was sent to")
+		s.removeFault(f)
+	}
+	s.path1 = s.again()
+}
+
+// TestLoginSilent shows a login that is not answered until the rule goes, or late; who gives
+// up leaves nothing behind.
+func TestLoginSilent(t *testing.T) {
+	s := newRoads(t, ":memory:")
+	f := s.addFault("login portal=1 host=" + iqn("esx1") + " -> hang")
+	kept, gone := s.dialRaw(0), s.dialRaw(0)
+	kept.sendLogin("esx1")
+	gone.sendLogin("esx1")
+	s.awaitHits(f, 2)
+	kept.silent()
+	gone.silent()
+	s.worksRaw(s.path1)
+	require.NoError(t, gone.nc.Close())
+	p, _ := s.loginAnswer("esx3", 0)
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	s.works(s.path2, s.host2)
+	require.Len(t, s.sessions("esx1", 1), 1)
+	s.removeFault(f)
+	p, _ = kept.loginResponse()
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	s.path1 = kept
+	s.path1.ready(s.lun)
+	s.worksRaw(s.path1)
+	require.Len(t, s.sessions("esx1", 1), 1, "reinstated")
+
+	f = s.addFault("login host=" + iqn("esx1") + " -> delay 50ms..60ms")
+	began := time.Now()
+	s.again()
+	require.GreaterOrEqual(t, time.Since(began), 50*time.Millisecond)
+	s.removeFault(f)
+	f = s.addFault("login host=" + iqn("esx1") + " portal=1 -> delay 1h")
+	kept = s.dialRaw(0)
+	kept.sendLogin("esx1")
+	s.awaitHits(f, 1)
+	kept.silent()
+	s.removeFault(f)
+	p, _ = kept.loginResponse()
+	require.Equal(t, pdu.LoginSuccess, p.Status)
+	s.addFault("login host=" + iqn("esx1") + " -> hang") // the array stops with it
+	kept = s.dialRaw(0)
+	kept.sendLogin("esx1")
+	kept.silent()
 }

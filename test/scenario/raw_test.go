@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -80,6 +81,10 @@ func (r *raw) sendLogin(host string, keys ...string) {
 	var k pdu.Keys
 	keys = append([]string{"InitiatorName", iqn(host), "TargetName", r.target, "SessionType", "Normal", "InitialR2T", "No", "ImmediateData", "Yes"}, keys...)
 	for i := 0; i < len(keys); i += 2 {
+		if at := slices.IndexFunc(k, func(x pdu.Pair) bool { return x.Key == keys[i] }); at >= 0 {
+			k[at].Value = keys[i+1]
+			continue
+		}
 		k.Add(keys[i], keys[i+1])
 	}
 	text := k.AppendTo(nil)
