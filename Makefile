@@ -56,8 +56,8 @@ release: ## static binaries for amd64 and arm64 with checksums, in bin/release
 		GOOS=linux GOARCH=$$arch $(BUILD) -o "$(BIN)/release/vvsim-$(VERSION)-linux-$$arch" ./cmd/vvsim; \
 	done; cd $(BIN)/release && sha256sum vvsim-$(VERSION)-linux-* >SHA256SUMS
 
-docs: ## docs/sense.md, from the table that vvsim explain reads too
-	VVSIM_WRITE=1 $(GO) test -count=1 -run '^TestDocument$$' ./fault/codes
+docs: ## docs/sense.md and docs/presets.md, from the tables that vvsim explain and vvsim fault preset read too
+	VVSIM_WRITE=1 $(GO) test -count=1 -run '^TestDocument$$' ./fault/codes ./fault/preset
 
 clean: ## remove bin/ (the array's data stays)
 	rm -rf $(BIN)

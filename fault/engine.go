@@ -93,7 +93,7 @@ func (o *object) written(off, n uint64) {
 // breaks tells whether a rule means a class of accesses, and its action can happen there.
 func (e *entry) breaks(c class) bool {
 	named := c
-	if c == emptyClass {
+	if c == emptyClass || c == freeClass {
 		named = writeClass
 	}
 	if e.op.class != anyClass && e.op.class != named {
@@ -103,7 +103,7 @@ func (e *entry) breaks(c class) bool {
 	case mediumError:
 		return e.bad == nil || c == readClass
 	case noSpace:
-		return named == writeClass
+		return named == writeClass && c != freeClass
 	case corrupt:
 		return c == readClass || c == writeClass
 	}
@@ -202,8 +202,8 @@ func (o *object) readable(off, n uint64) error {
 }
 
 // change does a write that carries no data.
-func (o *object) change(ctx context.Context, off, n uint64, do func() error) error {
-	if _, err := o.meet(ctx, emptyClass, off, n); err != nil {
+func (o *object) change(ctx context.Context, c class, off, n uint64, do func() error) error {
+	if _, err := o.meet(ctx, c, off, n); err != nil {
 		return err
 	}
 	err := do()
@@ -214,15 +214,15 @@ func (o *object) change(ctx context.Context, off, n uint64, do func() error) err
 }
 
 func (o *object) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	return o.change(ctx, off, n, func() error { return o.Object.Zero(ctx, off, n, w) })
+	return o.change(ctx, emptyClass, off, n, func() error { return o.Object.Zero(ctx, off, n, w) })
 }
 
 func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	return o.change(ctx, off, n, func() error { return o.Object.Unmap(ctx, off, n, w) })
+	return o.change(ctx, freeClass, off, n, func() error { return o.Object.Unmap(ctx, off, n, w) })
 }
 
 func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
-	return o.change(ctx, off, n, func() error {
+	return o.change(ctx, emptyClass, off, n, func() error {
 		if s, ok := src.(*object); ok {
 			if err := s.readable(srcOff, n); err != nil {
 				return err

@@ -69,7 +69,7 @@ func TestEngine(t *testing.T) {
 		{"engine vvol=victim op=read -> medium-error", store.ErrMedium, []string{"read"}},
 		{"engine vvol=victim op=flush -> medium-error", store.ErrMedium, []string{"flush"}},
 		{"engine vvol=" + vvol.ID(victim).String() + " op=write -> medium-error", store.ErrMedium, []string{"write", "all", "compare", "zero", "unmap", "copy"}},
-		{"engine vvol=victim -> no-space", store.ErrNoSpace, []string{"write", "all", "compare", "zero", "unmap", "copy"}},
+		{"engine vvol=victim -> no-space", store.ErrNoSpace, []string{"write", "all", "compare", "zero", "copy"}},
 		{"engine vvol=victim -> delay 1ns..2ns", nil, nil},
 	} {
 		add(t, i, c.rule)

@@ -23,6 +23,7 @@ const (
 	mediaClass
 	flushClass // of engines
 	emptyClass // of engines: writes without data; op=write names them
+	freeClass  // of engines: writes that give space back; op=write names them
 	opcodeClass
 	namedClass // of the provider
 )

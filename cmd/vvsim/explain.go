@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,9 +30,7 @@ func newExplain() *cobra.Command {
 				if all == nil {
 					all = []codes.Entry{}
 				}
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetEscapeHTML(false)
-				if err := e.Encode(all); err != nil {
+				if err := writeJSON(c, all); err != nil {
 					return err
 				}
 			} else {

@@ -45,7 +45,7 @@ func newFault() *cobra.Command {
 			_, err := client().Do(c.Context(), http.MethodDelete, apiPath+"/faults", nil)
 			return err
 		}}
-	n := noun("fault", "Failures on demand", add, list, showIt, deleteCommand("remove ID|NAME...", "Remove rules, and let go of what they hold", "/faults/"), clearAll)
+	n := noun("fault", "Failures on demand", add, newPreset(), list, showIt, deleteCommand("remove ID|NAME...", "Remove rules, and let go of what they hold", "/faults/"), clearAll)
 	n.Long = "Failures on demand.\n\n" + faultHelp
 	return n
 }

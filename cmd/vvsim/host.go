@@ -72,10 +72,8 @@ func newESXi() *cobra.Command {
 }
 
 func writeJSON(c *cobra.Command, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), string(b))
-	return err
+	e := json.NewEncoder(c.OutOrStdout())
+	e.SetEscapeHTML(false) // rules have an arrow
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

@@ -64,11 +64,12 @@ func importTable() map[string]row {
 		"fault/codes":          {imports: []string{"scsi"}, tests: []string{"fault", "scsi/iscsi/pdu", "vasa/wire"}},
 		"fault/bad":            {},
 		"fault/command":        {imports: []string{"scsi", "scsi/cdb"}},
+		"fault/preset":         {imports: []string{"fault/codes"}, tests: []string{"fault"}},
 		"fault/network":        {imports: []string{"scsi/iscsi/line"}},
 		"fault":                {imports: []string{"fault/bad", "fault/command", "fault/network", "scsi", "scsi/cdb", "scsi/iscsi/line", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":                  {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":                {imports: []string{"*"}},
-		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
+		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "fault/preset", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
 
 		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},

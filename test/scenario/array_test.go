@@ -18,6 +18,7 @@ import (
 
 	"vvsim/api"
 	"vvsim/array"
+	"vvsim/fault"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
 	"vvsim/test/network"
@@ -36,6 +37,7 @@ type lab struct {
 	ctx     context.Context
 	http    *http.Client
 	network *network.Network // nil: TCP
+	clock   fault.Clock      // of fault rules; nil: the machine's
 }
 
 // newLab starts an array on free ports; data is a directory or ":memory:".
@@ -45,6 +47,11 @@ func newLab(t testing.TB, data string, edit func(*array.Config)) *lab {
 
 // newLabOn does so on a network in memory, for stories in a bubble.
 func newLabOn(n *network.Network, t testing.TB, data string, edit func(*array.Config)) *lab {
+	return newLabAt(nil, n, t, data, edit)
+}
+
+// newLabAt does so with a clock for fault rules.
+func newLabAt(clock fault.Clock, n *network.Network, t testing.TB, data string, edit func(*array.Config)) *lab {
 	c := array.DefaultConfig()
 	c.Data, c.API.Addr, c.VASA.Addr = data, "127.0.0.1:0", "127.0.0.1:0"
 	c.ISCSI.Portals = []string{"127.0.0.1:0", "127.0.0.1:0"}
@@ -53,7 +60,7 @@ func newLabOn(n *network.Network, t testing.TB, data string, edit func(*array.Co
 		edit(&c)
 	}
 	require.NoError(t, c.Validate())
-	l := &lab{t: t, c: c, ctx: t.Context(), http: &http.Client{}, network: n}
+	l := &lab{t: t, c: c, ctx: t.Context(), http: &http.Client{}, network: n, clock: clock}
 	if n != nil {
 		l.http.Transport = &http.Transport{DialContext: n.DialNetwork}
 	}
@@ -68,6 +75,9 @@ func newLabOn(n *network.Network, t testing.TB, data string, edit func(*array.Co
 func (l *lab) start() {
 	a, err := array.Open(l.ctx, l.c, "test", zap.NewNop())
 	require.NoError(l.t, err)
+	if l.clock != nil {
+		a.UseFaultClock(l.clock)
+	}
 	if l.network != nil {
 		a.ListenWith(l.network.Listen)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"vvsim/api"
 	"vvsim/array"
+	"vvsim/fault"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 	"vvsim/scsi/iscsi/initiator"
@@ -34,8 +35,11 @@ type stage struct {
 
 const stageBytes = 4096
 
-func newStage(t testing.TB) *stage {
-	s := &stage{lab: newLab(t, ":memory:", nil)}
+func newStage(t testing.TB) *stage { return newStageAt(t, nil) }
+
+// newStageAt has fault rules go by a clock.
+func newStageAt(t testing.TB, clock fault.Clock) *stage {
+	s := &stage{lab: newLabAt(clock, nil, t, ":memory:", nil)}
 	victim, sister := s.create("victim", 8<<20), s.create("sister", 8<<20)
 	bv, bs := s.bind(victim, "esx1"), s.bind(sister, "esx1")
 	bh := s.bind(victim, "esx2")

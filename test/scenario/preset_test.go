@@ -1,0 +1,502 @@
+package scenario
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/api"
+	"vvsim/fault/preset"
+	"vvsim/scsi"
+	"vvsim/scsi/cdb"
+	"vvsim/scsi/iscsi/host/clock"
+	"vvsim/scsi/iscsi/initiator"
+	"vvsim/scsi/iscsi/pdu"
+	"vvsim/vasa"
+	"vvsim/vasa/vasatest"
+)
+
+// frozen is a clock for fault rules that stands still until a test steps it.
+type frozen struct{ *clock.Clock }
+
+func (f frozen) After(d time.Duration, g func()) func() bool { return f.AfterFunc(d, g).Stop }
+
+// play is a preset on a stage.
+type play struct {
+	*stage
+	clock frozen
+	p     preset.Preset
+	rules []api.Fault
+}
+
+// with adds the rules of a way.
+func (s *play) with(way string, values map[preset.Parameter]string) {
+	s.t.Helper()
+	w, err := s.p.Way(way)
+	require.NoError(s.t, err)
+	rules, err := s.p.Fill(w, values)
+	require.NoError(s.t, err)
+	s.rules = nil
+	for _, r := range rules {
+		s.rules = append(s.rules, call[api.Fault](s.lab, "POST", "/api/v1/faults", map[string]any{"rule": r}, http.StatusCreated))
+	}
+}
+
+// heal removes the rules.
+func (s *play) heal() {
+	s.t.Helper()
+	for _, f := range s.rules {
+		s.removeFault(f)
+	}
+}
+
+// rejoin logs in anew, where sessions were lost, and shows that all is as ever.
+func (s *play) rejoin() {
+	s.t.Helper()
+	old := s.stage
+	for _, x := range []*initiator.Session{s.path1, s.path2, s.host2} {
+		_ = x.Close()
+	}
+	s.path1, s.path2, s.host2 = s.login("esx1", 0), s.login("esx1", 1), s.login("esx2", 0)
+	s.v1, s.v2, s.vh = s.unit(s.path1, old.v1.LUN().String()), s.unit(s.path2, old.v2.LUN().String()), s.unit(s.host2, old.vh.LUN().String())
+	s.sister, s.pe = s.unit(s.path1, old.sister.LUN().String()), s.unit(s.path1, old.pe.LUN().String())
+	s.healed()
+	s.othersUnharmed()
+}
+
+// calm takes the unit attentions that tell of the state of ports.
+func (s *play) calm() {
+	s.t.Helper()
+	for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh, s.sister, s.pe} {
+		_, _ = u.ClearAttentions(s.ctx) // that end with 02/04/0x
+	}
+}
+
+// lost shows a permanent loss.
+func (s *play) lost(units ...*initiator.Unit) {
+	s.t.Helper()
+	for _, u := range units {
+		require.Equal(s.t, "5/25/00", s.sense(u.TestUnitReady(s.ctx)))
+	}
+}
+
+// alive shows units that work.
+func (s *play) alive(units ...*initiator.Unit) {
+	s.t.Helper()
+	for _, u := range units {
+		require.NoError(s.t, u.TestUnitReady(s.ctx))
+	}
+}
+
+// dead shows sessions that have ended.
+func (s *play) dead(units ...*initiator.Unit) {
+	s.t.Helper()
+	for _, u := range units {
+		err := u.TestUnitReady(s.ctx)
+		require.Error(s.t, err)
+		require.Nil(s.t, initiator.SenseOf(err))
+	}
+}
+
+// refusedWith shows logins that are refused.
+func (s *play) refusedWith(status pdu.LoginStatus, host string) {
+	s.t.Helper()
+	r := s.a.Ready()
+	require.Eventually(s.t, func() bool { // the connection may be reset first
+		x, err := initiator.Dial(s.ctx, initiator.Options{Address: r.ISCSI[0], TargetName: r.IQN, InitiatorName: iqn(host)})
+		if err == nil {
+			_ = x.Close()
+		}
+		var refused *initiator.LoginError
+		return errors.As(err, &refused) && refused.Status == status
+	}, time.Minute, time.Millisecond)
+}
+
+// closed shows portals that refuse connections.
+func (s *play) closed(portals ...int) {
+	s.t.Helper()
+	for _, n := range portals {
+		nc, err := net.Dial("tcp", s.a.Ready().ISCSI[n-1])
+		if err == nil {
+			_ = nc.Close()
+		}
+		require.Error(s.t, err)
+	}
+}
+
+// pinged is a ping whose answer may come later.
+func (s *play) pinged(x *initiator.Session) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- x.NOP(s.ctx, nil) }()
+	return done
+}
+
+func (s *play) waits(done <-chan error) {
+	s.t.Helper()
+	select {
+	case err := <-done:
+		s.t.Fatalf("it was answered: %v", err)
+	default:
+	}
+}
+
+// silence plays the ways of an APD on the sessions of a host, or of all.
+func (s *play) silence(values map[preset.Parameter]string, victims, others []*initiator.Unit, sessions []*initiator.Session) {
+	s.t.Helper()
+	s.with("stall", values)
+	var pings []<-chan error
+	for _, x := range sessions {
+		pings = append(pings, s.pinged(x))
+	}
+	s.alive(others...)
+	for _, p := range pings {
+		s.waits(p)
+	}
+	s.heal()
+	for _, p := range pings {
+		require.NoError(s.t, <-p)
+	}
+	s.with("silent", values)
+	held := s.send(tur, nil, 0)
+	s.awaitHits(s.rules[0], 1)
+	s.silent(held)
+	s.alive(others...)
+	s.heal()
+	s.good(held)
+	s.with("unavailable", values)
+	s.calm()
+	for _, u := range victims {
+		require.Equal(s.t, "2/04/0C", s.sense(u.TestUnitReady(s.ctx)))
+	}
+	s.alive(others...)
+	s.heal()
+	s.calm()
+	s.with("down", values)
+	s.dead(victims...)
+	s.alive(others...)
+	s.heal()
+	s.rejoin()
+}
+
+// createdByVASA is how creating a volume through the provider ends.
+func (s *play) createdByVASA() error {
+	site := newSite(s.lab)
+	id, err := site.create(s.ctx, site.host("esx3"), 1, "VMW_VVolName", "new")
+	if err == nil {
+		call[any](s.lab, "DELETE", "/api/v1/vvols/"+id, nil, http.StatusNoContent)
+	}
+	return err
+}
+
+// versionXML asks the provider as a client that checks certificates.
+func (s *play) versionXML() error {
+	roots := x509.NewCertPool()
+	require.True(s.t, roots.AppendCertsFromPEM(s.a.Ready().VASA.CA))
+	c, err := vasatest.New(vasatest.Options{URL: strings.TrimSuffix(s.a.Ready().VASA.URL, vasa.VersionPath) + vasa.ServicePath, Roots: roots})
+	require.NoError(s.t, err)
+	defer c.Close()
+	_, _, err = c.Get(s.ctx, vasa.VersionPath)
+	return err
+}
+
+type values = map[preset.Parameter]string
+
+// presets are what each preset does to hosts, and that it heals.
+var presets = map[string]func(s *play){
+	"pdl-vvol": func(s *play) {
+		s.with("", values{preset.VVol: "victim"})
+		s.lost(s.v1, s.v2, s.vh)
+		s.holds(s.sister, 0, s.sisterContent)
+		s.alive(s.pe)
+		s.heal()
+	},
+	"pdl-pe": func(s *play) {
+		s.with("", nil)
+		s.lost(s.pe, s.v1, s.v2, s.vh, s.sister)
+		s.heal()
+		s.with("", values{preset.Host: iqn("esx1")})
+		s.lost(s.pe, s.v1, s.v2, s.sister)
+		s.holds(s.vh, 0, s.content)
+		s.heal()
+	},
+	"pdl-host": func(s *play) {
+		s.with("", values{preset.Host: iqn("esx1")})
+		s.lost(s.pe, s.v1, s.v2, s.sister)
+		s.holds(s.vh, 0, s.content)
+		s.heal()
+		s.with("login", values{preset.Host: iqn("esx1")})
+		s.dead(s.v1, s.v2)
+		s.clock.Step(time.Second)
+		s.refusedWith(pdu.LoginTargetNotFound, "esx1")
+		s.holds(s.vh, 0, s.content)
+		s.heal()
+		s.rejoin()
+	},
+	"pdl-one-path": func(s *play) {
+		s.with("", values{preset.VVol: "victim", preset.Host: iqn("esx1")})
+		s.lost(s.v1)
+		s.othersUnharmed()
+		s.heal()
+	},
+	"apd": func(s *play) {
+		s.silence(nil, []*initiator.Unit{s.v1, s.v2, s.vh}, nil, []*initiator.Session{s.path1, s.path2, s.host2})
+		s.with("down", nil)
+		s.closed(1, 2)
+		s.heal()
+		s.rejoin()
+		s.with("login", nil)
+		s.dead(s.v1, s.v2, s.vh)
+		s.clock.Step(time.Second)
+		s.refusedWith(pdu.LoginServiceUnavailable, "esx2")
+		s.heal()
+		s.rejoin()
+	},
+	"apd-host": func(s *play) {
+		v := values{preset.Host: iqn("esx1")}
+		s.silence(v, []*initiator.Unit{s.v1, s.v2}, []*initiator.Unit{s.vh}, []*initiator.Session{s.path1, s.path2})
+		s.with("login", v)
+		s.dead(s.v1, s.v2)
+		s.alive(s.vh)
+		s.clock.Step(time.Second)
+		s.refusedWith(pdu.LoginServiceUnavailable, "esx1")
+		s.alive(s.vh)
+		s.heal()
+		s.rejoin()
+	},
+	"apd-one-path": func(s *play) {
+		s.silence(values{preset.Host: iqn("esx1")}, []*initiator.Unit{s.v1}, []*initiator.Unit{s.v2, s.vh}, []*initiator.Session{s.path1})
+	},
+	"apd-flap": func(s *play) {
+		s.with("", nil)
+		for range 3 {
+			s.dead(s.v1, s.v2, s.vh)
+			s.closed(1, 2)
+			s.clock.Step(time.Minute)
+			s.rejoin()
+			s.clock.Step(2*time.Minute - time.Second)
+			s.alive(s.v1, s.v2, s.vh)
+			s.clock.Step(time.Second)
+		}
+		s.heal()
+		s.rejoin()
+	},
+	"vp-hang": func(s *play) {
+		s.with("", nil)
+		require.Equal(s.t, http.StatusServiceUnavailable, s.status("/healthz"))
+		s.othersUnharmed()
+		s.heal()
+		require.Equal(s.t, http.StatusOK, s.status("/healthz"))
+		require.NoError(s.t, s.createdByVASA())
+	},
+	"vp-down": func(s *play) {
+		s.with("", nil)
+		require.Error(s.t, s.versionXML())
+		s.othersUnharmed()
+		s.heal()
+		require.NoError(s.t, s.versionXML())
+		require.NoError(s.t, s.createdByVASA())
+	},
+	"vp-cert-expired": func(s *play) {
+		for way, flaw := range map[string]func(error) bool{
+			"":           func(err error) bool { _, is := errors.AsType[x509.CertificateInvalidError](err); return is },
+			"wrong-name": func(err error) bool { _, is := errors.AsType[x509.HostnameError](err); return is },
+			"untrusted":  func(err error) bool { _, is := errors.AsType[x509.UnknownAuthorityError](err); return is },
+		} {
+			s.with(way, nil)
+			require.True(s.t, flaw(s.versionXML()), way)
+			s.othersUnharmed()
+			s.heal()
+			require.NoError(s.t, s.versionXML())
+		}
+	},
+	"array-full": func(s *play) {
+		s.with("", nil)
+		for _, u := range []*initiator.Unit{s.v1, s.vh, s.sister} {
+			_, err := u.WriteAt(s.ctx, s.content, 0, false)
+			require.Equal(s.t, "7/27/07", s.sense(err))
+		}
+		s.holds(s.v1, 0, s.content)
+		require.NoError(s.t, s.v1.Unmap(s.ctx, initiator.Extent{LBA: 1024, Blocks: 8}))
+		require.ErrorContains(s.t, s.createdByVASA(), "OutOfResource")
+		s.heal()
+		require.NoError(s.t, s.createdByVASA())
+	},
+	"container-full": func(s *play) {
+		s.with("", values{preset.VVol: "victim"})
+		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
+			_, err := u.WriteAt(s.ctx, s.content, 0, false)
+			require.Equal(s.t, "7/27/07", s.sense(err))
+		}
+		s.write(s.sister, 0, s.sisterContent)
+		require.ErrorContains(s.t, s.createdByVASA(), "OutOfResource")
+		s.heal()
+		require.NoError(s.t, s.createdByVASA())
+	},
+	"threshold": func(s *play) {
+		s.with("", values{preset.VVol: "victim"})
+		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
+			s.attended(u, scsi.ThinProvisioningThreshold)
+		}
+		s.othersUnharmed()
+		s.heal()
+	},
+	"slow-disk": func(s *play) {
+		v := values{preset.VVol: "victim"}
+		s.with("", v)
+		read := s.send(read8, nil, stageBytes)
+		s.awaitHits(s.rules[0], 1)
+		s.silent(read)
+		s.holds(s.sister, 0, s.sisterContent)
+		s.clock.Step(time.Second)
+		s.good(read)
+		s.heal()
+		s.with("stuck", v)
+		c := cdb.Block{Op: scsi.OpCompareAndWrite, Blocks: 1}
+		ats := s.send(c.AppendTo(nil), append(s.content[:512:512], s.content[:512]...), 0)
+		s.awaitHits(s.rules[0], 1)
+		s.holds(s.v1, 0, s.content)
+		s.clock.Step(8*time.Second - 1)
+		s.silent(ats)
+		s.clock.Step(8*time.Second + 1)
+		s.good(ats)
+		s.heal()
+	},
+	"bit-rot": func(s *play) {
+		s.with("", values{preset.VVol: "victim"})
+		for n := 0; ; n++ {
+			require.Less(s.t, n, 2000, "nothing rots")
+			p := make([]byte, stageBytes)
+			_, err := s.v1.ReadAt(s.ctx, p, 0)
+			require.NoError(s.t, err)
+			if !bytes.Equal(p, s.content) {
+				require.Equal(s.t, []int{1, 1, 1, 1, 1, 1, 1, 1}, flipped(p, s.content))
+				break
+			}
+		}
+		s.holds(s.sister, 0, s.sisterContent)
+		s.heal()
+	},
+	"ats-miscompare": func(s *play) {
+		s.with("", values{preset.VVol: "victim", preset.Host: iqn("esx1")})
+		for _, u := range []*initiator.Unit{s.v1, s.v2} {
+			require.Equal(s.t, "e/1D/00", s.sense(u.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512])))
+		}
+		require.NoError(s.t, s.vh.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
+		s.othersUnharmed()
+		s.heal()
+		require.NoError(s.t, s.v1.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
+	},
+	"slow-path": func(s *play) {
+		v := values{preset.Host: iqn("esx1")}
+		took := func() time.Duration {
+			began := time.Now()
+			s.holds(s.v1, 0, s.content)
+			_, err := s.v1.ReadAt(s.ctx, make([]byte, 256<<10), 0)
+			require.NoError(s.t, err)
+			return time.Since(began)
+		}
+		s.with("", v)
+		require.GreaterOrEqual(s.t, took(), 100*time.Millisecond, "at least 50 ms to the array and back, twice")
+		s.alive(s.v2, s.vh)
+		require.EqualValues(s.t, 1, s.hits(s.rules[0]))
+		s.heal()
+		s.with("narrow", v)
+		require.GreaterOrEqual(s.t, took(), 200*time.Millisecond, "256 KiB at 1 MiB/s")
+		s.heal()
+	},
+	"lossy-path": func(s *play) {
+		s.with("", values{preset.Host: iqn("esx1")})
+		require.EqualValues(s.t, 1, s.hits(s.rules[0]), "the connection is to be reset in its time")
+		answered := 0
+		for s.hits(s.rules[1]) == 0 {
+			f := s.send(tur, nil, 0)
+			require.Eventually(s.t, func() bool {
+				select {
+				case <-f.done:
+					answered++
+					return true
+				default:
+					return s.hits(s.rules[1]) > 0
+				}
+			}, time.Minute, time.Millisecond)
+		}
+		require.Less(s.t, answered, 1000)
+		s.alive(s.v2, s.vh)
+		s.heal()
+	},
+	"reboot-controller": func(s *play) {
+		s.with("", nil)
+		s.closed(1)
+		s.dead(s.v1, s.vh)
+		s.holds(s.v2, 0, s.content)
+		require.Equal(s.t, map[byte]byte{1: 0, 2: 0}, s.states(s.v2))
+		s.clock.Step(time.Minute)
+		s.attended(s.v2, scsi.AccessStateChanged)
+		require.Equal(s.t, map[byte]byte{1: 0xf, 2: 0}, s.states(s.v2))
+		again := s.login("esx1", 0).Unit(s.v1.LUN())
+		require.Equal(s.t, "6/29/00", s.sense(again.TestUnitReady(s.ctx)))
+		require.Equal(s.t, "2/04/0A", s.sense(again.TestUnitReady(s.ctx)))
+		s.clock.Step(10 * time.Second)
+		for _, u := range []*initiator.Unit{s.v2, again} {
+			s.attended(u, scsi.AccessStateChanged)
+			require.Equal(s.t, map[byte]byte{1: 0, 2: 0}, s.states(u))
+		}
+		for _, f := range s.rules {
+			require.Equal(s.t, "over", call[api.Fault](s.lab, "GET", "/api/v1/faults/"+f.ID, nil, 0).Phase)
+		}
+		s.rejoin()
+		s.heal()
+	},
+	"split-path": func(s *play) {
+		next, never := random(5, stageBytes), random(6, stageBytes)
+		s.with("", values{preset.Host: iqn("esx1")})
+		f := s.send(write8, next, 0)
+		s.content = next
+		require.Eventually(s.t, func() bool {
+			p := make([]byte, stageBytes)
+			_, err := s.v2.ReadAt(s.ctx, p, 0)
+			return err == nil && bytes.Equal(p, next)
+		}, time.Minute, time.Millisecond, "it was done")
+		ping := s.pinged(s.path1)
+		s.alive(s.vh)
+		s.waits(ping)
+		s.heal()
+		s.good(f)
+		require.NoError(s.t, <-ping)
+		s.with("requests", values{preset.Host: iqn("esx1")})
+		f = s.send(write8, never, 0)
+		ping = s.pinged(s.path1)
+		s.holds(s.v2, 0, next)
+		s.waits(ping)
+		s.heal()
+		s.good(f)
+		require.NoError(s.t, <-ping)
+		s.content = never
+	},
+}
+
+// TestPresets adds each preset to an array, shows that hosts see what it says, and that
+// everything is as before when it is removed.
+func TestPresets(t *testing.T) {
+	all := preset.Table()
+	require.Len(t, presets, len(all))
+	for _, p := range all {
+		t.Run(p.Name, func(t *testing.T) {
+			c := frozen{clock.New(0)}
+			s := &play{stage: newStageAt(t, c), clock: c, p: p}
+			play := presets[p.Name]
+			require.NotNil(t, play)
+			play(s)
+			call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+			s.healed()
+			s.othersUnharmed()
+		})
+	}
+}
