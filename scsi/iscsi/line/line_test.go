@@ -136,6 +136,23 @@ func TestReaderStill(t *testing.T) {
 	}
 }
 
+// A line that changes between a read and the look at what it brought holds by the new state.
+func TestReaderChange(t *testing.T) {
+	e := newEnds(t)
+	e.line.Disturb(&way{still: true}, nil)
+	e.r.hold(e.line.state.Load(), []byte("abc"))
+	e.line.Disturb(nil, nil)
+	require.Equal(t, got{"abc", nil}, <-e.read())
+	w := &way{still: true}
+	e.r.hold(e.line.state.Load(), []byte("def"))
+	e.line.Disturb(w, nil)
+	c := e.read()
+	w.asked(t, 3)
+	require.Empty(t, c)
+	e.line.Disturb(nil, nil)
+	require.Equal(t, got{"def", nil}, <-c)
+}
+
 // The owner's deadline rests while nothing moves, counts afterwards, and holds on an
 // undisturbed line whoever has woken the reader.
 func TestReaderDeadline(t *testing.T) {

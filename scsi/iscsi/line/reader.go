@@ -97,6 +97,7 @@ func (r *Reader) readLate(p []byte) (int, error) {
 func (r *Reader) Stay() error {
 	s := r.line.state.Load()
 	if in, _ := s.ways(); in != nil {
+		r.judge(s)
 		at, ok := due(in, 0)
 		r.held = append([]piece{{due: at, still: !ok}}, r.held...)
 		if err := r.await(); err != nil {
@@ -115,6 +116,7 @@ func (r *Reader) Stay() error {
 
 // hold keeps bytes until they may go on by s.
 func (r *Reader) hold(s *state, b []byte) {
+	r.judge(s)
 	in, _ := s.ways()
 	at, ok := due(in, len(b))
 	r.held = append(r.held, piece{append([]byte(nil), b...), at, !ok})
