@@ -118,6 +118,7 @@ func (a *Array) reconnectClients(s *http.Server) {
 type brokenPaths struct{ paths *fault.Paths }
 
 func (b brokenPaths) Connected(c iscsi.Conn)    { b.paths.Connected(c) }
+func (b brokenPaths) Established(c iscsi.Conn)  { b.paths.Established(c) }
 func (b brokenPaths) Disconnected(c iscsi.Conn) { b.paths.Disconnected(c) }
 
 func (b brokenPaths) Identified(c iscsi.Conn, initiator string) error {

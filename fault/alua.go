@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vvsim/fault/command"
+	"vvsim/fault/grammar"
 	"vvsim/scsi"
 )
 
@@ -33,7 +34,7 @@ func (a *action) parseALUA(args []string) error {
 		}
 		names = append(names, s.name)
 	}
-	return fmt.Errorf("%q is none of %s", text, oneOf(names))
+	return fmt.Errorf("%q is none of %s", text, grammar.OneOf(names))
 }
 
 // parseUnavailable is alua unavailable under its own name.

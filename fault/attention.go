@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"vvsim/fault/grammar"
 	"vvsim/scsi"
 	"vvsim/vvol"
 )
@@ -27,8 +28,8 @@ func (a *action) parseAttention(args []string) error {
 		return err
 	}
 	asc, ascq, ok := strings.Cut(text, "/")
-	high, err := hexadecimal(asc)
-	low, lowErr := hexadecimal(ascq)
+	high, err := grammar.Hexadecimal(asc)
+	low, lowErr := grammar.Hexadecimal(ascq)
 	if !ok || err != nil || lowErr != nil {
 		return fmt.Errorf("%q is not two hexadecimal numbers up to ff", text)
 	}

@@ -419,7 +419,7 @@ func (e *entry) pause() time.Duration {
 // was closed first.
 func (e *entry) wait(done <-chan struct{}) bool {
 	var over chan struct{}
-	if e.action.kind == delay {
+	if e.action.kind == delay || e.action.kind == lateAnswer {
 		over = make(chan struct{})
 		stop := e.clock.After(e.pause(), func() { close(over) })
 		defer stop()

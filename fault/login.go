@@ -1,11 +1,7 @@
 package fault
 
 import (
-	"fmt"
-	"net"
-	"strconv"
-	"strings"
-
+	"vvsim/fault/grammar"
 	"vvsim/fault/network"
 	"vvsim/scsi/iscsi/line"
 )
@@ -111,13 +107,7 @@ func (a *action) parseRedirect(args []string) error {
 	if err != nil {
 		return err
 	}
-	address, group, tagged := strings.Cut(text, ",")
-	host, port, err := net.SplitHostPort(address)
-	n, numberErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || host == "" || numberErr != nil || n == 0 {
-		return fmt.Errorf("%q is no address such as 10.0.0.2:3260, [fd00::2]:3260 or array.lab:3260", address)
-	}
-	if _, err := number(group, 0, maxPortal); tagged && err != nil {
+	if err := grammar.Address(text); err != nil {
 		return err
 	}
 	a.address = text

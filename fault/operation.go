@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vvsim/fault/command"
+	"vvsim/fault/grammar"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 )
@@ -104,6 +105,8 @@ func (a *action) applies(b []byte) bool {
 		return (command.Reads(op) || command.Carries(op)) && a.reaches(b)
 	case torn:
 		return command.Stores(op) && a.reaches(b)
+	case short:
+		return (command.Reads(op) || command.Stores(op) && a.n%blockLength == 0) && a.reaches(b)
 	case noSpace:
 		return command.Changes(op) && op != scsi.OpUnmap && op != scsi.OpSanitize
 	}
@@ -125,24 +128,24 @@ func (a *action) reaches(b []byte) bool {
 }
 
 // fits refuses a rule whose action can happen to nothing that its op= and lba= name.
-func (r *Rule) fits(w word) error {
+func (r *Rule) fits(w grammar.Word) error {
 	switch r.layer {
 	case engineLayer:
 		if !r.engineFits() {
-			return failed(w.at, "%s does not happen to what op= names", w.text)
+			return failed(w.At, "%s does not happen to what op= names", w.Text)
 		}
 	case providerLayer:
 		if err := r.providerFits(); err != nil {
-			return failed(w.at, "%s: %v", w.text, err)
+			return failed(w.At, "%s: %v", w.Text, err)
 		}
 	case unitLayer:
 		if r.action.kind == attention && (r.op.class != anyClass || r.blocks != nil) {
-			return failed(w.at, "attention is no answer to a command: it has neither op= nor lba=")
+			return failed(w.At, "attention is no answer to a command: it has neither op= nor lba=")
 		}
 	}
 	if r.action.kind == mediumError && (r.layer == unitLayer || r.blocks != nil) {
 		if err := r.checkBad(); err != nil {
-			return failed(w.at, "%v", err)
+			return failed(w.At, "%v", err)
 		}
 	}
 	if r.layer != unitLayer || r.tells() {
@@ -155,9 +158,9 @@ func (r *Rule) fits(w word) error {
 		}
 	}
 	if r.blocks != nil && r.op.class == opcodeClass && !command.NamesBlocks(r.op.code) {
-		return failed(w.at, "a CDB of operation code %#02x names no blocks, as lba= needs", uint8(r.op.code))
+		return failed(w.At, "a CDB of operation code %#02x names no blocks, as lba= needs", uint8(r.op.code))
 	}
-	return failed(w.at, "%s does not happen to commands that op= names", w.text)
+	return failed(w.At, "%s does not happen to commands that op= names", w.Text)
 }
 
 func (r *Rule) engineFits() bool {

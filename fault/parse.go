@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"vvsim/fault/grammar"
 	"vvsim/scsi"
 	"vvsim/vvol"
 )
@@ -24,12 +25,6 @@ const (
 // defaultSeed is the seed of rules without one: they repeat too.
 const defaultSeed = 1
 
-// word is a piece of a rule between spaces, with the column where it begins, from 1.
-type word struct {
-	text string
-	at   int
-}
-
 // failed is the error of a rule at a word.
 func failed(at int, format string, args ...any) error {
 	return fmt.Errorf("%w: fault rule, column %d: %s", vvol.ErrInvalid, at, fmt.Sprintf(format, args...))
@@ -44,9 +39,9 @@ func Parse(text string) (*Rule, error) {
 	if !utf8.ValidString(text) {
 		return nil, failed(1, "the rule is not UTF-8")
 	}
-	words, err := split(text)
+	words, at, err := grammar.Split(text)
 	if err != nil {
-		return nil, err
+		return nil, failed(at, "%v", err)
 	}
 	r := &Rule{p: 1, every: 1, seed: defaultSeed}
 	if len(words) == 0 {
@@ -57,7 +52,7 @@ func Parse(text string) (*Rule, error) {
 	}
 	all := make([]string, len(words))
 	for i := range words {
-		all[i] = words[i].text
+		all[i] = words[i].Text
 	}
 	r.text = strings.Join(all, " ")
 	rest, err := r.setConditions(words[1:], len(text)+1)
@@ -73,59 +68,22 @@ func Parse(text string) (*Rule, error) {
 	return r, nil
 }
 
-// split cuts a rule at spaces outside quotes.
-func split(text string) (words []word, err error) {
-	start, quoted, escaped := -1, false, false
-	for i := 0; i <= len(text); i++ {
-		if i == len(text) || !quoted && (text[i] == ' ' || text[i] == '\t') {
-			if start >= 0 {
-				words = append(words, word{text[start:i], start + 1})
-			}
-			start = -1
-			continue
-		}
-		c := text[i]
-		if c < ' ' || c == 0x7f {
-			return nil, failed(i+1, "a rule is one line without control characters")
-		}
-		if start < 0 {
-			start = i
-		}
-		if c == '"' && !escaped {
-			quoted = !quoted
-		}
-		escaped = quoted && c == '\\' && !escaped
-	}
-	if quoted {
-		return nil, failed(len(text)+1, "a closing quote is missing")
-	}
-	return words, nil
-}
-
 func layerNames() string {
 	var names []string
 	for _, l := range layers {
 		names = append(names, l.name)
 	}
-	return oneOf(names)
+	return grammar.OneOf(names)
 }
 
-// oneOf lists what is allowed.
-func oneOf(names []string) string {
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
-}
-
-func (r *Rule) setLayer(w word) error {
+func (r *Rule) setLayer(w grammar.Word) error {
 	for _, l := range layers {
-		if w.text == l.name {
+		if w.Text == l.name {
 			r.layer = l.layer
 			return nil
 		}
 	}
-	return failed(w.at, "%q: a rule begins with %s", w.text, layerNames())
+	return failed(w.At, "%q: a rule begins with %s", w.Text, layerNames())
 }
 
 // condition is one key of a rule; a flag has no value.
@@ -144,11 +102,11 @@ var conditions = []condition{
 	{"host", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
 	{"pe", unitLayer, false, func(r *Rule, v string) error { r.endpoint = v; return nil }},
 	{"portal", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error {
-		n, err := number(v, 1, maxPortal)
+		n, err := grammar.Number(v, 1, maxPortal)
 		r.portal = uint16(n)
 		return err
 	}},
-	{"session", unitLayer | pathLayer, false, func(r *Rule, v string) (err error) { r.session, err = number(v, 1, math.MaxUint64); return err }},
+	{"session", unitLayer | pathLayer, false, func(r *Rule, v string) (err error) { r.session, err = grammar.Number(v, 1, math.MaxUint64); return err }},
 	{"op", unitLayer | engineLayer | providerLayer, false, func(r *Rule, v string) (err error) {
 		r.op, err = parseOperation(r.layer, v)
 		return err
@@ -157,45 +115,45 @@ var conditions = []condition{
 		r.blocks, err = parseBlocks(v)
 		return err
 	}},
-	{"after", everyLayer, false, func(r *Rule, v string) (err error) { r.after, err = number(v, 0, math.MaxInt64); return err }},
-	{"count", everyLayer, false, func(r *Rule, v string) (err error) { r.count, err = number(v, 1, math.MaxInt64); return err }},
-	{"every", everyLayer, false, func(r *Rule, v string) (err error) { r.every, err = number(v, 1, math.MaxInt64); return err }},
+	{"after", everyLayer, false, func(r *Rule, v string) (err error) { r.after, err = grammar.Number(v, 0, math.MaxInt64); return err }},
+	{"count", everyLayer, false, func(r *Rule, v string) (err error) { r.count, err = grammar.Number(v, 1, math.MaxInt64); return err }},
+	{"every", everyLayer, false, func(r *Rule, v string) (err error) { r.every, err = grammar.Number(v, 1, math.MaxInt64); return err }},
 	{"p", everyLayer, false, func(r *Rule, v string) (err error) {
 		if r.p, err = strconv.ParseFloat(v, 64); err != nil || !(r.p > 0 && r.p <= 1) {
 			return fmt.Errorf("%q is no probability above 0 and up to 1", v)
 		}
 		return nil
 	}},
-	{"seed", everyLayer, false, func(r *Rule, v string) (err error) { r.seed, err = number(v, 0, math.MaxUint64); return err }},
+	{"seed", everyLayer, false, func(r *Rule, v string) (err error) { r.seed, err = grammar.Number(v, 0, math.MaxUint64); return err }},
 	{"name", everyLayer, false, func(r *Rule, v string) error { r.name = v; return ruleName(v) }},
 	{"on", everyLayer, false, func(r *Rule, v string) error { r.on = v; return nil }},
-	{"from", everyLayer, false, func(r *Rule, v string) (err error) { r.from, err = duration(v, maxLasting); return err }},
-	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.lasts, err = duration(v, maxLasting); return err }},
-	{"each", everyLayer, false, func(r *Rule, v string) (err error) { r.each, err = duration(v, maxLasting); return err }},
+	{"from", everyLayer, false, func(r *Rule, v string) (err error) { r.from, err = grammar.Duration(v, maxLasting); return err }},
+	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.lasts, err = grammar.Duration(v, maxLasting); return err }},
+	{"each", everyLayer, false, func(r *Rule, v string) (err error) { r.each, err = grammar.Duration(v, maxLasting); return err }},
 	{"keep", everyLayer, true, func(r *Rule, _ string) error { r.keep = true; return nil }},
 }
 
 // setConditions reads the words before the arrow and returns those after it.
-func (r *Rule) setConditions(words []word, end int) ([]word, error) {
+func (r *Rule) setConditions(words []grammar.Word, end int) ([]grammar.Word, error) {
 	seen := map[string]bool{}
 	for i, w := range words {
-		if w.text == "->" {
+		if w.Text == "->" {
 			if err := r.check(); err != nil {
-				return nil, failed(w.at, "%v", err)
+				return nil, failed(w.At, "%v", err)
 			}
 			return words[i+1:], nil
 		}
-		key, value, assigned := strings.Cut(w.text, "=")
+		key, value, assigned := strings.Cut(w.Text, "=")
 		c := r.condition(key)
 		switch {
 		case c == nil || c.flag == assigned:
-			return nil, failed(w.at, "%q: a rule of %v has %s, and then ->", w.text, r.layer, oneOf(r.keys()))
+			return nil, failed(w.At, "%q: a rule of %v has %s, and then ->", w.Text, r.layer, grammar.OneOf(r.keys()))
 		case seen[key]:
-			return nil, failed(w.at, "%s stands twice", key)
+			return nil, failed(w.At, "%s stands twice", key)
 		}
 		seen[key] = true
-		at := w.at + len(key) + 1
-		value, err := unquote(value)
+		at := w.At + len(key) + 1
+		value, err := grammar.Unquote(value)
 		if err != nil {
 			return nil, failed(at, "%s: %v", key, err)
 		}
@@ -207,18 +165,6 @@ func (r *Rule) setConditions(words []word, end int) ([]word, error) {
 		}
 	}
 	return nil, failed(end, "-> and an action are missing")
-}
-
-// unquote takes the quotes off a value that has them.
-func unquote(v string) (string, error) {
-	if !strings.Contains(v, `"`) {
-		return v, nil
-	}
-	s, err := strconv.Unquote(v)
-	if err != nil || v[0] != '"' {
-		return "", fmt.Errorf(`%s is not quoted as in "my disk"`, v)
-	}
-	return s, nil
 }
 
 func (r *Rule) condition(key string) *condition {
@@ -244,32 +190,16 @@ func (r *Rule) keys() (all []string) {
 	return all
 }
 
-func number(v string, least, most uint64) (uint64, error) {
-	n, err := strconv.ParseUint(v, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("%q is no number from %d to %d", v, least, most)
-	}
-	return n, nil
-}
-
-func duration(v string, most time.Duration) (time.Duration, error) {
-	d, err := time.ParseDuration(v)
-	if err != nil || d <= 0 || d > most {
-		return 0, fmt.Errorf("%q is no time such as 20ms or 1m30s, above 0 and up to %v", v, most)
-	}
-	return d, nil
-}
-
 func parseBlocks(v string) (*blockRange, error) {
 	from, to, ranged := strings.Cut(v, "-")
 	if !ranged {
 		to = from
 	}
-	first, err := number(from, 0, math.MaxUint64)
+	first, err := grammar.Number(from, 0, math.MaxUint64)
 	if err != nil {
 		return nil, err
 	}
-	last, err := number(to, 0, math.MaxUint64)
+	last, err := grammar.Number(to, 0, math.MaxUint64)
 	if err != nil {
 		return nil, err
 	}
@@ -309,9 +239,17 @@ var actions = []actionRow{
 	{"drop-response", unitLayer, "drop-response", dropResponse, plain},
 	{"corrupt", unitLayer, "corrupt [BYTE]", corrupt, (*action).parseCorrupt},
 	{"corrupt", engineLayer, "corrupt", corrupt, plain},
+	{"late", unitLayer, "late TIME[..TIME]", lateAnswer, (*action).parseDelay},
+	{"duplicate", unitLayer, "duplicate", duplicate, plain},
+	{"short", unitLayer, "short BYTES", short, (*action).parseBytes},
+	{"residual", unitLayer, "residual BYTES [over]", residual, (*action).parseResidual},
+	{"digest", unitLayer, "digest [header]", digest, func(a *action, args []string) error { return a.word(args, "header", &a.header) }},
 	{"torn", unitLayer, "torn BYTES [silent]", torn, (*action).parseTorn},
 	{"stall", pathLayer, "stall [in|out]", stall, (*action).parseStall},
 	{"reset", pathLayer, "reset [TIME[..TIME]]", reset, (*action).parseReset},
+	{"logout", pathLayer, "logout [TIME]", logout, (*action).parseLogout},
+	{"drop-connection", pathLayer, "drop-connection", dropConnection, plain},
+	{"drop-session", pathLayer, "drop-session", dropSession, plain},
 	{"rate", pathLayer, "rate BYTES/s", rate, (*action).parseRate},
 	{"unavailable", unitLayer, "unavailable", alua, (*action).parseUnavailable},
 	{"alua", unitLayer, "alua STATE", alua, (*action).parseALUA},
@@ -330,25 +268,25 @@ var actions = []actionRow{
 	{"redirect", loginLayer, "redirect HOST:PORT[,GROUP] [permanent]", redirect, (*action).parseRedirect},
 }
 
-func (r *Rule) setAction(words []word, end int) error {
+func (r *Rule) setAction(words []grammar.Word, end int) error {
 	if len(words) == 0 {
-		return failed(end, "an action is missing: %s", oneOf(r.actions()))
+		return failed(end, "an action is missing: %s", grammar.OneOf(r.actions()))
 	}
 	for _, row := range actions {
-		if row.name != words[0].text || row.layers&r.layer == 0 {
+		if row.name != words[0].Text || row.layers&r.layer == 0 {
 			continue
 		}
 		r.action.kind = row.kind
 		args := make([]string, 0, len(words))
 		for _, w := range words[1:] {
-			args = append(args, w.text)
+			args = append(args, w.Text)
 		}
 		if err := row.parse(&r.action, args); err != nil {
-			return failed(words[0].at, "%v: the action is %s", err, row.usage)
+			return failed(words[0].At, "%v: the action is %s", err, row.usage)
 		}
 		return nil
 	}
-	return failed(words[0].at, "%q: an action of %v is %s", words[0].text, r.layer, oneOf(r.actions()))
+	return failed(words[0].At, "%q: an action of %v is %s", words[0].Text, r.layer, grammar.OneOf(r.actions()))
 }
 
 // actions lists those of the rule's layer.
@@ -391,17 +329,12 @@ func (a *action) parseSense(args []string) error {
 	}
 	var n [3]uint64
 	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
-		if n[i], err = hexadecimal(parts[i]); err != nil || n[i] > most {
+		if n[i], err = grammar.Hexadecimal(parts[i]); err != nil || n[i] > most {
 			return fmt.Errorf("%q is no hexadecimal number up to %x", parts[i], most)
 		}
 	}
 	a.sense = scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2]))
 	return nil
-}
-
-// hexadecimal reads one or two digits, with or without 0x.
-func hexadecimal(s string) (uint64, error) {
-	return strconv.ParseUint(strings.TrimPrefix(s, "0x"), 16, 8)
 }
 
 func (a *action) parseDelay(args []string) error {
@@ -413,10 +346,10 @@ func (a *action) parseDelay(args []string) error {
 	if !ranged {
 		to = from
 	}
-	if a.min, err = duration(from, maxDelay); err != nil {
+	if a.min, err = grammar.Duration(from, maxDelay); err != nil {
 		return err
 	}
-	if a.max, err = duration(to, maxDelay); err != nil {
+	if a.max, err = grammar.Duration(to, maxDelay); err != nil {
 		return err
 	}
 	if a.max < a.min {
@@ -433,7 +366,7 @@ func (a *action) parseCorrupt(args []string) error {
 	if err != nil {
 		return err
 	}
-	n, err := number(text, 0, maxTorn)
+	n, err := grammar.Number(text, 0, maxTorn)
 	a.one, a.n = true, int(n)
 	return err
 }
@@ -442,7 +375,7 @@ func (a *action) parseTorn(args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("the number of bytes is missing")
 	}
-	n, err := number(args[0], 0, maxTorn)
+	n, err := grammar.Number(args[0], 0, maxTorn)
 	if err != nil {
 		return err
 	}

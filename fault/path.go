@@ -3,6 +3,7 @@ package fault
 import (
 	"net"
 	"sync"
+	"time"
 
 	"vvsim/fault/network"
 	"vvsim/scsi/iscsi/line"
@@ -18,6 +19,10 @@ type Conn interface {
 	Disturb(in, out line.Way)
 	// Reset ends the connection with a RST.
 	Reset()
+	// AskLogout asks the initiator to log out within d. Of established sessions only, as is
+	// Leave, which tells it that its connection, or session, is dropped, and closes it.
+	AskLogout(d time.Duration)
+	Leave(session bool)
 }
 
 // Paths breaks connections by rules of layer path. An event is a connection: each is judged
@@ -37,6 +42,7 @@ type Paths struct {
 type disturbed struct {
 	Conn
 	initiator string
+	full      bool // its session is established
 	judged    map[*entry]bool
 	rule      *entry      // that has taken it, nil for none
 	login     *waiting    // nil: no rule keeps its login
@@ -105,6 +111,16 @@ func (p *Paths) unlock() {
 	for _, e := range struck {
 		p.i.fired(e)
 	}
+}
+
+// Established tells that a normal session has begun.
+func (p *Paths) Established(c Conn) {
+	p.mu.Lock()
+	if d := p.conns[c]; d != nil {
+		d.full = true
+		p.judge(d)
+	}
+	p.unlock()
 }
 
 // Disconnected forgets a connection.
@@ -185,8 +201,13 @@ func (p *Paths) judge(d *disturbed) {
 
 // meant tells whether a rule is about the connection.
 func (d *disturbed) meant(e *entry) bool {
-	return (e.portal == 0 || e.portal == d.Portal()) && (e.session == 0 || e.session == d.Session()) &&
+	return (d.full || !e.action.needsSession()) && (e.portal == 0 || e.portal == d.Portal()) && (e.session == 0 || e.session == d.Session()) &&
 		(e.host == "" || e.host == d.initiator)
+}
+
+// needsSession tells whether the action is said in a session.
+func (a *action) needsSession() bool {
+	return a.kind == logout || a.kind == dropConnection || a.kind == dropSession
 }
 
 // cut ends a connection that a rule has taken to do so.
@@ -194,6 +215,11 @@ func (p *Paths) cut(d *disturbed) {
 	switch a := &d.rule.action; {
 	case a.kind == down, a.kind == reset && a.max == 0:
 		d.Reset()
+	case a.kind == logout:
+		d.AskLogout(a.min)
+		d.stopTimer = d.rule.clock.After(a.min, func() { d.Leave(false) })
+	case a.kind == dropConnection, a.kind == dropSession:
+		d.Leave(a.kind == dropSession)
 	case a.kind == reset:
 		d.stopTimer = d.rule.clock.After(d.rule.pause(), d.Reset)
 	}

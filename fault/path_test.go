@@ -21,6 +21,7 @@ type fakeConn struct {
 	mu      sync.Mutex
 	in, out line.Way
 	resets  int
+	said    []string
 }
 
 func (c *fakeConn) Session() uint64 { return c.session }
@@ -36,6 +37,22 @@ func (c *fakeConn) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.resets++
+}
+
+func (c *fakeConn) AskLogout(d time.Duration) { c.say("logout " + d.String()) }
+
+func (c *fakeConn) Leave(session bool) {
+	if session {
+		c.say("session")
+	} else {
+		c.say("connection")
+	}
+}
+
+func (c *fakeConn) say(s string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said = append(c.said, s)
 }
 
 // state is "", or what is broken: s for a way that stands still, w for another, - for none.
@@ -190,6 +207,52 @@ func TestPathChains(t *testing.T) {
 	require.Equal(t, "--", z.state())
 	clock.step(time.Second)
 	require.Equal(t, "reset", z.state())
+}
+
+// What is said in a session waits until there is one, comes once, and what follows it does not
+// come when the rule has gone.
+func TestPathNotices(t *testing.T) {
+	i := open(t, Options{})
+	clock := newHand()
+	i.UseClock(clock)
+	p := i.NewPaths()
+	for _, c := range []struct {
+		rule        string
+		said, after []string
+	}{
+		{"path -> logout", []string{"logout 10s"}, []string{"logout 10s", "connection"}},
+		{"path -> logout 5s", []string{"logout 5s"}, []string{"logout 5s", "connection"}},
+		{"path -> drop-connection", []string{"connection"}, []string{"connection"}},
+		{"path -> drop-session", []string{"session"}, []string{"session"}},
+	} {
+		for _, removed := range []bool{false, true} {
+			early, late := &fakeConn{portal: 1}, &fakeConn{portal: 1}
+			for _, x := range []*fakeConn{early, late} {
+				p.Connected(x)
+				p.Identified(x, "iqn.a")
+			}
+			p.Established(early)
+			f := add(t, i, c.rule)
+			require.Equal(t, c.said, early.said)
+			require.Empty(t, late.said)
+			p.Established(late)
+			require.Equal(t, c.said, late.said)
+			if removed {
+				require.NoError(t, i.Clear(t.Context()))
+			} else {
+				require.Equal(t, uint64(2), i.List()[0].Hits)
+			}
+			clock.step(time.Minute)
+			if removed {
+				require.Equal(t, c.said, early.said)
+			} else {
+				require.Equal(t, c.after, early.said)
+				require.NoError(t, i.Remove(t.Context(), f.ID))
+			}
+			p.Disconnected(early)
+			p.Disconnected(late)
+		}
+	}
 }
 
 // When the array stops, what stands still ends, and what is late goes on.

@@ -2,20 +2,12 @@ package fault
 
 import (
 	"fmt"
+	"math"
 	"strings"
-)
+	"time"
 
-// Bounds of rate, in bytes a second.
-const (
-	minRate = 1 << 10
-	maxRate = 1 << 40
+	"vvsim/fault/grammar"
 )
-
-// rateUnits are those of rate.
-var rateUnits = []struct {
-	name  string
-	bytes uint64
-}{{"GiB/s", 1 << 30}, {"MiB/s", 1 << 20}, {"KiB/s", 1 << 10}, {"B/s", 1}}
 
 // parseRate takes a number of bytes a second, as in 10MiB/s.
 func (a *action) parseRate(args []string) error {
@@ -23,19 +15,8 @@ func (a *action) parseRate(args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, u := range rateUnits {
-		digits, ok := strings.CutSuffix(text, u.name)
-		if !ok {
-			continue
-		}
-		n, err := number(digits, 1, maxRate/u.bytes)
-		if err == nil && n*u.bytes >= minRate {
-			a.rate = int64(n * u.bytes)
-			return nil
-		}
-		break
-	}
-	return fmt.Errorf("%q is no rate such as 10MiB/s, from 1KiB/s to 1024GiB/s, in B/s, KiB/s, MiB/s or GiB/s", text)
+	a.rate, err = grammar.Rate(text)
+	return err
 }
 
 // parseStall takes in or out, or nothing for both directions.
@@ -47,6 +28,31 @@ func (a *action) parseStall(args []string) error {
 		a.outward = true
 	case len(args) > 0:
 		return fmt.Errorf("%q is neither in nor out", strings.Join(args, " "))
+	}
+	return nil
+}
+
+// Bounds of logout: Time3 of an Async Message are whole seconds (RFC 7143 11.9.1).
+const (
+	defaultLogout = 10 * time.Second
+	maxLogout     = math.MaxUint16 * time.Second
+)
+
+// parseLogout takes the time that the initiator has.
+func (a *action) parseLogout(args []string) error {
+	a.min, a.max = defaultLogout, defaultLogout
+	if len(args) == 0 {
+		return nil
+	}
+	text, err := a.single(args)
+	if err != nil {
+		return err
+	}
+	if a.min, err = grammar.Duration(text, maxLogout); err != nil {
+		return err
+	}
+	if a.max = a.min; a.min%time.Second != 0 {
+		return fmt.Errorf("%q are no whole seconds", text)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package fault
 import (
 	"context"
 	"fmt"
+
+	"vvsim/fault/grammar"
 )
 
 // Invoker answers operations of a VASA provider, as vasa.Invoker does.
@@ -121,7 +123,7 @@ func (a *action) parseCertificate(args []string) (err error) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is none of %s", a.fault, oneOf(flaws))
+	return fmt.Errorf("%q is none of %s", a.fault, grammar.OneOf(flaws))
 }
 
 // maxStorm bounds the events of one answer's storm: more than clients are kept for them.
@@ -132,7 +134,7 @@ func (a *action) parseStorm(args []string) error {
 	if err != nil {
 		return err
 	}
-	n, err := number(text, 1, maxStorm)
+	n, err := grammar.Number(text, 1, maxStorm)
 	a.n = int(n)
 	return err
 }

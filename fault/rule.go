@@ -96,6 +96,13 @@ const (
 	loseEvents
 	eventStorm
 	redirect
+	logout
+	dropConnection
+	lateAnswer
+	duplicate
+	short
+	residual
+	digest
 )
 
 // action is what happens to an event.
@@ -103,14 +110,16 @@ type action struct {
 	kind     kind
 	sense    scsi.SenseData // of senseAnswer, attention and alua
 	state    byte           // of alua: asymmetric access state
-	min, max time.Duration  // of delay and reset
-	n        int            // of corrupt and torn: bytes; of eventStorm: events
+	min, max time.Duration  // of delay, reset, late and logout
+	n        int            // of corrupt, torn, short and residual: bytes; of eventStorm: events
 	one      bool           // corrupt: the byte n only
 	silent   bool           // torn: answer GOOD
 	forget   bool           // apd: never answer
 	fault    string         // of namedFault; the flaw of certificate
 	status   uint16         // of reject and redirect
 	address  string         // of redirect
+	over     bool           // residual: an overflow
+	header   bool           // digest: of the header
 	rate     int64          // of rate: bytes a second
 	inward   bool           // stall: only what comes from the initiator
 	outward  bool           // stall: only what goes to it

@@ -74,7 +74,7 @@ func (t *Target) Prepare(task *scsi.Task) int {
 func (t *Target) judge(rules []*entry, task *scsi.Task) *broken {
 	p := placeOf(task)
 	for _, e := range rules {
-		if !e.covers(task.CDB) || !t.matches(e.Rule, &p, task.Nexus.TargetPort) {
+		if !e.covers(task.CDB) || !e.action.meets(task) || !t.matches(e.Rule, &p, task.Nexus.TargetPort) {
 			continue
 		}
 		if e.bad != nil {
@@ -228,6 +228,8 @@ func (a *action) executes(b []byte) bool {
 		return command.Rewrites(scsi.OpCode(b[0]))
 	case torn:
 		return a.n > 0
+	case short:
+		return a.n > 0 || command.Reads(scsi.OpCode(b[0]))
 	}
 	return true
 }
@@ -249,6 +251,14 @@ func (t *Target) execute(b *broken, task *scsi.Task) scsi.Response {
 		r := t.Target.Execute(task)
 		task.Abort(scsi.AbortedSilently) // the transport sends no answer
 		return r
+	case lateAnswer:
+		r := t.Target.Execute(task)
+		e.wait(task.Context().Done())
+		return r
+	case duplicate, digest:
+		return t.distort(e, task)
+	case short, residual:
+		return t.count(e, task)
 	case corrupt:
 		return t.corrupt(e, task)
 	case torn:
@@ -328,7 +338,10 @@ func (t *Target) tear(e *entry, task *scsi.Task) scsi.Response {
 			return r
 		}
 	}
-	if e.action.silent {
+	switch {
+	case e.action.kind == short:
+		return scsi.Response{TransferLength: uint64(e.action.n)}
+	case e.action.silent:
 		return scsi.Response{TransferLength: uint64(whole.Blocks) * blockLength}
 	}
 	return scsi.CheckCondition(scsi.WriteError(whole.LBA + uint64(e.action.n/blockLength)))

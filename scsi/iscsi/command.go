@@ -33,6 +33,7 @@ type command struct {
 	serial    uint64 // tells uses of this struct apart; unique in the connection
 	reserved  int64  // bytes taken from connection.reads
 	began     latency.Instant
+	distortion
 }
 
 var commandPool = sync.Pool{New: func() any { return new(command) }}
@@ -45,7 +46,7 @@ func (cmd *command) recycle() {
 	sequences := cmd.transfer.sequences[:0]
 	cmd.Reset()
 	cmd.phase, cmd.immediate, cmd.read, cmd.write, cmd.expected, cmd.failure = 0, false, false, false, 0, nil
-	cmd.transfer, cmd.serial, cmd.reserved = transfer{sequences: sequences}, 0, 0
+	cmd.transfer, cmd.serial, cmd.reserved, cmd.distortion = transfer{sequences: sequences}, 0, 0, distortion{}
 	commandPool.Put(cmd)
 }
 
@@ -343,6 +344,10 @@ func (c *connection) respond(cmd *command, r scsi.Response) {
 	collapse := len(data) > 0 && (r.Status == scsi.StatusGood || r.Status == scsi.StatusConditionMet)
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
+	if cmd.header || cmd.data {
+		c.out.filling.Garble(cmd.header, cmd.data)
+		defer func() { c.out.filling.Garble(false, false) }()
+	}
 	pdus := c.dataIn(cmd, &r, data, residual, collapse)
 	c.out.filling.Own(r.DataIn)
 	c.out.filling.Reserved += cmd.reserved
@@ -358,6 +363,9 @@ func (c *connection) respond(cmd *command, r scsi.Response) {
 	c.stamp(&p.Window)
 	c.out.statSN++
 	c.out.putLocked(p, sense)
+	if cmd.twice {
+		c.out.putLocked(p, sense)
+	}
 }
 
 // appendSense builds the data segment of a response: a two-byte length and the
@@ -416,6 +424,9 @@ func (c *connection) dataIn(cmd *command, r *scsi.Response, data []byte, residua
 			c.out.statSN++
 		}
 		c.out.putLocked(p, data[at:at+k])
+		if p.HasStatus && cmd.twice {
+			c.out.putLocked(p, data[at:at+k])
+		}
 		at += k
 	}
 	return n

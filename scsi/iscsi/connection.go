@@ -122,6 +122,9 @@ func (c *connection) run() {
 			return err
 		}
 		c.announce()
+		if !c.discovery {
+			c.server.o.Paths.Established(c)
+		}
 		return c.serve()
 	})
 }

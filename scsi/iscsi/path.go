@@ -3,8 +3,11 @@ package iscsi
 import (
 	"errors"
 	"net"
+	"time"
 
+	"vvsim/scsi"
 	"vvsim/scsi/iscsi/line"
+	"vvsim/scsi/iscsi/pdu"
 )
 
 // Paths is told of connections, and may disturb each of them below its PDUs as long as it
@@ -15,6 +18,8 @@ type Paths interface {
 	// Identified tells that the login on it is an initiator's, before anything else of that
 	// login is judged. A *Refusal ends the login with its status, any other error with 0202h.
 	Identified(c Conn, initiator string) error
+	// Established tells that a normal session has begun on it.
+	Established(c Conn)
 	// Disconnected tells that the connection has ended.
 	Disconnected(c Conn)
 }
@@ -30,6 +35,12 @@ type Conn interface {
 	// Reset ends the connection as a network does that loses it: the peer gets a RST, and
 	// what was not sent is lost.
 	Reset()
+	// AskLogout asks the initiator of an established session to log out within d, in whole
+	// seconds (RFC 7143 11.9.1, event 1).
+	AskLogout(d time.Duration)
+	// Leave tells the initiator of an established session that its connection, or its session,
+	// is dropped (events 2 and 3), and closes the connection.
+	Leave(session bool)
 }
 
 // undisturbed is Paths without faults.
@@ -37,6 +48,7 @@ type undisturbed struct{}
 
 func (undisturbed) Connected(Conn)                {}
 func (undisturbed) Identified(Conn, string) error { return nil }
+func (undisturbed) Established(Conn)              {}
 func (undisturbed) Disconnected(Conn)             {}
 
 // Session implements Conn.
@@ -54,6 +66,36 @@ func (c *connection) Reset() {
 		_ = tcp.SetLinger(0) // without, the peer sees an orderly end
 	}
 	c.close(errReset)
+}
+
+// AskLogout implements Conn.
+func (c *connection) AskLogout(d time.Duration) { c.requestLogout(d) }
+
+// Leave implements Conn.
+func (c *connection) Leave(session bool) {
+	if session {
+		c.drop(pdu.AsyncMessage{Event: pdu.AsyncDropSession})
+	} else {
+		c.drop(pdu.AsyncMessage{Event: pdu.AsyncDropConnection, Parameter1: c.cid})
+	}
+}
+
+// distortion is what goes wrong with the answer of a command on its way.
+type distortion struct {
+	twice        bool // the last PDU
+	header, data bool // the first digest of a header, or of data
+}
+
+// Digests tells which digests protect what goes to the initiator.
+func (c *connection) Digests() (header, data bool) { return c.p.HeaderDigest, c.p.DataDigest }
+
+// Distort has the answer of a task that is being executed go wrong.
+func (c *connection) Distort(t *scsi.Task, twice, header, data bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cmd := c.tasks[t.Tag]; cmd != nil && &cmd.Task == t {
+		cmd.distortion = distortion{twice, header, data}
+	}
 }
 
 var errReset = errors.New("connection was reset")

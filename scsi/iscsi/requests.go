@@ -84,12 +84,11 @@ func (c *connection) requestLogout(d time.Duration) {
 	})
 }
 
-// drop tells the initiator that its session ends (RFC 7143 11.9.1, event 3: it may log
-// in again at once, and there is nothing to take over), and closes the connection.
-func (c *connection) drop() {
+// drop tells the initiator that its session or connection ends (RFC 7143 11.9.1, events 2 and
+// 3: it may log in again at once, and there is nothing to take over), and closes the connection.
+func (c *connection) drop(a pdu.AsyncMessage) {
 	c.later(func() {
-		a := &pdu.AsyncMessage{Event: pdu.AsyncDropSession}
-		c.send(&a.Window, a, nil)
+		c.send(&a.Window, &a, nil)
 		c.out.drain()
 		c.close(errDropped)
 	})

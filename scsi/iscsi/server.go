@@ -276,7 +276,7 @@ func (s *Server) Drop(id uint64) bool {
 	if found == nil {
 		return false
 	}
-	found.drop()
+	found.Leave(true)
 	select {
 	case <-found.done:
 	case <-time.After(s.o.LogoutGrace):

@@ -551,7 +551,7 @@ func anyFault(r *rand.Rand) string {
 		return "engine" + pick("", " vvol=victim") + counters + pick("medium-error", "no-space", "delay 1ms..3ms", "corrupt")
 	}
 	return "lu" + pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2") + pick("", " op=write", " op=0x2a", " op=media") + counters +
-		pick("pdl", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space")
+		pick("pdl", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space", "late 1ms..3ms", "short 512", "residual 512", "residual 3 over", "digest")
 }
 
 // TestAnyFaults throws commands at rules of any kind, aborts some, and shows that nothing

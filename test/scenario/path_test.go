@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -486,4 +488,70 @@ func TestLoginSilent(t *testing.T) {
 	kept = s.dialRaw(0)
 	kept.sendLogin("esx1")
 	kept.silent()
+}
+
+// anyPath generates rules of paths and logins with conditions of all kinds.
+func anyPath(r *rand.Rand) string {
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	counters := pick("", " after=1", " count=2", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=10ms", " for=5ms each=10ms", " from=5ms") + " -> "
+	where := pick("", " portal=1", " portal=3") + pick("", " host="+iqn("esx1"), " host="+iqn("esx3"))
+	if r.IntN(3) == 0 {
+		return "login" + where + counters + pick("reject 0x0203", "reject 0x0301", "redirect 127.0.0.1:1", "hang", "delay 1ms..5ms")
+	}
+	return "path" + where + pick("", " session=3") + counters + pick("down", "reset", "reset 1ms..5ms", "stall", "stall in", "stall out", "delay 1ms..5ms", "delay 1h",
+		"rate 64KiB/s", "logout 1s", "drop-connection", "drop-session")
+}
+
+// TestAnyPaths throws logins and commands at rules of any kind, hangs up on some, and shows
+// that nothing is left once the rules are gone. VVSIM_FAULT_SEED repeats a run.
+func TestAnyPaths(t *testing.T) {
+	seed := rand.Uint64()
+	if x := os.Getenv("VVSIM_FAULT_SEED"); x != "" {
+		_, err := fmt.Sscan(x, &seed)
+		require.NoError(t, err)
+	}
+	s := newRoads(t, ":memory:")
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for range 20 {
+		var all []net.Conn
+		meet := func() {
+			for range 1 + r.IntN(4) {
+				nc, err := net.Dial("tcp", s.a.Ready().ISCSI[2*r.IntN(2)])
+				if err != nil {
+					continue // refused, or reset at once
+				}
+				all = append(all, nc)
+				x := &raw{nc: nc, target: s.a.Ready().IQN, cmdSN: 1, qualifier: 9}
+				b := x.login([]string{"esx1", "esx3"}[r.IntN(2)])
+				for tag := range uint32(r.IntN(20)) {
+					p := pdu.SCSICommand{Final: true, Attribute: scsi.Simple, LUN: s.lun, TaskTag: tag, CmdSN: 1 + tag, Read: true, ExpectedDataLength: stageBytes}
+					copy(p.CDB[:], read8)
+					b = p.AppendTo(b)
+				}
+				_, _ = nc.Write(b) // it may be gone
+			}
+		}
+		meet()
+		for range 1 + r.IntN(4) {
+			call[api.Fault](s.lab, "POST", "/api/v1/faults", map[string]any{"rule": anyPath(r)}, http.StatusCreated)
+		}
+		meet()
+		for _, nc := range all[:len(all)/2] {
+			require.NoError(t, nc.Close())
+		}
+		call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+		for _, nc := range all[len(all)/2:] {
+			require.NoError(t, nc.Close())
+		}
+		require.Eventually(t, func() bool { return len(s.sessions("esx3", 1))+len(s.sessions("esx3", 3)) == 0 }, rawPatience, time.Millisecond)
+		s.path1 = s.again()
+		s.path2 = s.unit(s.login("esx1", 1), s.path2.LUN().String())
+		s.host2 = s.unit(s.login("esx2", 0), s.host2.LUN().String())
+		s.works(s.path2, s.host2)
+		third := s.rawSession("esx1", 2)
+		third.ready(s.lun)
+		s.worksRaw(third)
+		require.NoError(t, third.nc.Close())
+	}
 }

@@ -29,6 +29,7 @@ type raw struct {
 	t                        testing.TB
 	nc                       net.Conn
 	target                   string
+	qualifier                byte // of the ISID: sessions with different ones are not the same
 	tag, cmdSN, expStatSN    uint32
 	headerDigest, dataDigest bool
 	answers                  map[uint32]*answer // by tag
@@ -78,6 +79,12 @@ func (r *raw) send(p interface{ AppendTo([]byte) []byte }, data []byte) {
 
 func (r *raw) sendLogin(host string, keys ...string) {
 	r.t.Helper()
+	_, err := r.nc.Write(r.login(host, keys...))
+	require.NoError(r.t, err)
+}
+
+// login is a Login Request that leads to the full feature phase.
+func (r *raw) login(host string, keys ...string) []byte {
 	var k pdu.Keys
 	keys = append([]string{"InitiatorName", iqn(host), "TargetName", r.target, "SessionType", "Normal", "InitialR2T", "No", "ImmediateData", "Yes"}, keys...)
 	for i := 0; i < len(keys); i += 2 {
@@ -88,8 +95,9 @@ func (r *raw) sendLogin(host string, keys ...string) {
 		k.Add(keys[i], keys[i+1])
 	}
 	text := k.AppendTo(nil)
-	r.send(&pdu.LoginRequest{Transit: true, Current: pdu.OperationalNegotiation, Next: pdu.FullFeaturePhase, DataLength: len(text),
-		ISID: [6]byte{0x80, 1, 2, 3}, CmdSN: r.cmdSN}, text)
+	p := pdu.LoginRequest{Transit: true, Current: pdu.OperationalNegotiation, Next: pdu.FullFeaturePhase, DataLength: len(text),
+		ISID: [6]byte{0x80, 1, 2, 3, 4, r.qualifier}, CmdSN: r.cmdSN}
+	return append(append(p.AppendTo(nil), text...), make([]byte, pdu.Pad(len(text)))...)
 }
 
 func (r *raw) loginResponse() (p pdu.LoginResponse, answers pdu.Keys) {

@@ -14,6 +14,8 @@ type Batch struct {
 	// Reserved is what goes back to the connection's budget of reads.
 	Reserved int64
 
+	garbleHeader, garbleData bool // what is put next
+
 	arena   []byte // headers, digests and small payloads; parts point into it
 	release []*scsi.Buffer
 }
@@ -65,6 +67,10 @@ func (b *Batch) Put(p Appender, data []byte, headerDigest, dataDigest bool) {
 	b.arena = p.AppendTo(b.arena)
 	if headerDigest {
 		d := pdu.Digest(b.arena[start:])
+		if b.garbleHeader {
+			b.garbleHeader = false
+			d[0] ^= 1
+		}
 		b.arena = append(b.arena, d[:]...)
 	}
 	b.extend(start)
@@ -73,6 +79,10 @@ func (b *Batch) Put(p Appender, data []byte, headerDigest, dataDigest bool) {
 		return
 	}
 	pad := padding[:pdu.Pad(len(data))]
+	if dataDigest && b.garbleData {
+		b.putGarbled(data, pad)
+		return
+	}
 	if len(data) <= copyLimit {
 		b.add(len(data)+len(pad), func(a []byte) []byte { return append(append(a, data...), pad...) })
 	} else {
@@ -85,6 +95,21 @@ func (b *Batch) Put(p Appender, data []byte, headerDigest, dataDigest bool) {
 		d := pdu.Digest(data, pad)
 		b.add(len(d), func(a []byte) []byte { return append(a, d[:]...) })
 	}
+}
+
+// Garble has the next header with a digest, or the next data with one, disagree with it.
+func (b *Batch) Garble(header, data bool) { b.garbleHeader, b.garbleData = header, data }
+
+// putGarbled adds data of which a bit is flipped, and the digest that they had.
+func (b *Batch) putGarbled(data, pad []byte) {
+	b.garbleData = false
+	d := pdu.Digest(data, pad)
+	b.add(len(data)+len(pad)+len(d), func(a []byte) []byte {
+		at := len(a)
+		a = append(append(append(a, data...), pad...), d[:]...)
+		a[at] ^= 1
+		return a
+	})
 }
 
 // Own has the batch release a buffer whose bytes it has borrowed. nil is allowed.

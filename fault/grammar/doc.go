@@ -1,0 +1,3 @@
+// Package grammar reads the words of a fault rule and the values in them. It knows of no
+// conditions and no actions.
+package grammar
