@@ -36,6 +36,14 @@ func TestAttention(t *testing.T) {
 		require.NoError(t, i.Clear(t.Context()))
 		require.Empty(t, behind.heard())
 	}
+	for action, want := range map[string]string{"reservation-lost": "2A/03 iqn.a:1", "reservation-lost released": "2A/04 iqn.a:1"} {
+		i, _, behind := watched(t)
+		add(t, i, "lu vvol=disk1 host=iqn.a count=1 -> "+action)
+		require.Equal(t, want, behind.heard())
+		require.Equal(t, Over, i.List()[0].Phase)
+		require.NoError(t, i.Clear(t.Context()))
+		require.Empty(t, behind.heard())
+	}
 	i, h, behind := watched(t)
 	add(t, i, "lu name=a from=5s for=1s each=10s after=1 count=2 host=iqn.a vvol=disk1 -> attention 3F/0E")
 	add(t, i, "lu on=a host=iqn.b vvol=disk1 for=1s -> attention 2A/01")

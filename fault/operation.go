@@ -93,8 +93,8 @@ func (a *action) applies(b []byte) bool {
 		return op != scsi.OpReportLUNs
 	case alua:
 		return a.bars(b)
-	case attention:
-		return false // it is raised, not answered
+	case attention, reservationLost:
+		return false // they happen, and answer nothing
 	case miscompare:
 		return op == scsi.OpCompareAndWrite
 	case mediumError:
@@ -139,8 +139,8 @@ func (r *Rule) fits(w grammar.Word) error {
 			return failed(w.At, "%s: %v", w.Text, err)
 		}
 	case unitLayer:
-		if r.action.kind == attention && (r.op.class != anyClass || r.blocks != nil) {
-			return failed(w.At, "attention is no answer to a command: it has neither op= nor lba=")
+		if r.happens() && (r.op.class != anyClass || r.blocks != nil) {
+			return failed(w.At, "%s is no answer to a command: it has neither op= nor lba=", w.Text)
 		}
 	}
 	if r.action.kind == mediumError && (r.layer == unitLayer || r.blocks != nil) {

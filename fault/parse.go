@@ -254,6 +254,7 @@ var actions = []actionRow{
 	{"unavailable", unitLayer, "unavailable", alua, (*action).parseUnavailable},
 	{"alua", unitLayer, "alua STATE", alua, (*action).parseALUA},
 	{"attention", unitLayer, "attention ASC/ASCQ", attention, (*action).parseAttention},
+	{"reservation-lost", unitLayer, "reservation-lost [released]", reservationLost, func(a *action, args []string) error { return a.word(args, "released", &a.released) }},
 	{"miscompare", unitLayer, "miscompare", miscompare, plain},
 	{"medium-error", unitLayer | engineLayer, "medium-error", mediumError, plain},
 	{"no-space", unitLayer | engineLayer, "no-space", noSpace, plain},

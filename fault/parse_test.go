@@ -21,7 +21,7 @@ func TestRoundTrip(t *testing.T) {
 		`lu vvol="my disk" op=0x89 every=5 keep -> sense 5/25/0`,
 		"lu name=flap.1 on=first from=10s for=5s each=1m30s -> hang", "login name=a keep on=7 -> reject 0x0203",
 		"lu -> attention 2A/06", "lu portal=1 each=1m for=1s -> attention 3f/e", "lu portal=2 -> alua standby", "lu -> alua transitioning",
-		"lu vvol=a op=0x89 -> miscompare", "lu vvol=a lba=1-1048576 -> medium-error", "engine vvol=a lba=7 -> medium-error", "engine lba=7 op=write -> no-space",
+		"lu vvol=a op=0x89 -> miscompare", "lu vvol=a -> reservation-lost", "lu each=1m for=1s -> reservation-lost released", "lu vvol=a lba=1-1048576 -> medium-error", "engine vvol=a lba=7 -> medium-error", "engine lba=7 op=write -> no-space",
 		"lu -> apd", "lu op=any -> apd drop", "lu op=media lba=8 -> busy", "lu -> task-set-full", "lu -> reservation-conflict",
 		"lu op=write -> delay 10ms..50ms", "lu -> delay 1s", "lu -> hang", "lu -> drop-response", "lu op=read -> corrupt", "lu -> corrupt 511",
 		"lu -> torn 4096", "lu op=0x2a -> torn 0 silent", "lu portal=1 -> unavailable", "lu -> no-space", "lu -> sense 0x4/0x3e/0x1",
@@ -75,6 +75,8 @@ func TestRefused(t *testing.T) {
 		"lu -> attention 2A":                           `"2A" is not two hexadecimal numbers up to ff: the action is attention ASC/ASCQ`,
 		"lu op=read -> attention 2A/06":                "column 15: attention is no answer to a command: it has neither op= nor lba=",
 		"lu lba=1 -> attention 2A/06":                  "it has neither op= nor lba=",
+		"lu op=read -> reservation-lost":               "reservation-lost is no answer to a command",
+		"lu -> reservation-lost soon":                  `"soon" is not released`,
 		"lu -> alua offline":                           `"offline" is none of active-nonoptimized, standby, unavailable or transitioning: the action is alua STATE`,
 		"lu -> unavailable now":                        `"now" is too much`,
 		"lu op=read -> miscompare":                     "miscompare does not happen to commands that op= names",
@@ -169,7 +171,7 @@ func rules() *rapid.Generator[string] {
 			{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|logout|logout 5s|drop-connection|drop-session|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
 			{"login", "host=iqn.x|portal=2", "reject 0x0203|reject 0x0301|redirect a:1|redirect [::1]:3260,2 permanent|hang|delay 1s"},
 			{"vasa", "op=bindVirtualVolume", "hang|drop|drop-session|delay 1ms|fault ResourceInUse"},
-			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|miscompare|late 1s|late 1s..2s|duplicate|short 7|residual 3|residual 0 over|digest|digest header"},
+			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|reservation-lost|miscompare|late 1s|late 1s..2s|duplicate|short 7|residual 3|residual 0 over|digest|digest header"},
 			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},
 		}).Draw(t, "form")
 		all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|name=x.1|on=7|from=3s|for=1m|for=1m each=2m|keep", "|")

@@ -86,6 +86,7 @@ const (
 	drop
 	reject
 	attention
+	reservationLost
 	miscompare
 	down
 	stall
@@ -115,6 +116,7 @@ type action struct {
 	one      bool           // corrupt: the byte n only
 	silent   bool           // torn: answer GOOD
 	forget   bool           // apd: never answer
+	released bool           // reservationLost: registrations stay
 	fault    string         // of namedFault; the flaw of certificate
 	status   uint16         // of reject and redirect
 	address  string         // of redirect

@@ -164,4 +164,4 @@ func (e *entry) phaseNow() Phase {
 }
 
 // inForce tells whether events have to look at the rule.
-func (e *entry) inForce() bool { return e.phaseNow() == Active && e.action.kind != attention }
+func (e *entry) inForce() bool { return e.phaseNow() == Active && !e.happens() }

@@ -74,6 +74,15 @@ func (n *nowhere) Attention(code scsi.ASC, to func(*scsi.Nexus, vvol.ID, string)
 	return len(n.told)
 }
 
+// LoseReservations is as Attention.
+func (n *nowhere) LoseReservations(released bool, to func(*scsi.Nexus, vvol.ID, string) bool) int {
+	code := scsi.ReservationsPreempted
+	if released {
+		code = scsi.ReservationsReleased
+	}
+	return n.Attention(code, to)
+}
+
 func (n *nowhere) TakeAttention(*scsi.Task) (scsi.ASC, bool) { return 0, false }
 
 // heard is what was told since it was last asked.

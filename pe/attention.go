@@ -1,6 +1,8 @@
 package pe
 
 import (
+	"context"
+
 	"vvsim/scsi"
 	"vvsim/scsi/device"
 	"vvsim/vvol"
@@ -56,6 +58,23 @@ func (t *Target) Attention(code scsi.ASC, to func(n *scsi.Nexus, volume vvol.ID,
 		lu.Attention(code, func(n *scsi.Nexus) bool { return nexuses[n] })
 	}
 	return told
+}
+
+// LoseReservations takes the reservations of each logical unit to which to picks a way, as
+// device.LogicalUnit does. It tells how many were picked, and calls to without locks.
+func (t *Target) LoseReservations(released bool, to func(n *scsi.Nexus, volume vvol.ID, endpoint string) bool) int {
+	picked := map[*device.LogicalUnit]vvol.ID{}
+	for _, w := range t.ways() {
+		if _, done := picked[w.lu]; !done && to(w.nexus, w.volume, w.endpoint) {
+			picked[w.lu] = w.volume
+		}
+	}
+	for lu, volume := range picked {
+		if err := lu.LoseReservations(context.Background(), released); err != nil && t.o.Events.InternalFailure != nil {
+			t.o.Events.InternalFailure(volume, err)
+		}
+	}
+	return len(picked)
 }
 
 // TakeAttention removes and returns the unit attention that the logical unit of a task

@@ -12,7 +12,7 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
 
   lu      vvol=ID|NAME host=IQN pe=NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
           -> pdl | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
-             | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare
+             | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare | reservation-lost [released]
              | late TIME[..TIME] | duplicate | short BYTES | residual BYTES [over] | digest [header]
              | alua standby|unavailable|transitioning|active-nonoptimized
   path    portal=N host=IQN session=N            -> down | stall [in|out] | reset [TIME[..TIME]] | delay TIME[..TIME] | rate 10MiB/s

@@ -71,18 +71,16 @@ func ways(where string) []Way {
 			does("Sessions live, commands do not: H:0x5; noticed after the time-outs of a command and of TEST UNIT READY.", inferred)}},
 		{Name: "unavailable", Rules: []string{"lu " + where + "-> unavailable"}, Expect: []Statement{
 			does("02/04/0C, and REPORT TARGET PORT GROUPS says unavailable: I/O waits, but it is no APD unless `Scsi.ExtendAPDCondition` is 1 (default 0).", setting, inferred)}},
+		{Name: "login", Rules: []string{"login " + where + "-> reject 0x0301", "path " + where + "for=1s -> reset"}, Expect: []Statement{
+			does("Login is refused with 0301h, service unavailable, again and again; noticed as with --way down.", inferred)}},
 	}
 }
 
 func silences() []Preset {
 	const back = "The host finds its paths again; event esx.clear.storage.apd.exit, and everything goes on."
-	login := func(where string) Way {
-		return Way{Name: "login", Rules: []string{"login " + where + "-> reject 0x0301", "path " + where + "for=1s -> reset"}, Expect: []Statement{
-			does("Login is refused with 0301h, service unavailable, again and again; noticed as with --way down.", inferred)}}
-	}
 	return []Preset{
-		{Name: "apd", Title: "all paths of all hosts are down", Ways: append(ways(""), login("")), Expect: apd(), Heals: back},
-		{Name: "apd-host", Title: "all paths of one host are down", Needs: []Parameter{Host}, Ways: append(ways("{host} "), login("{host} ")),
+		{Name: "apd", Title: "all paths of all hosts are down", Ways: ways(""), Expect: apd(), Heals: back},
+		{Name: "apd-host", Title: "all paths of one host are down", Needs: []Parameter{Host}, Ways: ways("{host} "),
 			Expect: append(apd(), does("Other hosts know nothing of it.", inferred)), Heals: back},
 		{Name: "apd-one-path", Title: "one path is down", Ways: ways("{portal|1} {host} "), Expect: []Statement{
 			does("The path is dead after a failed command and a failed TEST UNIT READY; I/O moves to the others. No APD.", documented),

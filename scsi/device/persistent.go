@@ -170,18 +170,50 @@ func persistentOut(lu *LogicalUnit, t *scsi.Task) scsi.Response {
 	if err := lu.keep(t.Context(), r); err != nil {
 		return lu.failed(err, 0, true)
 	}
+	lu.install(r, false, &done)
+	for _, id := range done.abort {
+		lu.abort(context.WithoutCancel(t.Context()), t.Nexus, func(o *scsi.Task) bool { return o != t && o.Nexus.NexusID == id })
+	}
+	return scsi.Response{TransferLength: uint64(get32(t.CDB[5:]))}
+}
+
+// LoseReservations takes registrations and the reservation away, as a CLEAR of a nexus that
+// nobody knows would, or with released the reservation alone, as its holder's RELEASE would:
+// registered nexuses hear of it by RESERVATIONS PREEMPTED, or RELEASED where the type tells
+// registrants (SPC-4 5.13.11). A reservation of SPC-2 goes too, of which nobody hears. The
+// error is that of the store, and nothing was lost then.
+func (lu *LogicalUnit) LoseReservations(ctx context.Context, released bool) error {
+	lu.persistent.Lock()
+	defer lu.persistent.Unlock()
 	lu.mu.Lock()
-	r.spc2 = lu.reservations.spc2
+	r := lu.reservations.clone()
+	lu.mu.Unlock()
+	var done change
+	if !released {
+		r.clear(scsi.NexusID{}, &done)
+	} else if registrantsOnly(r.kind) {
+		r.tellOthers(scsi.ReservationsReleased, scsi.NexusID{}, &done)
+	}
+	r.kind, r.holder = 0, nil
+	if err := lu.keep(ctx, r); err != nil {
+		return err
+	}
+	lu.install(r, true, &done)
+	return nil
+}
+
+// install puts a changed state in force and tells of it; all takes SPC-2's reservation too.
+func (lu *LogicalUnit) install(r reservations, all bool, done *change) {
+	lu.mu.Lock()
+	if r.spc2 = lu.reservations.spc2; all {
+		r.spc2 = nil
+	}
 	lu.reservations = r
 	lu.refreshGuard()
 	lu.mu.Unlock()
 	for _, a := range done.attentions {
 		lu.Attention(a.code, func(n *scsi.Nexus) bool { return n.NexusID == a.id })
 	}
-	for _, id := range done.abort {
-		lu.abort(context.WithoutCancel(t.Context()), t.Nexus, func(o *scsi.Task) bool { return o != t && o.Nexus.NexusID == id })
-	}
-	return scsi.Response{TransferLength: uint64(get32(t.CDB[5:]))}
 }
 
 func parseOut(t *scsi.Task) (*outRequest, *scsi.SenseData) {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -164,4 +165,60 @@ func TestMiscompare(t *testing.T) {
 	s.othersUnharmed()
 	s.removeFault(f)
 	s.healed()
+}
+
+// TestReservationLost takes a reservation from hosts that share a device: those that are
+// registered are told, the others may write from then on, and it can be taken again.
+func TestReservationLost(t *testing.T) {
+	s := newStage(t)
+	const registrantsOnly = 5 // WRITE EXCLUSIVE - REGISTRANTS ONLY
+	out := func(u *initiator.Unit, action byte, key, next uint64) error {
+		return u.PersistentReserveOut(s.ctx, initiator.PersistentReservation{ServiceAction: action, Type: registrantsOnly, Key: key, ServiceActionKey: next})
+	}
+	keys := func() int {
+		b, err := s.v2.PersistentReserveIn(s.ctx, scsi.SAPersistentReadKeys)
+		require.NoError(t, err)
+		return (len(b) - 8) / 8
+	}
+	conflict := func(u *initiator.Unit) bool {
+		_, err := u.WriteAt(s.ctx, s.content, 0, false)
+		status, is := errors.AsType[*initiator.StatusError](err)
+		return is && status.Status == scsi.StatusReservationConflict
+	}
+	require.NoError(t, out(s.v1, scsi.SAPersistentRegister, 0, 1))
+	require.NoError(t, out(s.vh, scsi.SAPersistentRegister, 0, 2))
+	for range 2 {
+		require.NoError(t, out(s.v1, scsi.SAPersistentReserve, 1, 0))
+		require.True(t, conflict(s.v2))
+		require.False(t, conflict(s.vh), "it is registered")
+		f := s.addFault("lu vvol=victim -> reservation-lost released")
+		s.attended(s.v1, scsi.ReservationsReleased)
+		s.attended(s.vh, scsi.ReservationsReleased)
+		s.alive(s.v2)
+		require.False(t, conflict(s.v2))
+		require.Equal(t, 2, keys())
+		s.removeFault(f)
+	}
+	require.NoError(t, out(s.v1, scsi.SAPersistentReserve, 1, 0))
+	f := s.addFault("lu vvol=victim -> reservation-lost")
+	s.attended(s.v1, scsi.ReservationsPreempted)
+	s.attended(s.vh, scsi.ReservationsPreempted)
+	s.alive(s.v2, s.sister, s.pe)
+	require.Zero(t, keys())
+	require.Error(t, out(s.v1, scsi.SAPersistentReserve, 1, 0), "it is not registered any more")
+	require.False(t, conflict(s.v2))
+	s.removeFault(f)
+	require.NoError(t, out(s.v1, scsi.SAPersistentRegister, 0, 3))
+	require.NoError(t, out(s.v1, scsi.SAPersistentReserve, 3, 0))
+	require.True(t, conflict(s.vh))
+	require.NoError(t, out(s.v1, scsi.SAPersistentClear, 3, 0))
+
+	_, err := s.v1.Execute(s.ctx, []byte{0x16, 0, 0, 0, 0, 0}, nil, 0) // RESERVE(6)
+	require.NoError(t, err)
+	require.True(t, conflict(s.vh))
+	f = s.addFault("lu vvol=victim -> reservation-lost")
+	require.False(t, conflict(s.vh))
+	s.removeFault(f)
+	s.healed()
+	s.othersUnharmed()
 }

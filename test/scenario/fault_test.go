@@ -91,6 +91,14 @@ func (s *stage) othersUnharmed() {
 	}
 }
 
+// alive shows units that work.
+func (s *stage) alive(units ...*initiator.Unit) {
+	s.t.Helper()
+	for _, u := range units {
+		require.NoError(s.t, u.TestUnitReady(s.ctx))
+	}
+}
+
 // healed shows that the victim on the first path is as ever.
 func (s *stage) healed() {
 	s.t.Helper()
@@ -540,17 +548,30 @@ func TestFaultsAcrossRestart(t *testing.T) {
 	})
 }
 
-// anyFault generates rules, of devices, of paths that live and of the engine, with conditions of all kinds.
-func anyFault(r *rand.Rand) string {
+// anyFault generates rules of devices, the engine and paths, with conditions of all kinds;
+// before is the id of one that is there, or "".
+func anyFault(r *rand.Rand, before string) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=20ms") + " -> "
+	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") +
+		pick("", " for=20ms", " from=5ms for=5ms", " for=3ms each=10ms", " from=1ms") + pick("", " name=after"+before)
+	if before != "" {
+		counters += pick("", "", " on="+before)
+	}
+	counters += " -> "
+	who := pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2")
 	switch r.IntN(8) {
 	case 0:
+		return "engine" + pick("", " vvol=victim") + pick("", " lba=2-5") + counters + pick("no-space", "delay 1ms..3ms", "corrupt")
+	case 4:
+		return "engine" + pick("", " vvol=victim") + counters + "medium-error"
+	case 1:
+		return pick("engine vvol=victim", "lu vvol=victim") + " lba=2-5" + counters + "medium-error"
+	case 2:
 		return "path" + pick("", " portal=1", " portal=2") + pick("", " host="+iqn("esx1")) + counters + pick("stall", "stall in", "stall out", "delay 1ms..3ms", "rate 1MiB/s")
-	case 1, 2:
-		return "engine" + pick("", " vvol=victim") + counters + pick("medium-error", "no-space", "delay 1ms..3ms", "corrupt")
+	case 3:
+		return "lu" + who + counters + pick("attention 3F/0E", "attention 29/00", "reservation-lost", "alua standby", "alua transitioning", "alua active-nonoptimized", "unavailable")
 	}
-	return "lu" + pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2") + pick("", " op=write", " op=0x2a", " op=media") + counters +
+	return "lu" + who + pick("", " op=write", " op=0x2a", " op=media") + counters +
 		pick("pdl", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space", "late 1ms..3ms", "short 512", "residual 512", "residual 3 over", "digest")
 }
 
@@ -566,8 +587,9 @@ func TestAnyFaults(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 20 {
+		before := ""
 		for range 1 + r.IntN(4) {
-			s.addFault(anyFault(r))
+			before = call[api.Fault](s.lab, "POST", "/api/v1/faults", map[string]any{"rule": anyFault(r, before)}, http.StatusCreated).ID
 		}
 		var all []*flying
 		for range 16 {
@@ -588,6 +610,10 @@ func TestAnyFaults(t *testing.T) {
 			s.path1.Cancel(&f.call) // what a rule forgot is not answered
 		}
 		s.awaitIdle()
+		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh, s.sister, s.pe} {
+			_, err := u.ClearAttentions(s.ctx)
+			require.NoError(t, err)
+		}
 		s.write(s.v2, 0, s.content)
 		s.write(s.sister, 0, s.sisterContent)
 		s.healed()

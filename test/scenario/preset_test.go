@@ -87,14 +87,6 @@ func (s *play) lost(units ...*initiator.Unit) {
 	}
 }
 
-// alive shows units that work.
-func (s *play) alive(units ...*initiator.Unit) {
-	s.t.Helper()
-	for _, u := range units {
-		require.NoError(s.t, u.TestUnitReady(s.ctx))
-	}
-}
-
 // dead shows sessions that have ended.
 func (s *play) dead(units ...*initiator.Unit) {
 	s.t.Helper()
@@ -271,7 +263,16 @@ var presets = map[string]func(s *play){
 		s.rejoin()
 	},
 	"apd-one-path": func(s *play) {
-		s.silence(values{preset.Host: iqn("esx1")}, []*initiator.Unit{s.v1}, []*initiator.Unit{s.v2, s.vh}, []*initiator.Session{s.path1})
+		v := values{preset.Host: iqn("esx1")}
+		s.silence(v, []*initiator.Unit{s.v1}, []*initiator.Unit{s.v2, s.vh}, []*initiator.Session{s.path1})
+		s.with("login", v)
+		s.dead(s.v1)
+		s.clock.Step(time.Second)
+		s.refusedWith(pdu.LoginServiceUnavailable, "esx1")
+		s.alive(s.v2, s.vh)
+		_ = s.login("esx1", 1)
+		s.heal()
+		s.rejoin()
 	},
 	"apd-flap": func(s *play) {
 		s.with("", nil)
