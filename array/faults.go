@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -106,12 +107,58 @@ func (a *Array) breakHandshakes(c *tls.Config) *tls.Config {
 	return c
 }
 
+// clients are the connections of the provider, which have to be made anew when rules want it:
+// those that are idle at once, the others when they become so.
+type clients struct {
+	mu    sync.Mutex
+	conns map[net.Conn]*client // guarded by mu
+}
+
+type client struct{ idle, stale bool }
+
+// state is for http.Server.ConnState.
+func (c *clients) state(nc net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	x := c.conns[nc]
+	switch state {
+	case http.StateNew:
+		c.conns[nc] = &client{}
+	case http.StateActive, http.StateIdle:
+		x.idle = state == http.StateIdle
+	default:
+		delete(c.conns, nc)
+	}
+	leave := x != nil && x.idle && x.stale
+	c.mu.Unlock()
+	if leave {
+		_ = nc.Close() // its client connects anew
+	}
+}
+
+// reconnect is for fault.Injector.OnReconnect.
+func (c *clients) reconnect() {
+	c.mu.Lock()
+	var idle []net.Conn
+	for nc, x := range c.conns {
+		if x.stale = true; x.idle {
+			idle = append(idle, nc)
+		}
+	}
+	c.mu.Unlock()
+	for _, nc := range idle {
+		_ = nc.Close()
+	}
+}
+
 // reconnectClients has clients of the provider connect anew when rules want it.
 func (a *Array) reconnectClients(s *http.Server) {
-	a.faults.OnReconnect(func() {
-		s.SetKeepAlivesEnabled(false) // closes those that are idle
-		s.SetKeepAlivesEnabled(true)
-	})
+	c := &clients{conns: map[net.Conn]*client{}}
+	a.faults.OnReconnect(c.reconnect)
+	next := s.ConnState
+	s.ConnState = func(nc net.Conn, state http.ConnState) {
+		next(nc, state)
+		c.state(nc, state)
+	}
 }
 
 // brokenPaths has the rules break the connections of the portals.
