@@ -148,7 +148,13 @@ func (r *Rule) fits(w grammar.Word) error {
 			return failed(w.At, "%v", err)
 		}
 	}
-	if r.layer != unitLayer || r.tells() {
+	if r.layer != unitLayer {
+		return nil
+	}
+	if r.tells() {
+		if r.each > 0 && r.each < minTell {
+			return failed(w.At, "%s tells hosts when it comes: each= is at least %v", w.Text, minTell)
+		}
 		return nil
 	}
 	for op := range 256 {

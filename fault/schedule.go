@@ -32,13 +32,22 @@ func (s *schedule) at(since time.Duration) (p Phase, next time.Duration) {
 	return Active, s.lasts - since
 }
 
-// check refuses times that contradict each other.
+// Shortest times of rules that come and go by themselves: each turn looks at all rules, and
+// those that hosts hear of at all sessions too.
+const (
+	minTurn = 10 * time.Millisecond  // in force, and not
+	minTell = 100 * time.Millisecond // of each= where hosts are told
+)
+
+// check refuses times that contradict each other, or are too short.
 func (s *schedule) check() error {
 	switch {
 	case s.each > 0 && s.lasts == 0:
 		return fmt.Errorf("each= needs for=, the time in force")
 	case s.each > 0 && s.lasts >= s.each:
 		return fmt.Errorf("for=%v is no part of each=%v", s.lasts, s.each)
+	case s.each > 0 && (s.lasts < minTurn || s.each-s.lasts < minTurn):
+		return fmt.Errorf("for=%v each=%v: in force and not take at least %v each", s.lasts, s.each, minTurn)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func hostStatuses() []Entry {
 	}
 	return []Entry{
 		at(0x0, "OK", "The command was answered: D: and the sense data tell more.", effect{}, ""),
-		at(0x1, "NO_CONNECT", "Target or unit are gone on this path: the session is down.", does("Failover, with every type of array; on all paths it is APD.", Documented), "login -> reject 0x0301"),
+		at(0x1, "NO_CONNECT", "Target or unit are gone on this path: the session is down.", does("Failover, with every type of array; on all paths it is APD.", Documented), "path portal=1 -> down"),
 		at(0x2, "BUS_BUSY", "The driver could not send the command, or frames were lost.", effect{}, ""),
 		at(0x3, "TIMEOUT", "The command timed out.", effect{}, ""),
 		at(0x4, "BAD_TARGET", "There is no such target.", effect{}, ""),

@@ -3,13 +3,14 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"vvsim/api"
 	"vvsim/fault/codes"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
@@ -68,6 +69,10 @@ func TestCodes(t *testing.T) {
 		if rest, ok := strings.CutPrefix(rule, "lu vvol=disk1 "); ok {
 			rule = victimOnPath1 + rest
 		}
+		if e.Kind == codes.Host {
+			seenByDriver(t, e, rule)
+			continue
+		}
 		f := s.addFault(rule)
 		switch e.Kind {
 		case codes.Sense, codes.Status:
@@ -76,8 +81,6 @@ func TestCodes(t *testing.T) {
 			want := senseOf.FindString(e.ESXi)
 			require.NotEmpty(t, want, e.ESXi)
 			require.Contains(t, s.seen(), want, rule)
-		case codes.Host:
-			s.seenByDriver(e, f)
 		case codes.Login:
 			require.Equal(t, e.Code, "0x"+pduStatus(s.refusedLogin()))
 		case codes.Fault:
@@ -106,20 +109,29 @@ func TestCodes(t *testing.T) {
 }
 
 // seenByDriver shows what makes a host's driver report a status: commands that are not
-// answered on a session that lives, or no session.
-func (s *stage) seenByDriver(e codes.Entry, rule api.Fault) {
-	s.t.Helper()
+// answered on a session that lives, or no session, and none to be had.
+func seenByDriver(t *testing.T, e codes.Entry, rule string) {
+	s := newStage(t)
+	f := s.addFault(rule)
 	switch e.Name {
 	case "ABORT":
-		f := s.send(tur, nil, 0)
-		s.awaitHits(rule, 1)
-		s.silent(f)
-		s.abort(f, 0)
+		silent := s.send(tur, nil, 0)
+		s.awaitHits(f, 1)
+		s.silent(silent)
+		s.abort(silent, 0)
+		s.othersUnharmed()
 	case "NO_CONNECT":
-		s.refusedLogin()
+		err := s.v1.TestUnitReady(s.ctx)
+		require.Error(t, err)
+		require.Nil(t, initiator.SenseOf(err))
+		_, err = net.Dial("tcp", s.a.Ready().ISCSI[0])
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		s.alive(s.v2)
 	default:
-		s.t.Fatalf("%s: nothing shows it", e.Code)
+		t.Fatalf("%s: nothing shows it", e.Code)
 	}
+	s.removeFault(f)
+	s.unit(s.login("esx1", 0), s.v1.LUN().String())
 }
 
 func (s *stage) refusedLogin() (status pdu.LoginStatus) {

@@ -553,7 +553,7 @@ func TestFaultsAcrossRestart(t *testing.T) {
 func anyFault(r *rand.Rand, before string) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") +
-		pick("", " for=20ms", " from=5ms for=5ms", " for=3ms each=10ms", " from=1ms") + pick("", " name=after"+before)
+		pick("", " for=20ms", " from=5ms for=5ms", " for=10ms each=100ms", " from=1ms") + pick("", " name=after"+before)
 	if before != "" {
 		counters += pick("", "", " on="+before)
 	}
