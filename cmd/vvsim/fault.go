@@ -24,7 +24,7 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
 
 Every rule takes after=N count=N every=N p=0.01 seed=N, times: from=1m for=30s each=2m, name=NAME, on=NAME|ID (begins when
 that rule breaks something), and keep (which survives a restart). A value with spaces is quoted: vvol="my disk". What each
-does, and what hosts see: docs/faults.md.`
+does, and what hosts see: docs/faults.md. Failures that have a name: vvsim fault preset.`
 
 func newFault() *cobra.Command {
 	add := outputFlag(&cobra.Command{Use: "add 'RULE'", Short: "Add a rule, and print its id", Long: "Add a rule, behind all others, and print its id.\n\n" + faultHelp,

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,30 +73,62 @@ func (e Entry) Document() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Every additional sense code that package scsi names is in the table.
-func TestEverySense(t *testing.T) {
+// constants are the names of a type's values in package scsi.
+func constants(t *testing.T, kind string) map[string]uint64 {
 	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "scsi", "asc.go"), nil, 0)
 	require.NoError(t, err)
-	listed := map[string]bool{}
-	for _, e := range senses() {
-		listed[e.Code[3:]] = true
-	}
-	n := 0
+	all := map[string]uint64{}
 	ast.Inspect(f, func(node ast.Node) bool {
 		v, ok := node.(*ast.ValueSpec)
 		if !ok {
 			return true
 		}
-		if id, ok := v.Type.(*ast.Ident); !ok || id.Name != "ASC" {
-			return true
+		if id, ok := v.Type.(*ast.Ident); ok && id.Name == kind {
+			n, err := strconv.ParseUint(v.Values[0].(*ast.BasicLit).Value, 0, 16)
+			require.NoError(t, err)
+			all[v.Names[0].Name] = n
 		}
-		code, err := strconv.ParseUint(v.Values[0].(*ast.BasicLit).Value, 0, 16)
-		require.NoError(t, err)
-		require.True(t, listed[scsi.ASC(code).String()], "%s %v", v.Names[0].Name, scsi.ASC(code))
-		n++
 		return true
 	})
-	require.Greater(t, n, 70)
+	return all
+}
+
+// Every additional sense code that package scsi names is in the table, and so is every
+// sense, key and code, that a package of the data path puts together.
+func TestEverySense(t *testing.T) {
+	asc, keys := constants(t, "ASC"), constants(t, "SenseKey")
+	require.Greater(t, len(asc), 70)
+	listed := map[string]bool{}
+	for _, e := range senses() {
+		listed[e.Code], listed[e.Code[3:]] = true, true
+	}
+	for name, code := range asc {
+		require.True(t, listed[scsi.ASC(code).String()], "%s %v", name, scsi.ASC(code))
+	}
+	together := regexp.MustCompile(`\bSense\((?:scsi\.)?(\w+), (?:scsi\.)?(\w+)\)|\bKey: (?:scsi\.)?(\w+), Code: (?:scsi\.)?(\w+)|\b(Attention)\((?:scsi\.)?(\w+)`)
+	found := map[string]bool{}
+	for _, dir := range []string{"scsi", "scsi/device", "scsi/iscsi", "pe", "fault"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", dir, "*.go"))
+		require.NoError(t, err)
+		for _, f := range files {
+			source, err := os.ReadFile(f)
+			require.NoError(t, err)
+			for _, m := range together.FindAllStringSubmatch(string(source), -1) {
+				key, named := keys[m[1]+m[3]]
+				if m[5] != "" {
+					key, named = uint64(scsi.UnitAttention), true
+				}
+				code, known := asc[m[2]+m[4]+m[6]]
+				if !named || !known {
+					continue // variables
+				}
+				s := SenseCode(scsi.Sense(scsi.SenseKey(key), scsi.ASC(code)))
+				require.True(t, listed[s], "%s of %s", s, f)
+				found[s] = true
+			}
+		}
+	}
+	require.Greater(t, len(found), 35)
 }
 
 // Every login status with a name, every SCSI status, and every fault that an operation of
@@ -160,6 +193,8 @@ func TestExplain(t *testing.T) {
 		{"ResourceInUse", []string{"ResourceInUse"}}, {"lostevent", []string{"LostEvent"}}, {"task set full", []string{"D:0x28"}},
 		{"CONDITION MET", []string{"D:0x4"}}, {"NO ADDITIONAL SENSE INFORMATION", []string{"00/00/00", "0A/00/00", "0B/00/00"}},
 		{"04/40/93", []string{"04/40/80"}},
+		{"70 00 05 00 00 00 00 0a 00 00 00 00 25 00 00 00 00 00", []string{"05/25/00"}}, {"F0000300000001 0a000000000c02 00000000", []string{"03/0C/02"}},
+		{"0x72 0x06 0x2a 0x09 0x00 0x00 0x00 0x00", []string{"06/2A/09"}}, {"72:02:04:0c:00:00:00:00", []string{"02/04/0C"}},
 	} {
 		all, err := Explain(c.text)
 		require.NoError(t, err, c.text)
@@ -169,7 +204,7 @@ func TestExplain(t *testing.T) {
 		}
 		require.Equal(t, c.want, got, c.text)
 	}
-	for text, want := range map[string]error{"": ErrNotCode, "hello": ErrNotCode, "0x5 0x25": ErrNotCode, "0x15 0x25 0x0": ErrNotCode, "5 25 0 1": ErrNotCode,
+	for text, want := range map[string]error{"": ErrNotCode, "hello": ErrNotCode, "0x5 0x25": ErrNotCode, "0x15 0x25 0x0": ErrNotCode, "5 25 0 1": ErrNotCode, "74 05 25 00 00 00 00 00": ErrNotCode, "70 00 05 00 00 00 00 0a": ErrNotCode, "72 05 77 00 00 00 00 00": ErrUnknown,
 		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "5/77/0": ErrUnknown, "D:0x7": ErrUnknown} {
 		_, err := Explain(text)
 		require.ErrorIs(t, err, want, text)

@@ -13,6 +13,7 @@ const preamble = "# What hosts see\n\n" +
 	"```\n" +
 	"vvsim explain 0x5 0x25 0x0\n" +
 	"vvsim explain 'H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0'\n" +
+	"vvsim explain 70 00 05 00 00 00 00 0a 00 00 00 00 25 00\n" +
 	"vvsim explain 0x0203\n" +
 	"vvsim explain ResourceInUse\n" +
 	"```\n\n" +

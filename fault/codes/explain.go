@@ -1,6 +1,7 @@
 package codes
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -26,12 +27,14 @@ var (
 	statusPattern = regexp.MustCompile(`\b([HDPhdp]):(?:0[xX])?([0-9a-fA-F]{1,4})\b`)
 	// sensePattern finds sense data where a log line has them: after "sense data:", or at its end.
 	sensePattern = regexp.MustCompile(`(?i)(?:(valid|possible)\s+sense\s+data:)?\s*\b(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})\b`)
+	// dumpPattern is sense data byte by byte, as a sniffer shows them.
+	dumpPattern = regexp.MustCompile(`^(?:(?:0[xX])?[0-9a-fA-F]{2}[\s:,]*){8,}$`)
 	// loginPattern is a login status alone, as 0x0203, 0203 or 0203h.
 	loginPattern = regexp.MustCompile(`^(?:0[xX])?(0[0-9a-fA-F]{3})[hH]?$`)
 )
 
 // Explain finds the codes in a text: a line of vmkernel.log, its part from H: on, sense data as
-// 0x5 0x25 0x0 or 05/25/00, a login status as 0x0203, or the name of a fault or of any
+// 0x5 0x25 0x0 or 05/25/00 or in all their bytes, a login status as 0x0203, or the name of a fault or of any
 // entry. Codes that are not in the table are ErrUnknown, told beside the entries of those
 // that are; a text without any is ErrNotCode.
 func Explain(text string) ([]Entry, error) {
@@ -44,6 +47,9 @@ func Explain(text string) ([]Entry, error) {
 	}
 	if m := loginPattern.FindStringSubmatch(text); m != nil {
 		return one(Login, "0x"+strings.ToLower(m[1]))
+	}
+	if dumpPattern.MatchString(text) {
+		return dump(text)
 	}
 	statuses := statusPattern.FindAllStringSubmatchIndex(text, -1)
 	if len(statuses) == 0 {
@@ -68,6 +74,20 @@ func one(k Kind, code string) ([]Entry, error) {
 		return nil, fmt.Errorf("%w: %v %s", ErrUnknown, k, code)
 	}
 	return []Entry{e}, nil
+}
+
+// dump reads sense data in fixed or descriptor format.
+func dump(text string) ([]Entry, error) {
+	digits := strings.NewReplacer("0x", "", "0X", "", " ", "", "\t", "", "\n", "", "\r", "", ":", "", ",", "").Replace(text)
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotCode, err)
+	}
+	s, err := scsi.ParseSense(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotCode, err)
+	}
+	return of(s)
 }
 
 // alone reads sense data without statuses before them.
@@ -118,10 +138,14 @@ func sense(digits []string) ([]Entry, error) {
 			return nil, fmt.Errorf("%w: %w", ErrNotCode, errRange)
 		}
 	}
-	s := scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2]))
-	const component, first = 0x40, 0x80
-	if n[1] == component && n[2] >= first { // the qualifier is the number of a part
-		s.Code = component<<8 | first
+	return of(scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2])))
+}
+
+// of finds the entry of sense data.
+func of(s scsi.SenseData) ([]Entry, error) {
+	const component, first = 0x40, 0x4080
+	if s.Code>>8 == component && s.Code >= first { // the qualifier is the number of a part
+		s.Code = first
 	}
 	e, ok := Find(Sense, SenseCode(s))
 	if !ok {
