@@ -79,6 +79,7 @@ func importTable() map[string]row {
 		"test/conformance": {imports: []string{"test/process"}},
 		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks"}},
 		"test/network":     {},
+		"test/oracle":      {},
 		"test/process":     {},
 		"test/peer/gotgt": {imports: []string{"vvol/store", "vvol/store/badger", "vvol/store/mem"},
 			tests: []string{"scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "test/process"}},

@@ -12,7 +12,7 @@ import (
 // allowedState are the package-level variables that change: they recycle memory
 // and hold no meaning, so that two arrays in one process cannot meet in them.
 func allowedState() []string {
-	return []string{"scsi bufferPools", "scsi/iscsi commandPool", "vvol/store/badger opPool"}
+	return []string{"scsi bufferPools", "scsi/iscsi commandPool"}
 }
 
 // State finds init functions and package-level variables that something changes:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vvsim/api"
+	"vvsim/test/oracle"
 )
 
 // keeper makes, reverts and deletes volumes, one change after the other.
@@ -97,7 +98,7 @@ func (s *Soak) drop(ctx context.Context, v *volume) error {
 
 // fork runs a call that makes a volume of each source, and welcomes them.
 func (k *keeper) fork(ctx context.Context, sources []*volume, ask func() ([]api.VVol, error)) error {
-	images := make([]*Image, len(sources))
+	images := make([]*oracle.Image, len(sources))
 	for i, v := range sources {
 		images[i] = v.image
 	}

@@ -9,16 +9,17 @@ import (
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
+	"vvsim/test/oracle"
 )
 
 // Limits of single commands, in sectors.
 const (
-	longest       = 1 << 20 / sectorSize   // of a READ or WRITE: one command of initiator.Unit
-	longestRepeat = 256 << 10 / sectorSize // of a WRITE SAME that writes bytes, as one write of the array
-	longestZeros  = 4 << 20 / sectorSize   // of zeros and of UNMAP
-	longestAtomic = 64                     // of a COMPARE AND WRITE
-	mostExtents   = 3                      // of an UNMAP
-	maxTries      = 100                    // draws of a range that no write in flight is in
+	longest       = 1 << 20 / oracle.SectorSize   // of a READ or WRITE: one command of initiator.Unit
+	longestRepeat = 256 << 10 / oracle.SectorSize // of a WRITE SAME that writes bytes, as one write of the array
+	longestZeros  = 4 << 20 / oracle.SectorSize   // of zeros and of UNMAP
+	longestAtomic = 64                            // of a COMPARE AND WRITE
+	mostExtents   = 3                             // of an UNMAP
+	maxTries      = 100                           // draws of a range that no write in flight is in
 )
 
 // worker has one command in flight.
@@ -31,7 +32,7 @@ type worker struct {
 
 func newWorker(s *Soak, number int) *worker {
 	return &worker{s: s, r: rand.New(rand.NewPCG(s.c.Seed, uint64(number))), host: number % s.c.Hosts,
-		p: make([]byte, longest*sectorSize), q: make([]byte, longestAtomic*sectorSize)}
+		p: make([]byte, longest*oracle.SectorSize), q: make([]byte, longestAtomic*oracle.SectorSize)}
 }
 
 // run sends commands until the soak stops.
@@ -106,7 +107,7 @@ func (w *worker) step(ctx context.Context, v *volume) error {
 // span draws a range of at most so many sectors: mostly one block of 4 KiB, rarely
 // long; a quarter of all go where others go too.
 func (w *worker) span(v *volume, most uint64) (lba, n uint64) {
-	const block = blockSize / sectorSize
+	const block = blockSize / oracle.SectorSize
 	align := uint64(block)
 	switch kind := w.r.IntN(100); {
 	case kind < 10:
@@ -132,9 +133,9 @@ func (w *worker) wideSpan(v *volume) (lba, n uint64) {
 }
 
 func (w *worker) place(v *volume, n, align uint64) (lba, _ uint64) {
-	room := v.image.sectors - n
+	room := v.image.Sectors() - n
 	if w.r.IntN(4) == 0 {
-		room = min(room, v.image.sectors/16)
+		room = min(room, v.image.Sectors()/16)
 	}
 	return w.r.Uint64N(room/align+1) * align, n
 }
@@ -154,19 +155,19 @@ func (w *worker) timed(ctx context.Context, command func(context.Context) error)
 }
 
 func (w *worker) read(ctx context.Context, v *volume, lba, n uint64) error {
-	p := w.p[:n*sectorSize]
+	p := w.p[:n*oracle.SectorSize]
 	for i := range p {
 		p[i] = 0xee // what the array does not fill in is seen
 	}
 	r := w.s.oracle.BeginRead(v.image, lba, n)
 	err := w.timed(ctx, func(ctx context.Context) error {
-		_, err := v.units[w.host].ReadAt(ctx, p, int64(lba*sectorSize))
+		_, err := v.units[w.host].ReadAt(ctx, p, int64(lba*oracle.SectorSize))
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read of %s: %w", v.id, err)
 	}
-	w.s.counts.read.Add(n * sectorSize)
+	w.s.counts.read.Add(n * oracle.SectorSize)
 	if err := w.s.oracle.EndRead(r, p); err != nil {
 		return fmt.Errorf("%s through host %d: %w", v.id, w.host, err)
 	}
@@ -174,19 +175,19 @@ func (w *worker) read(ctx context.Context, v *volume, lba, n uint64) error {
 }
 
 // change runs a command that writes, and tells the oracle.
-func (w *worker) change(ctx context.Context, v *volume, writes []*write, command func(ctx context.Context, u *initiator.Unit) error) error {
+func (w *worker) change(ctx context.Context, v *volume, writes []*oracle.Write, command func(ctx context.Context, u *initiator.Unit) error) error {
 	if err := w.timed(ctx, func(ctx context.Context) error { return command(ctx, v.units[w.host]) }); err != nil {
-		return fmt.Errorf("%s through host %d, LBA %d+%d: %w", v.id, w.host, writes[0].lba, writes[0].n, err)
+		return fmt.Errorf("%s through host %d, LBA %d+%d: %w", v.id, w.host, writes[0].LBA, writes[0].N, err)
 	}
 	for _, x := range writes {
 		w.s.oracle.EndWrite(x)
-		w.s.counts.written.Add(x.n * sectorSize)
+		w.s.counts.written.Add(x.N * oracle.SectorSize)
 	}
 	return nil
 }
 
 // begin announces a write at lba, or elsewhere when another is in the way.
-func (w *worker) begin(v *volume, lba, n uint64, what content) *write {
+func (w *worker) begin(v *volume, lba, n uint64, what oracle.Content) *oracle.Write {
 	for range maxTries {
 		if x := w.s.oracle.BeginWrite(v.image, lba, n, what); x != nil {
 			return x
@@ -197,51 +198,51 @@ func (w *worker) begin(v *volume, lba, n uint64, what content) *write {
 }
 
 func (w *worker) write(ctx context.Context, v *volume, lba, n uint64, fua bool) error {
-	x := w.begin(v, lba, n, fresh)
+	x := w.begin(v, lba, n, oracle.Fresh)
 	if x == nil {
 		return nil
 	}
-	p := w.p[:n*sectorSize]
+	p := w.p[:n*oracle.SectorSize]
 	for i := range n {
-		x.cell.stamp(p[i*sectorSize:][:sectorSize], x.lba+i)
+		x.Stamp(p[i*oracle.SectorSize:][:oracle.SectorSize], i)
 	}
-	return w.change(ctx, v, []*write{x}, func(ctx context.Context, u *initiator.Unit) error {
-		_, err := u.WriteAt(ctx, p, int64(x.lba*sectorSize), fua)
+	return w.change(ctx, v, []*oracle.Write{x}, func(ctx context.Context, u *initiator.Unit) error {
+		_, err := u.WriteAt(ctx, p, int64(x.LBA*oracle.SectorSize), fua)
 		return err
 	})
 }
 
 func (w *worker) writeSame(ctx context.Context, v *volume, lba, n uint64) error {
-	x := w.begin(v, lba, n, same)
+	x := w.begin(v, lba, n, oracle.Same)
 	if x == nil {
 		return nil
 	}
-	p := w.p[:sectorSize]
-	x.cell.stamp(p, x.lba)
-	return w.change(ctx, v, []*write{x}, func(ctx context.Context, u *initiator.Unit) error {
-		return u.WriteSame(ctx, x.lba, uint32(n), p, false)
+	p := w.p[:oracle.SectorSize]
+	x.Stamp(p, 0)
+	return w.change(ctx, v, []*oracle.Write{x}, func(ctx context.Context, u *initiator.Unit) error {
+		return u.WriteSame(ctx, x.LBA, uint32(n), p, false)
 	})
 }
 
 func (w *worker) zero(ctx context.Context, v *volume, lba, n uint64) error {
-	x := w.begin(v, lba, n, zeros)
+	x := w.begin(v, lba, n, oracle.Zeros)
 	if x == nil {
 		return nil
 	}
-	return w.change(ctx, v, []*write{x}, func(ctx context.Context, u *initiator.Unit) error {
-		return u.WriteSame(ctx, x.lba, uint32(n), nil, w.r.IntN(2) == 0)
+	return w.change(ctx, v, []*oracle.Write{x}, func(ctx context.Context, u *initiator.Unit) error {
+		return u.WriteSame(ctx, x.LBA, uint32(n), nil, w.r.IntN(2) == 0)
 	})
 }
 
 // unmap is one UNMAP; each of its extents is a write of its own.
 func (w *worker) unmap(ctx context.Context, v *volume) error {
-	var writes []*write
+	var writes []*oracle.Write
 	var extents []initiator.Extent
 	for range 1 + w.r.IntN(mostExtents) {
 		lba, n := w.wideSpan(v)
-		if x := w.begin(v, lba, n, zeros); x != nil {
+		if x := w.begin(v, lba, n, oracle.Zeros); x != nil {
 			writes = append(writes, x)
-			extents = append(extents, initiator.Extent{LBA: x.lba, Blocks: uint32(x.n)})
+			extents = append(extents, initiator.Extent{LBA: x.LBA, Blocks: uint32(x.N)})
 		}
 	}
 	if len(writes) == 0 {
@@ -253,32 +254,32 @@ func (w *worker) unmap(ctx context.Context, v *volume) error {
 // compareAndWrite compares with what is there, or, one time in four, with what is not,
 // which has to be told and to change nothing.
 func (w *worker) compareAndWrite(ctx context.Context, v *volume, lba, n uint64) error {
-	wrong, what := w.r.IntN(4) == 0, fresh
+	wrong, what := w.r.IntN(4) == 0, oracle.Fresh
 	if wrong {
-		what = nothing
+		what = oracle.Nothing
 	}
 	x := w.begin(v, lba, n, what)
 	if x == nil {
 		return nil
 	}
-	compare, p := w.q[:n*sectorSize], w.p[:n*sectorSize]
+	compare, p := w.q[:n*oracle.SectorSize], w.p[:n*oracle.SectorSize]
 	certain := w.s.oracle.Present(x, compare)
 	for i := range n {
-		x.cell.stamp(p[i*sectorSize:][:sectorSize], x.lba+i)
+		x.Stamp(p[i*oracle.SectorSize:][:oracle.SectorSize], i)
 	}
-	return w.change(ctx, v, []*write{x}, func(ctx context.Context, u *initiator.Unit) error {
+	return w.change(ctx, v, []*oracle.Write{x}, func(ctx context.Context, u *initiator.Unit) error {
 		switch {
 		case wrong && !certain:
 			return u.TestUnitReady(ctx)
 		case !certain: // it was in flight when it was forked, and nobody has read it yet
-			_, err := u.WriteAt(ctx, p, int64(x.lba*sectorSize), false)
+			_, err := u.WriteAt(ctx, p, int64(x.LBA*oracle.SectorSize), false)
 			return err
 		case !wrong:
-			return u.CompareAndWrite(ctx, x.lba, compare, p)
+			return u.CompareAndWrite(ctx, x.LBA, compare, p)
 		}
 		at := w.r.Uint64N(uint64(len(compare)))
 		compare[at] ^= 1
-		err := u.CompareAndWrite(ctx, x.lba, compare, p)
+		err := u.CompareAndWrite(ctx, x.LBA, compare, p)
 		if s := initiator.SenseOf(err); s == nil || s.Key != scsi.Miscompare || s.Info == nil || *s.Info != at {
 			return fmt.Errorf("COMPARE AND WRITE with a wrong byte %d: %w", at, orNone(err))
 		}

@@ -14,6 +14,7 @@ import (
 	"vvsim/api"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/initiator"
+	"vvsim/test/oracle"
 )
 
 // Array is one under test.
@@ -41,7 +42,7 @@ type Scale struct {
 type Soak struct {
 	c       Scale
 	a       Array
-	oracle  *Oracle
+	oracle  *oracle.Oracle
 	hosts   []*initiator.Session
 	stop    chan struct{} // closed when no command is to begin any more
 	counts  counters
@@ -63,7 +64,7 @@ type counters struct {
 type volume struct {
 	use      sync.RWMutex
 	id       string
-	image    *Image
+	image    *oracle.Image
 	readOnly bool
 	of       string            // id of the volume that a snapshot was taken of
 	units    []*initiator.Unit // by host
@@ -74,7 +75,7 @@ const commandLimit = time.Minute
 
 // New logs the hosts in.
 func New(ctx context.Context, c Scale, a Array) (*Soak, error) {
-	s := &Soak{c: c, oracle: NewOracle(), stop: make(chan struct{})}
+	s := &Soak{c: c, oracle: oracle.New(), stop: make(chan struct{})}
 	s.keeper.init(s)
 	err := s.connect(ctx, a)
 	return s, err
@@ -125,8 +126,8 @@ func (s *Soak) Fill(ctx context.Context) error {
 		}
 		group.Go(func() error {
 			w := newWorker(s, i)
-			for lba := uint64(0); lba < v.image.sectors; lba += longest {
-				if err := w.write(ctx, v, lba, min(longest, v.image.sectors-lba), false); err != nil {
+			for lba := uint64(0); lba < v.image.Sectors(); lba += longest {
+				if err := w.write(ctx, v, lba, min(longest, v.image.Sectors()-lba), false); err != nil {
 					return err
 				}
 			}
@@ -164,12 +165,12 @@ func (s *Soak) Verify(ctx context.Context) error {
 // verify reads a volume from end to end through one host.
 func (s *Soak) verify(ctx context.Context, v *volume, host int) error {
 	w := newWorker(s, host)
-	for lba := uint64(0); lba < v.image.sectors; lba += longest {
-		n := min(longest, v.image.sectors-lba)
+	for lba := uint64(0); lba < v.image.Sectors(); lba += longest {
+		n := min(longest, v.image.Sectors()-lba)
 		if err := w.read(ctx, v, lba, n); err != nil {
 			return err
 		}
-		s.counts.verified.Add(n * sectorSize)
+		s.counts.verified.Add(n * oracle.SectorSize)
 	}
 	return nil
 }
@@ -186,11 +187,11 @@ func (s *Soak) Calm(ctx context.Context, limit time.Duration, bound func(live ui
 			return Sample{}, err
 		}
 	}
-	const sectors = blockSize / sectorSize
+	const sectors = blockSize / oracle.SectorSize
 	var least, most uint64
 	for _, v := range s.volumes {
 		least += s.oracle.Occupied(v.image, sectors) * blockSize
-		most += v.image.sectors * sectorSize
+		most += v.image.Sectors() * oracle.SectorSize
 	}
 	tick := time.NewTicker(calmEvery)
 	defer tick.Stop()
@@ -275,6 +276,6 @@ func (s *Soak) create(ctx context.Context, name string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &volume{id: made.ID, image: s.oracle.New(s.c.Size / sectorSize)}
+	v := &volume{id: made.ID, image: s.oracle.Blank(s.c.Size / oracle.SectorSize)}
 	return v, s.welcome(ctx, v)
 }

@@ -1,4 +1,4 @@
-package soak
+package oracle
 
 import (
 	"encoding/binary"
@@ -6,8 +6,8 @@ import (
 	"hash/crc32"
 )
 
-// sectorSize is a logical block of the array's volumes.
-const sectorSize = 512
+// SectorSize is a logical block of the array's volumes.
+const SectorSize = 512
 
 // A cell tells what a sector holds: 0 is zeros, else the image that was written and a
 // generation that only this write has. It is what the first bytes of the sector say.
@@ -38,7 +38,7 @@ const (
 
 func checksum(p []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	return crc32.Update(crc32.Update(0, table, p[:atChecksum]), table, p[atChecksum+4:sectorSize])
+	return crc32.Update(crc32.Update(0, table, p[:atChecksum]), table, p[atChecksum+4:SectorSize])
 }
 
 // stamp makes p, one sector long, what the cell says at lba.
@@ -53,7 +53,7 @@ func (c cell) stamp(p []byte, lba uint64) {
 	binary.LittleEndian.PutUint64(p[atCell:], uint64(c))
 	binary.LittleEndian.PutUint64(p[atLBA:], lba)
 	x := uint64(c)*0x9e3779b97f4a7c15 ^ lba
-	for i := atStream; i < sectorSize; i += 8 {
+	for i := atStream; i < SectorSize; i += 8 {
 		x += 0x9e3779b97f4a7c15 // SplitMix64
 		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
 		z = (z ^ z>>27) * 0x94d049bb133111eb
@@ -69,7 +69,7 @@ func found(p []byte) cell { return cell(binary.LittleEndian.Uint64(p[atCell:])) 
 func describe(p []byte) string {
 	c := found(p)
 	zero := true
-	for _, b := range p[:sectorSize] {
+	for _, b := range p[:SectorSize] {
 		zero = zero && b == 0
 	}
 	switch {

@@ -1,4 +1,4 @@
-package soak
+package oracle
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// errWrong is what every error of the Oracle is: bytes that no order of the writes explains.
-var errWrong = errors.New("the array holds something else than was written")
+// ErrWrong is what every error of the Oracle is: bytes that no order of the writes explains.
+var ErrWrong = errors.New("the array holds something else than was written")
 
 // Oracle knows what every image holds. Its methods are safe for concurrent use.
 type Oracle struct {
@@ -18,11 +18,11 @@ type Oracle struct {
 	clock      uint64     // counts begins and ends
 	generation uint64     // of the last write
 	images     uint32     // that were made
-	forks      map[*fork]bool
+	forks      map[*Fork]bool
 }
 
-// NewOracle knows of nothing.
-func NewOracle() *Oracle { return &Oracle{forks: map[*fork]bool{}} }
+// New knows of nothing.
+func New() *Oracle { return &Oracle{forks: map[*Fork]bool{}} }
 
 // An Image is what one volume holds. Guarded by the Oracle.
 type Image struct {
@@ -31,8 +31,8 @@ type Image struct {
 	owner   *int     // of chunks that no other image has
 	chunks  []*chunk // nil is zeros
 	maybe   map[uint64][]choice
-	writes  []*write // in flight
-	reads   []*read  // in flight
+	writes  []*Write // in flight
+	reads   []*Read  // in flight
 }
 
 // chunk holds cells; an image changes its own only.
@@ -43,16 +43,16 @@ type chunk struct {
 
 const chunkCells = 512
 
-// write is a range that holds a cell from some moment between begin and end on.
-type write struct {
+// A Write is a range that holds a cell from some moment between begin and end on.
+type Write struct {
+	LBA, N     uint64
 	image      *Image // while it runs
-	lba, n     uint64
 	cell       cell
 	idle       bool   // it changes nothing, and keeps others away
 	begin, end uint64 // of Oracle.clock; end is 0 while it runs
 }
 
-func (w *write) meets(lba, n uint64) bool { return w.lba < lba+n && lba < w.lba+w.n }
+func (w *Write) meets(lba, n uint64) bool { return w.LBA < lba+n && lba < w.LBA+w.N }
 
 // choice is what a sector of a fork holds if a write went in.
 type choice struct {
@@ -62,9 +62,9 @@ type choice struct {
 
 // inclusion tells whether a write went into a fork.
 type inclusion struct {
-	fork   *fork
+	fork   *Fork
 	source int // that the write went to
-	write  *write
+	write  *Write
 	state  state
 }
 
@@ -76,23 +76,23 @@ const (
 	outside
 )
 
-// fork is one call that makes images of sources at one instant.
-type fork struct {
+// A Fork is one call that makes images of sources at one instant.
+type Fork struct {
 	sources, images []*Image     // until it has ended: an image keeps no other alive
 	writes          []*inclusion // in the order of their begins
 }
 
-// read is one that runs, with what it may find.
-type read struct {
+// A Read is one that runs, with what it may find.
+type Read struct {
 	image  *Image
 	lba    uint64
 	base   []cell
 	maybe  map[uint64][]choice // what settles before writes
-	writes []*write
+	writes []*Write
 }
 
-// New is the image of a fresh volume, zeros all over.
-func (o *Oracle) New(sectors uint64) *Image {
+// Blank is the image of a fresh volume, zeros all over.
+func (o *Oracle) Blank(sectors uint64) *Image {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.blank(sectors)
@@ -103,6 +103,9 @@ func (o *Oracle) blank(sectors uint64) *Image {
 	return &Image{number: o.images, sectors: sectors, owner: new(int), maybe: map[uint64][]choice{},
 		chunks: make([]*chunk, (sectors+chunkCells-1)/chunkCells)}
 }
+
+// Sectors is the length of the image.
+func (im *Image) Sectors() uint64 { return im.sectors }
 
 func (im *Image) get(lba uint64) cell {
 	if c := im.chunks[lba/chunkCells]; c != nil {
@@ -126,18 +129,18 @@ func (o *Oracle) tick() uint64 {
 	return o.clock
 }
 
-// content is what a write puts on its range.
-type content int
+// Content is what a write puts on its range.
+type Content int
 
 const (
-	fresh   content = iota // bytes of its own
-	same                   // one sector of its own, all over
-	zeros                  // zeros
-	nothing                // keeps what is there
+	Fresh   Content = iota // bytes of its own
+	Same                   // one sector of its own, all over
+	Zeros                  // zeros
+	Nothing                // keeps what is there
 )
 
 // BeginWrite announces a write of n sectors at lba; nil when one in flight is in its way.
-func (o *Oracle) BeginWrite(im *Image, lba, n uint64, what content) *write {
+func (o *Oracle) BeginWrite(im *Image, lba, n uint64, what Content) *Write {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, w := range im.writes {
@@ -145,12 +148,12 @@ func (o *Oracle) BeginWrite(im *Image, lba, n uint64, what content) *write {
 			return nil
 		}
 	}
-	w := &write{image: im, lba: lba, n: n, begin: o.tick(), idle: what == nothing}
-	if what != zeros {
+	w := &Write{LBA: lba, N: n, image: im, begin: o.tick(), idle: what == Nothing}
+	if what != Zeros {
 		o.generation++
 		w.cell = newCell(im.number, o.generation)
 	}
-	if what == same {
+	if what == Same {
 		w.cell |= repeated
 	}
 	im.writes = append(im.writes, w)
@@ -168,43 +171,63 @@ func (o *Oracle) BeginWrite(im *Image, lba, n uint64, what content) *write {
 	return w
 }
 
-// EndWrite says that the array has acknowledged the write.
-func (o *Oracle) EndWrite(w *write) {
+// Stamp fills p, one sector long, with what the write puts on sector i of its range.
+func (w *Write) Stamp(p []byte, i uint64) { w.cell.stamp(p, w.LBA+i) }
+
+// Abandon says that nobody knows whether the array has executed the write, which has
+// ended: as a whole or not at all, as the next read settles, and not later.
+func (o *Oracle) Abandon(w *Write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	im := w.image
 	w.end, w.image = o.tick(), nil
-	im.writes = slices.DeleteFunc(im.writes, func(x *write) bool { return x == w })
+	im.writes = slices.DeleteFunc(im.writes, func(x *Write) bool { return x == w })
 	if w.idle {
 		return
 	}
-	for lba := w.lba; lba < w.lba+w.n; lba++ {
+	in := &inclusion{fork: &Fork{}, write: w}
+	for lba := w.LBA; lba < w.LBA+w.N; lba++ {
+		im.maybe[lba] = append(slices.Clip(im.maybe[lba]), choice{in, w.cell})
+	}
+}
+
+// EndWrite says that the array has acknowledged the write.
+func (o *Oracle) EndWrite(w *Write) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	im := w.image
+	w.end, w.image = o.tick(), nil
+	im.writes = slices.DeleteFunc(im.writes, func(x *Write) bool { return x == w })
+	if w.idle {
+		return
+	}
+	for lba := w.LBA; lba < w.LBA+w.N; lba++ {
 		im.set(lba, w.cell)
 	}
-	for lba := w.lba; lba < w.lba+w.n && len(im.maybe) > 0; lba++ {
+	for lba := w.LBA; lba < w.LBA+w.N && len(im.maybe) > 0; lba++ {
 		delete(im.maybe, lba)
 	}
 }
 
 // Present fills p with what the range of a write held before it, and tells whether
 // that is certain.
-func (o *Oracle) Present(w *write, p []byte) (certain bool) {
+func (o *Oracle) Present(w *Write, p []byte) (certain bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := range w.n {
-		if _, ok := w.image.maybe[w.lba+i]; ok {
+	for i := range w.N {
+		if _, ok := w.image.maybe[w.LBA+i]; ok {
 			return false
 		}
-		w.image.get(w.lba+i).stamp(p[i*sectorSize:][:sectorSize], w.lba+i)
+		w.image.get(w.LBA+i).stamp(p[i*SectorSize:][:SectorSize], w.LBA+i)
 	}
 	return true
 }
 
 // BeginRead announces a read of n sectors at lba.
-func (o *Oracle) BeginRead(im *Image, lba, n uint64) *read {
+func (o *Oracle) BeginRead(im *Image, lba, n uint64) *Read {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := &read{image: im, lba: lba, base: make([]cell, n)}
+	r := &Read{image: im, lba: lba, base: make([]cell, n)}
 	for i := range n {
 		r.base[i] = im.get(lba + i)
 		if c, ok := im.maybe[lba+i]; ok {
@@ -224,18 +247,16 @@ func (o *Oracle) BeginRead(im *Image, lba, n uint64) *read {
 }
 
 // EndRead compares what the read brought with what it may have found.
-func (o *Oracle) EndRead(r *read, p []byte) error {
-	o.mu.Lock()
+func (o *Oracle) EndRead(r *Read, p []byte) error {
 	im := r.image
-	im.reads = slices.DeleteFunc(im.reads, func(x *read) bool { return x == r })
-	o.mu.Unlock() // nothing is added to r any more
-	var want [sectorSize]byte
+	o.DropRead(r) // nothing is added to it any more
+	var want [SectorSize]byte
 	for i := range r.base {
-		lba, sector := r.lba+uint64(i), p[i*sectorSize:][:sectorSize]
+		lba, sector := r.lba+uint64(i), p[i*SectorSize:][:SectorSize]
 		got := found(sector)
 		got.stamp(want[:], lba)
 		if !bytes.Equal(want[:], sector) {
-			return fmt.Errorf("%w: image %d LBA %d: %s; expected %s", errWrong, im.number, lba, describe(sector), r.expected(lba))
+			return fmt.Errorf("%w: image %d LBA %d: %s; expected %s", ErrWrong, im.number, lba, describe(sector), r.expected(lba))
 		}
 		if got == r.base[i] && len(r.maybe) == 0 {
 			continue
@@ -247,8 +268,15 @@ func (o *Oracle) EndRead(r *read, p []byte) error {
 	return nil
 }
 
+// DropRead says that the read brought nothing.
+func (o *Oracle) DropRead(r *Read) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.image.reads = slices.DeleteFunc(r.image.reads, func(x *Read) bool { return x == r })
+}
+
 // judge decides whether an intact sector may be where it was found, and keeps what that tells.
-func (o *Oracle) judge(r *read, lba uint64, got cell) error {
+func (o *Oracle) judge(r *Read, lba uint64, got cell) error {
 	for _, w := range r.writes {
 		if w.meets(lba, 1) && w.cell == got {
 			return nil
@@ -266,7 +294,7 @@ func (o *Oracle) judge(r *read, lba uint64, got cell) error {
 		}
 	}
 	if matches == 0 {
-		return fmt.Errorf("%w: image %d LBA %d: %v; expected %s", errWrong, r.image.number, lba, got, r.expected(lba))
+		return fmt.Errorf("%w: image %d LBA %d: %v; expected %s", ErrWrong, r.image.number, lba, got, r.expected(lba))
 	}
 	if matches > 1 || len(choices) == 0 { // zeros over zeros tell nothing
 		return nil
@@ -291,7 +319,7 @@ func (o *Oracle) judge(r *read, lba uint64, got cell) error {
 }
 
 // expected lists what a read may find in a sector.
-func (r *read) expected(lba uint64) string {
+func (r *Read) expected(lba uint64) string {
 	text := r.base[lba-r.lba].String()
 	for _, c := range r.maybe[lba] {
 		text += fmt.Sprintf(" or (in flight at the fork) %v", c.cell)
@@ -311,7 +339,7 @@ func (i *inclusion) settle(s state) error {
 		return nil
 	}
 	if i.state != unknown {
-		return fmt.Errorf("%w: a fork has a part of the write of %v", errWrong, i.write.cell)
+		return fmt.Errorf("%w: a fork has a part of the write of %v", ErrWrong, i.write.cell)
 	}
 	i.state = s
 	for _, other := range i.fork.writes {
@@ -320,24 +348,24 @@ func (i *inclusion) settle(s state) error {
 			early, late = i, other
 		}
 		if early.state == outside && late.state == inside && early.write.end != 0 && early.write.end < late.write.begin {
-			return fmt.Errorf("%w: a fork has the write of %v without that of %v, which had ended before", errWrong, late.write.cell, early.write.cell)
+			return fmt.Errorf("%w: a fork has the write of %v without that of %v, which had ended before", ErrWrong, late.write.cell, early.write.cell)
 		}
 	}
 	return nil
 }
 
 // add registers a write that runs during the fork.
-func (f *fork) add(w *write) {
+func (f *Fork) add(w *Write) {
 	if at := slices.Index(f.sources, w.image); at >= 0 {
 		f.writes = append(f.writes, &inclusion{fork: f, source: at, write: w})
 	}
 }
 
 // BeginFork announces a call that freezes or copies the sources, each once, at one instant.
-func (o *Oracle) BeginFork(sources ...*Image) *fork {
+func (o *Oracle) BeginFork(sources ...*Image) *Fork {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f := &fork{sources: sources}
+	f := &Fork{sources: sources}
 	for _, s := range sources {
 		im := o.blank(s.sectors)
 		im.chunks = slices.Clone(s.chunks)
@@ -359,13 +387,13 @@ func (o *Oracle) BeginFork(sources ...*Image) *fork {
 
 // EndFork says that the call has returned, and what it made of each source; without
 // success nothing.
-func (o *Oracle) EndFork(f *fork) []*Image {
+func (o *Oracle) EndFork(f *Fork) []*Image {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.forks, f)
 	for _, i := range f.writes {
 		im := f.images[i.source]
-		for lba := i.write.lba; lba < i.write.lba+i.write.n; lba++ {
+		for lba := i.write.LBA; lba < i.write.LBA+i.write.N; lba++ {
 			im.maybe[lba] = append(slices.Clip(im.maybe[lba]), choice{i, i.write.cell})
 		}
 	}
