@@ -18,6 +18,8 @@ KILLS     ?= 200
 CUTS      ?= 50
 # Steps of the provider's model test in make fuzz; make test does 100.
 STEPS     ?= 5000
+# Seeds of the simulation in make fuzz; make test plays 20.
+SEEDS     ?= 1000
 # Length of each soak, and the seed that an earlier one printed.
 SOAK      ?= 1h
 SOAK_SEED ?=
@@ -115,7 +117,7 @@ bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 scale: build ## start and memory of the program with 4 GiB of data and with 20,000 bound volumes; takes minutes and 10 GB
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout $(TESTTIME) ./test/e2e
 
-fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine, STEPS=5000 steps of the provider, and all ways to spoil its requests
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine, STEPS=5000 steps of the provider, all ways to spoil its requests, and SEEDS=1000 seeds of the whole array
 	@set -eu; for p in $$($(GO) list $(PKG)); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; \
@@ -124,6 +126,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=20
 	done
 	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut)$$' ./vvol/store/badger
 	VVSIM_ARGUMENTS=all $(GO) test -count=1 -timeout 30m -run '^TestEveryArgument$$' ./vasa
+	VVSIM_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run '^TestSeeds$$' ./test/sim
 	VVSIM_MODEL_STEPS=$(STEPS) $(GO) test -count=1 -timeout 30m -v -run '^TestProviderModel$$' ./test/scenario
 
 # No -timeout: each command of a soak has its own limit. SOAK_DIR=DIR keeps the data in DIR.

@@ -179,8 +179,11 @@ func (b brokenPaths) Identified(c iscsi.Conn, initiator string) error {
 // breakPaths has the rules break portals, from the first on, and their connections.
 func (a *Array) breakPaths(portals []net.Listener) iscsi.Paths {
 	paths := a.faults.NewPaths()
+	listen := func(network, address string) (net.Listener, error) {
+		return a.listen(context.Background(), network, address)
+	}
 	for i, ln := range portals {
-		portals[i] = paths.Listen(ln, uint16(i+1))
+		portals[i] = paths.Listen(ln, uint16(i+1), listen)
 	}
 	return brokenPaths{paths}
 }

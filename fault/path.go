@@ -59,10 +59,10 @@ func (i *Injector) NewPaths() *Paths {
 }
 
 // Listen decorates the listener of a portal, from 1, and owns it: connections are refused
-// while a rule takes the whole portal down.
-func (p *Paths) Listen(inner net.Listener, portal uint16) net.Listener {
+// while a rule takes the whole portal down. again opens it anew, as net.Listen does.
+func (p *Paths) Listen(inner net.Listener, portal uint16, again network.Listen) net.Listener {
 	var l *network.Listener
-	l = network.NewListener(inner, func() {
+	l = network.NewListener(inner, again, func() {
 		p.mu.Lock()
 		delete(p.listeners, l)
 		p.mu.Unlock()

@@ -276,7 +276,7 @@ func TestPortals(t *testing.T) {
 	i := open(t, Options{})
 	p := i.NewPaths()
 	down := add(t, i, "path portal=2 -> down")
-	l := p.Listen(inner, 2)
+	l := p.Listen(inner, 2, net.Listen)
 	refused := func() bool {
 		nc, err := net.Dial("tcp", l.Addr().String())
 		if err == nil {

@@ -13,8 +13,9 @@ import (
 // Listener is a portal that refuses connections while it is shut: its socket is closed then,
 // with the port kept from others, and opened anew. Safe for concurrent use.
 type Listener struct {
-	addr  net.Addr
-	leave func() // called by Close
+	addr   net.Addr
+	listen Listen
+	leave  func() // called by Close
 
 	mu      sync.Mutex    // guards what follows
 	inner   net.Listener  // nil while it is down
@@ -24,10 +25,13 @@ type Listener struct {
 	changed chan struct{} // closed when one of them changes
 }
 
-// NewListener decorates the listener of a portal, and owns it. leave is called when the
-// portal is closed for ever.
-func NewListener(inner net.Listener, leave func()) *Listener {
-	return &Listener{addr: inner.Addr(), leave: leave, inner: inner, keeper: -1, changed: make(chan struct{})}
+// Listen opens a listener, as net.Listen does.
+type Listen func(network, address string) (net.Listener, error)
+
+// NewListener decorates the listener of a portal, and owns it; listen opens it again. leave is
+// called when the portal is closed for ever.
+func NewListener(inner net.Listener, listen Listen, leave func()) *Listener {
+	return &Listener{addr: inner.Addr(), listen: listen, leave: leave, inner: inner, keeper: -1, changed: make(chan struct{})}
 }
 
 // Addr implements net.Listener.
@@ -119,7 +123,7 @@ func (l *Listener) open() {
 	if l.down || l.closed || l.inner != nil {
 		return
 	}
-	if inner, err := net.Listen(l.addr.Network(), l.addr.String()); err == nil {
+	if inner, err := l.listen(l.addr.Network(), l.addr.String()); err == nil {
 		l.inner = inner
 		l.giveUp()
 	}

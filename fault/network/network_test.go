@@ -41,7 +41,7 @@ func TestListener(t *testing.T) {
 		}
 		require.NoError(t, err)
 		left := 0
-		l := NewListener(inner, func() { left++ })
+		l := NewListener(inner, net.Listen, func() { left++ })
 		require.Equal(t, inner.Addr(), l.Addr())
 		accepted := make(chan error, 8)
 		go func() {

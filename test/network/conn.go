@@ -18,6 +18,7 @@ type pipe struct {
 	data  []byte
 	ended bool // no more is written
 	left  bool // nobody reads any more
+	reset bool // both ends are lost at once
 	read  waiter
 	write waiter
 }
@@ -75,6 +76,8 @@ func (p *pipe) take(b []byte) (int, error) {
 		switch {
 		case p.left:
 			return 0, net.ErrClosed
+		case p.reset:
+			return 0, syscall.ECONNRESET
 		case len(p.data) > 0 || len(b) == 0:
 			n := copy(b, p.data)
 			if p.data = p.data[n:]; len(p.data) == 0 {
@@ -98,6 +101,8 @@ func (p *pipe) put(b []byte) (n int, err error) {
 		switch {
 		case p.ended:
 			return n, net.ErrClosed
+		case p.reset:
+			return n, syscall.ECONNRESET
 		case p.left:
 			return n, syscall.EPIPE
 		case len(b) == 0:
@@ -127,16 +132,27 @@ func (p *pipe) end(side *bool, w *waiter) {
 	p.wake()
 }
 
+// cut loses what is under way, and tells both ends.
+func (p *pipe) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reset, p.data = true, nil
+	p.wake()
+}
+
 // conn is one end of a connection.
 type conn struct {
 	in, out       *pipe
 	local, remote addr
 	once          sync.Once
+	closed        func() // when this end is closed
 }
 
-func connect(a, b addr) (near, far *conn) {
+func connect(a, b addr, closed func(*conn)) (near, far *conn) {
 	there, back := newPipe(), newPipe()
-	return &conn{in: back, out: there, local: a, remote: b}, &conn{in: there, out: back, local: b, remote: a}
+	near, far = &conn{in: back, out: there, local: a, remote: b}, &conn{in: there, out: back, local: b, remote: a}
+	near.closed, far.closed = func() { closed(near) }, func() {}
+	return near, far
 }
 
 func (c *conn) failed(op string, err error) error {
@@ -163,6 +179,7 @@ func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.out.end(&c.out.ended, &c.out.write)
 		c.in.end(&c.in.left, &c.in.read)
+		c.closed()
 	})
 	return nil
 }

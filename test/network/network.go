@@ -22,10 +22,13 @@ type Network struct {
 	mu        sync.Mutex // guards what follows
 	next      int
 	listeners map[string]*listener
+	conns     map[*conn]bool // those whose dialer has not closed them
 }
 
 // New is a network on which nobody listens.
-func New() *Network { return &Network{next: firstPort, listeners: map[string]*listener{}} }
+func New() *Network {
+	return &Network{next: firstPort, listeners: map[string]*listener{}, conns: map[*conn]bool{}}
+}
 
 // Listen is net.ListenConfig's, for arrays (array.Array.ListenWith). Port 0 takes a free one.
 func (n *Network) Listen(_ context.Context, _, address string) (net.Listener, error) {
@@ -56,18 +59,40 @@ func (n *Network) Dial(ctx context.Context, address string) (net.Conn, error) {
 	refused := &net.OpError{Op: "dial", Net: "memory", Addr: addr(address), Err: syscall.ECONNREFUSED}
 	n.mu.Lock()
 	l := n.listeners[address]
-	n.mu.Unlock()
 	if l == nil {
+		n.mu.Unlock()
 		return nil, refused
 	}
-	near, far := connect("127.0.0.1:1", l.address)
+	near, far := connect("127.0.0.1:1", l.address, n.forget)
+	n.conns[near] = true
+	n.mu.Unlock()
 	select {
 	case l.waiting <- far:
 		return near, nil
 	case <-l.closed:
+		near.Close()
 		return nil, refused
 	case <-ctx.Done():
+		near.Close()
 		return nil, fmt.Errorf("dial %s: %w", address, context.Cause(ctx))
+	}
+}
+
+func (n *Network) forget(c *conn) {
+	n.mu.Lock()
+	delete(n.conns, c)
+	n.mu.Unlock()
+}
+
+// Cut does what the death of all who listen does: connections are reset, with what is under
+// way, and the addresses are free.
+func (n *Network) Cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.listeners)
+	for c := range n.conns {
+		c.in.cut()
+		c.out.cut()
 	}
 }
 
@@ -107,7 +132,9 @@ func (l *listener) Close() error {
 		err = nil
 		close(l.closed)
 		l.network.mu.Lock()
-		delete(l.network.listeners, string(l.address))
+		if l.network.listeners[string(l.address)] == l { // it may be another's after Cut
+			delete(l.network.listeners, string(l.address))
+		}
 		l.network.mu.Unlock()
 		for {
 			select {

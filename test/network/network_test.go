@@ -116,3 +116,25 @@ func TestListeners(t *testing.T) {
 	_, err = n.Dial(ctx, address)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "nobody accepts")
 }
+
+// TestCut shows the death of who listens: both ends know at once, what was under way is
+// lost, and another may listen there while the dead one is cleared away.
+func TestCut(t *testing.T) {
+	near, far, l, n := pair(t)
+	_, err := near.Write([]byte{1})
+	require.NoError(t, err)
+	n.Cut()
+	_, err = far.Read(make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	_, err = near.Write([]byte{1})
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	address := l.Addr().String()
+	_, err = n.Dial(t.Context(), address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	again, err := n.Listen(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	_, err = n.Dial(t.Context(), address)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}

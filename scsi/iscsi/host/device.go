@@ -255,6 +255,22 @@ func (d *Device) remove() {
 	d.drop()
 }
 
+// Detach takes a device away that nobody has open, as administrators do before they unmap
+// it. Errors: ErrInUse.
+func (d *Device) Detach() error {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	if d.handles > 0 {
+		return fmt.Errorf("%s: %w", d.name, ErrInUse)
+	}
+	if d.state != Removed && !d.h.closed {
+		d.stopTimers()
+		d.enter(Removed, "detached")
+		d.wake()
+	}
+	return nil
+}
+
 // drop is called with mu held.
 func (d *Device) drop() {
 	if d.state == PermanentLoss && d.removal == nil && d.handles == 0 && d.h.s.AutoRemove && !d.h.closed {
@@ -332,7 +348,11 @@ func (d *Device) hurry() {
 		defer d.h.mu.Unlock()
 		d.fast = nil
 		if d.waiting > 0 && d.choose() == nil && !d.h.closed {
-			d.probeAll()
+			for _, p := range d.paths {
+				if p.probing == nil && p.state != Unknown && !d.final() {
+					p.probe()
+				}
+			}
 			d.hurry()
 		}
 	})

@@ -161,7 +161,7 @@ func (h *Handle) Unit() *initiator.Unit { return initiator.NewUnit(h, h.d.lun) }
 func (h *Handle) Execute(ctx context.Context, c initiator.Command) (initiator.Result, error) {
 	d := h.d
 	c.LUN = d.lun
-	for retries := 0; ; {
+	for retries, hops := 0, 0; ; {
 		p, err := d.await(ctx, h.guest)
 		if errors.Is(err, errLost) {
 			return d.lossAnswer()
@@ -182,12 +182,26 @@ func (h *Handle) Execute(ctx context.Context, c initiator.Command) (initiator.Re
 				return r, err
 			}
 		case elsewhere:
-			continue // the path is not active any more, or gives way to its probe
+			// The path is not active any more, or gives way to its probe. Once all have had their
+			// turn there is a rest: probes may find good what commands do not.
+			if hops++; hops%len(d.paths) == 0 && !d.lost() {
+				if err := d.h.clock.Sleep(ctx, d.h.s.BusyDelay); err != nil {
+					return r, err
+				}
+			}
+			continue
 		}
 		if retries++; retries > d.h.s.RetryLimit {
 			return r, err
 		}
 	}
+}
+
+// lost tells that commands need not wait.
+func (d *Device) lost() bool {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	return d.final()
 }
 
 // course is what becomes of a command.

@@ -26,8 +26,9 @@ var (
 	ErrSettings     = errors.New("host cannot be so") // Options
 	ErrNoDevice     = errors.New("no path leads to a device")
 	ErrTooMany      = errors.New("more than a host may have")
-	ErrAllPathsDown = errors.New("all paths down")          // past the time-out
-	ErrRemoved      = errors.New("the device was removed")  // after permanent loss
+	ErrAllPathsDown = errors.New("all paths down")         // past the time-out
+	ErrRemoved      = errors.New("the device was removed") // after permanent loss
+	ErrInUse        = errors.New("somebody has it open")
 	ErrTimeout      = errors.New("command is not answered") // in time
 	ErrNoConnect    = errors.New("no session")              // within RecoveryTimeout
 )

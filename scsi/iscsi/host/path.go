@@ -34,7 +34,7 @@ type path struct {
 	verified *initiator.Session // that has shown whose path it is
 	suspect  bool               // the unit itself, here or on another path, said what its endpoint may not know
 	probing  chan struct{}      // closed when the probe that runs has ended; nil when none does
-	again    bool               // something has changed since it began
+	next     chan struct{}      // of the one that follows it, as something has changed since it began
 }
 
 // name is the host's, with the portal as channel [vmware-doc].
@@ -71,36 +71,37 @@ type finding struct {
 	groups  map[uint16]PathState // of the target port groups, when they were told
 }
 
-// probe finds out the state of the path, beside others. The channel is closed when it has.
-// Called with mu held.
+// probe finds out the state of the path, beside others. The channel is closed when a probe
+// that begins now or later has. Called with mu held.
 func (p *path) probe() <-chan struct{} {
 	switch {
 	case p.d.h.closed:
 		done := make(chan struct{})
 		close(done)
 		return done
-	case p.probing != nil:
-		p.again = true
+	case p.probing == nil:
+		p.probing = make(chan struct{})
+		p.d.h.wait.Go(p.run)
 		return p.probing
+	case p.next == nil:
+		p.next = make(chan struct{})
 	}
-	p.probing = make(chan struct{})
-	p.d.h.wait.Go(p.run)
-	return p.probing
+	return p.next
 }
 
 func (p *path) run() {
 	h := p.d.h
-	for {
+	for more := true; more; {
 		f := p.examine()
 		h.mu.Lock()
 		p.take(&f)
-		if !p.again || h.closed {
+		close(p.probing)
+		p.probing, p.next = p.next, nil
+		if h.closed && p.probing != nil {
 			close(p.probing)
 			p.probing = nil
-			h.mu.Unlock()
-			return
 		}
-		p.again = false
+		more = p.probing != nil
 		h.mu.Unlock()
 	}
 }

@@ -44,8 +44,6 @@ type caller struct {
 
 func newCaller() *caller { return &caller{turn: make(chan bool, 1)} }
 
-var opPool = sync.Pool{New: func() any { return &op{from: newCaller()} }}
-
 // committer changes volumes, one caller at a time: whoever finds nobody at work
 // leads, appends to the journal what has gathered, and hands on. So a lone writer
 // needs no other goroutine, and many share one append.
@@ -57,6 +55,7 @@ type committer struct {
 	leading bool
 	closed  bool
 	idle    sync.Cond // nobody leads
+	ops     sync.Pool // of *op, with a caller each; an engine's own, as each op has a channel
 
 	batch    batch
 	checked  int  // bytes appended since the last look at free space
@@ -70,6 +69,7 @@ const freeCheckEvery = 32 << 20
 func (c *committer) init(e *Engine) {
 	c.e = e
 	c.idle.L = &c.mu
+	c.ops.New = func() any { return &op{from: newCaller()} }
 	c.checked = freeCheckEvery
 	c.batch.fresh = map[store.Pool]uint64{}
 }

@@ -287,11 +287,11 @@ func (o *object) change(ctx context.Context, kind opKind, compare, p []byte, off
 	if err := o.usable(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
-	c := opPool.Get().(*op)
+	c := o.e.committer.ops.Get().(*op)
 	c.kind, c.volume, c.off, c.data, c.compare = kind, o.v, off, p, compare
 	err := o.submit(c, w.FUA)
 	c.volume, c.data, c.compare, c.err = nil, nil, nil, nil
-	opPool.Put(c)
+	o.e.committer.ops.Put(c)
 	if err == nil {
 		o.e.counts.writes.Add(1)
 		o.e.counts.writtenBytes.Add(uint64(len(p)))

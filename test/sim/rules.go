@@ -1,0 +1,70 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"vvsim/fault"
+)
+
+// pick draws one of a list.
+func pick(r *rand.Rand, list ...string) string { return list[r.IntN(len(list))] }
+
+// anyRule draws a rule that does not lie, and that is one, of any layer that hosts meet.
+func anyRule(r *rand.Rand, volumes []*volume) string {
+	for {
+		rule := draw(r, volumes[r.IntN(len(volumes))].name)
+		if _, err := fault.Parse(rule); err == nil { // else it asks for what cannot be, such as a full disk on TEST UNIT READY
+			return rule
+		}
+	}
+}
+
+// draw draws a rule. Those that count what they meet, or leave it to chance, mean the reads or
+// the writes of one volume, which come one after the other: of what comes at once (probes of
+// several paths) none is first, and a run would not repeat itself. For that reason delays are
+// fixed, too.
+func draw(r *rand.Rand, name string) string {
+	switch kind := r.IntN(10); {
+	case kind < 6:
+		return "lu" + unitRule(r, name)
+	case kind < 8:
+		return "path" + anyPortal(r) + anyHost(r) + times(r) + " -> " + pick(r, "down", "stall", "stall in", "stall out", "reset", "reset 17s", "delay 130ms", "rate 64KiB/s")
+	case kind < 9:
+		return "login" + anyHost(r) + times(r) + " -> reject " + pick(r, "0x0202", "0x0203", "0x0204", "0x0300", "0x0301", "0x0302")
+	}
+	return "engine" + pick(r, "", " vvol="+name) + pick(r, "", " op=read", " op=write", " op=flush") + times(r) + " -> " +
+		pick(r, "medium-error", "no-space", "delay 7ms", "delay 11s")
+}
+
+// unitRule draws conditions and action of a rule of layer lu.
+func unitRule(r *rand.Rand, name string) string {
+	where := pick(r, "", "", " vvol="+name, " vvol="+name, " vvol="+name, " pe=pe0") + anyHost(r) + anyPortal(r)
+	action := pick(r, "pdl", "apd", "apd drop", "hang", "delay 310ms", "delay 23s", "busy", "task-set-full", "reservation-conflict",
+		"drop-response", "no-space", "unavailable", "alua standby", "alua transitioning", "alua active-nonoptimized",
+		"sense 04/3E/01", "sense 04/44/00", "sense 03/11/00", "sense 02/04/03", "sense 0B/44/00")
+	switch r.IntN(8) {
+	case 0:
+		return where + times(r) + " -> attention " + pick(r, "29/00", "3F/0E", "2A/09", "2A/06", "38/07")
+	case 1, 2, 3:
+		return " vvol=" + name + anyHost(r) + anyPortal(r) + pick(r, " op=read", " op=write", " op=0x89") + counters(r) + " -> " + action
+	}
+	return where + pick(r, "", "", " op=read", " op=write", " op=media", " op=0x89", " op=0x00") + times(r) + " -> " + action
+}
+
+func anyHost(r *rand.Rand) string {
+	return pick(r, "", "", " host="+hostName(0), " host="+hostName(1))
+}
+
+func anyPortal(r *rand.Rand) string { return pick(r, "", "", " portal=1", " portal=2") }
+
+// counters draws how often, and when.
+func counters(r *rand.Rand) string {
+	return pick(r, "", "", " after=2") + pick(r, "", "", " count=3", " count=1") + pick(r, "", "", " every=2") +
+		pick(r, "", "", fmt.Sprintf(" p=0.3 seed=%d", r.IntN(1000))) + times(r)
+}
+
+func times(r *rand.Rand) string {
+	d := 1 + r.IntN(300)
+	return pick(r, "", " from=10s") + pick(r, "", fmt.Sprintf(" for=%ds", d), fmt.Sprintf(" for=%ds each=%ds", d, 2*d))
+}
