@@ -493,7 +493,7 @@ func TestLoginSilent(t *testing.T) {
 // anyPath generates rules of paths and logins with conditions of all kinds.
 func anyPath(r *rand.Rand) string {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	counters := pick("", " after=1", " count=2", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=10ms", " for=5ms each=10ms", " from=5ms") + " -> "
+	counters := pick("", " after=1", " count=2", " every=2") + pick("", " p=0.5 seed=3") + pick("", " for=10ms", " for=10ms each=20ms", " from=5ms") + " -> "
 	where := pick("", " portal=1", " portal=3") + pick("", " host="+iqn("esx1"), " host="+iqn("esx3"))
 	if r.IntN(3) == 0 {
 		return "login" + where + counters + pick("reject 0x0203", "reject 0x0301", "redirect 127.0.0.1:1", "hang", "delay 1ms..5ms")
