@@ -7,6 +7,7 @@ import (
 
 	"vvsim/fault/command"
 	"vvsim/fault/grammar"
+	"vvsim/fault/loss"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 )
@@ -90,7 +91,7 @@ func (a *action) applies(b []byte) bool {
 	op := scsi.OpCode(b[0])
 	switch a.kind {
 	case pdl:
-		return op != scsi.OpReportLUNs
+		return loss.Meets(a.sense, op)
 	case alua:
 		return a.bars(b)
 	case attention, reservationLost:

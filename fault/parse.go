@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"vvsim/fault/grammar"
+	"vvsim/fault/loss"
 	"vvsim/scsi"
 	"vvsim/vvol"
 )
@@ -228,7 +229,7 @@ func plain(_ *action, args []string) error {
 
 // actions in the order in which they are named.
 var actions = []actionRow{
-	{"pdl", unitLayer, "pdl", pdl, plain},
+	{"pdl", unitLayer, "pdl [K/ASC/ASCQ]", pdl, (*action).parseLoss},
 	{"apd", unitLayer, "apd [drop]", apd, func(a *action, args []string) error { return a.word(args, "drop", &a.forget) }},
 	{"sense", unitLayer, "sense K/ASC/ASCQ", senseAnswer, (*action).parseSense},
 	{"busy", unitLayer, "busy", busy, plain},
@@ -317,6 +318,18 @@ func (*action) single(args []string) (string, error) {
 		return "", fmt.Errorf("one argument is needed, not %d", len(args))
 	}
 	return args[0], nil
+}
+
+// parseLoss takes the sense data of a permanent loss.
+func (a *action) parseLoss(args []string) error {
+	if len(args) == 0 {
+		a.sense = scsi.UnsupportedLUN()
+		return nil
+	}
+	if err := a.parseSense(args); err != nil || loss.Known(a.sense) {
+		return err
+	}
+	return fmt.Errorf("%v is no permanent loss: 5/25/00, 4/4C/00, 4/3E/01, 4/3E/03 or 5/68/01", a.sense)
 }
 
 func (a *action) parseSense(args []string) error {

@@ -109,7 +109,7 @@ const (
 // action is what happens to an event.
 type action struct {
 	kind     kind
-	sense    scsi.SenseData // of senseAnswer, attention and alua
+	sense    scsi.SenseData // of pdl, senseAnswer, attention and alua
 	state    byte           // of alua: asymmetric access state
 	min, max time.Duration  // of delay, reset, late and logout
 	n        int            // of corrupt, torn, short and residual: bytes; of eventStorm: events

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"vvsim/fault/command"
+	"vvsim/fault/loss"
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 	"vvsim/vvol"
@@ -221,7 +222,7 @@ func (t *Target) NexusLost(n *scsi.Nexus) {
 func (a *action) executes(b []byte) bool {
 	switch a.kind {
 	case pdl:
-		return standardInquiry(b) // answered for every LUN, with another first byte
+		return loss.Absent(a.sense) && standardInquiry(b) // answered for every LUN, with another first byte
 	case senseAnswer, busy, taskSetFull, reservationConflict, alua, noSpace, miscompare:
 		return false
 	case mediumError:
@@ -272,7 +273,7 @@ func (t *Target) execute(b *broken, task *scsi.Task) scsi.Response {
 		return scsi.CheckCondition(scsi.ReadError(b.lba))
 	}
 	if b.sent {
-		return absentInquiry(t.Target.Execute(task))
+		return loss.Inquiry(t.Target.Execute(task))
 	}
 	return e.action.answer(task)
 }
@@ -281,7 +282,7 @@ func (t *Target) execute(b *broken, task *scsi.Task) scsi.Response {
 func (a *action) answer(task *scsi.Task) scsi.Response {
 	switch a.kind {
 	case pdl:
-		return loss(task)
+		return loss.Answer(a.sense, task)
 	case senseAnswer:
 		return scsi.CheckCondition(a.sense)
 	case busy:
@@ -296,30 +297,6 @@ func (a *action) answer(task *scsi.Task) scsi.Response {
 		return scsi.CheckCondition(scsi.SpaceAllocationFailed())
 	}
 	return scsi.CheckCondition(scsi.InternalTargetFailure()) // no other action comes here
-}
-
-// loss answers as a logical unit that is not there (SPC-4 5.13, 6.39): REQUEST SENSE
-// succeeds and carries the sense.
-func loss(task *scsi.Task) scsi.Response {
-	s := scsi.UnsupportedLUN()
-	if scsi.OpCode(task.CDB[0]) != scsi.OpRequestSense {
-		return scsi.CheckCondition(s)
-	}
-	p := s.AppendFixed(nil)
-	if task.CDB[1]&1 != 0 { // DESC
-		p = s.AppendDescriptor(nil)
-	}
-	p = p[:min(len(p), int(task.CDB[4]))]
-	return scsi.Response{DataIn: scsi.BufferOf(p[:min(len(p), int(task.ExpectedIn))]), TransferLength: uint64(len(p))}
-}
-
-// absentInquiry is standard INQUIRY data of a LUN without a logical unit: peripheral
-// qualifier 011b, device type 1Fh (SPC-4 6.6.2).
-func absentInquiry(r scsi.Response) scsi.Response {
-	if p := r.DataIn.Bytes(); len(p) > 0 {
-		p[0] = 0x7f
-	}
-	return r
 }
 
 // tear writes the first blocks of a WRITE and answers as if it had failed there, or not.

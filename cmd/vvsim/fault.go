@@ -11,7 +11,7 @@ import (
 const faultHelp = `A rule is one line: where, when, -> and what. The first rule that matches an event wins.
 
   lu      vvol=ID|NAME host=IQN pe=NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
-          -> pdl | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
+          -> pdl [K/ASC/ASCQ] | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
              | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare | reservation-lost [released]
              | late TIME[..TIME] | duplicate | short BYTES | residual BYTES [over] | digest [header]
              | alua standby|unavailable|transitioning|active-nonoptimized

@@ -86,12 +86,12 @@ func hardware() []row {
 		{scsi.HardwareError, 0x0802, "LOGICAL UNIT COMMUNICATION PARITY ERROR", "What the unit answered was damaged.", cut, "", ""},
 		{scsi.HardwareError, 0x0803, "LOGICAL UNIT COMMUNICATION CRC ERROR (ULTRA-DMA/32)", "What the unit answered was damaged.", cut, "", ""},
 		{scsi.HardwareError, scsi.LogicalUnitNotSelfConfigured, "LOGICAL UNIT HAS NOT SELF-CONFIGURED YET", "The unit is not set up.", unlisted, "", ""},
-		{scsi.HardwareError, scsi.LogicalUnitFailure, "LOGICAL UNIT FAILURE", "The unit is broken.", lost, "", ""},
+		{scsi.HardwareError, scsi.LogicalUnitFailure, "LOGICAL UNIT FAILURE", "The unit is broken.", lost, "-> pdl 04/3E/01", ""},
 		{scsi.HardwareError, scsi.LogicalUnitTimeout, "TIMEOUT ON LOGICAL UNIT", "The unit took too long.", unlisted, "", ""},
-		{scsi.HardwareError, scsi.LogicalUnitFailedSelfTest, "LOGICAL UNIT FAILED SELF-TEST", "The unit is broken.", lost, "", ""},
+		{scsi.HardwareError, scsi.LogicalUnitFailedSelfTest, "LOGICAL UNIT FAILED SELF-TEST", "The unit is broken.", lost, "-> pdl 04/3E/03", ""},
 		{scsi.HardwareError, 0x4080, "DIAGNOSTIC FAILURE ON COMPONENT NN (80H-FFH)", "A part of the device failed; the qualifier, 80h to FFh, says which.", cut, "", ""},
 		{scsi.HardwareError, scsi.InternalTargetFailureASC, "INTERNAL TARGET FAILURE", "The array has a defect.", does("An I/O error, or retried.", Memory), "", "a defect of the array; its log tells more"},
-		{scsi.HardwareError, scsi.LogicalUnitFailedSelfConfig, "LOGICAL UNIT FAILED SELF-CONFIGURATION", "The unit could not be set up.", lost, "", ""},
+		{scsi.HardwareError, scsi.LogicalUnitFailedSelfConfig, "LOGICAL UNIT FAILED SELF-CONFIGURATION", "The unit could not be set up.", lost, "-> pdl 04/4C/00", ""},
 		{scsi.HardwareError, scsi.SetTargetPortGroupsFailed, "SET TARGET PORT GROUPS COMMAND FAILED", "The state of a target port group was not changed.", effect{}, "", "SET TARGET PORT GROUPS that the array refuses"},
 	}
 }
@@ -125,7 +125,7 @@ func illegal() []row {
 		{scsi.IllegalRequest, scsi.InsufficientRegistrationSpace, "INSUFFICIENT REGISTRATION RESOURCES", "There is no room for another registration.", effect{}, "", "PERSISTENT RESERVE OUT with too many registrations"},
 		{scsi.IllegalRequest, scsi.InsufficientBindResources, "INSUFFICIENT RESOURCES TO BIND", "There is no room for another binding.", effect{}, "", ""},
 		{scsi.IllegalRequest, scsi.LogicalUnitNotConfigured, "LOGICAL UNIT NOT CONFIGURED", "There is a unit, but it is not set up.", does("Not known.", Inferred), "", ""},
-		{scsi.IllegalRequest, scsi.SubsidiaryNotConfigured, "SUBSIDIARY LOGICAL UNIT NOT CONFIGURED", "Nothing is bound at this secondary id.", does("Made for this; whether it counts as a permanent loss is not known.", Standard, Inferred), "", "unbound secondary ids, with the knob `unbound_sense`"},
+		{scsi.IllegalRequest, scsi.SubsidiaryNotConfigured, "SUBSIDIARY LOGICAL UNIT NOT CONFIGURED", "Nothing is bound at this secondary id.", does("Made for this; whether it counts as a permanent loss is not known.", Standard, Inferred), "-> pdl 05/68/01", "unbound secondary ids, with the knob `unbound_sense`"},
 	}
 }
 

@@ -23,8 +23,19 @@ func Table() []Preset {
 // lossLine is what a host logs of a loss.
 var lossLine = does("vmkernel.log: H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0, then \"Device is permanently unavailable\".", documented)
 
+// lossWays are the senses of a permanent loss, each a way.
+func lossWays(where string) []Way {
+	ways := []Way{{Name: "05/25/00", Rules: []string{"lu " + where + "-> pdl"}, Expect: []Statement{lossLine}}}
+	for _, code := range []string{"04/4C/00", "04/3E/01", "04/3E/03"} {
+		ways = append(ways, Way{Name: code, Rules: []string{"lu " + where + "-> pdl " + code},
+			Expect: []Statement{does("The same with "+code+", which is listed as a loss too.", memory)}})
+	}
+	return append(ways, Way{Name: "05/68/01", Rules: []string{"lu " + where + "-> pdl 05/68/01"},
+		Expect: []Statement{does("Whether 05/68/01 counts as a loss is not known.", inferred)}})
+}
+
 func losses() []Preset {
-	gone := []Statement{lossLine,
+	gone := []Statement{
 		does("All paths are dead, the device is in state \"Lost Communication\", its I/O fails at once; nothing is sent to it any more.", documented),
 		does("Event esx.problem.scsi.device.state.permanentloss.", memory),
 		does("When nobody has it open any more, the device is removed (`Disk.AutoremoveOnPDL` 1), about 10 s later.", documented, setting),
@@ -32,20 +43,19 @@ func losses() []Preset {
 	const back = "A device that returns is treated as new, once everything that had it open was closed; a rescan finds it."
 	return []Preset{
 		{Name: "pdl-vvol", Title: "one VVol is gone for good on every path", Needs: []Parameter{VVol},
-			Ways:   []Way{{Rules: []string{"lu {vvol} {host} -> pdl"}}},
+			Ways:   lossWays("{vvol} {host} "),
 			Expect: append(slices.Clone(gone), does("The protocol endpoint and sister volumes stay healthy.", inferred)), Heals: back},
 		{Name: "pdl-pe", Title: "a protocol endpoint is gone for good, with all volumes behind it",
-			Ways:   []Way{{Rules: []string{"lu {pe|pe0} {host} -> pdl"}}},
+			Ways:   lossWays("{pe|pe0} {host} "),
 			Expect: append(slices.Clone(gone), does("All VVols that are bound through it lose their data path; the provider may still work.", inferred)), Heals: back},
 		{Name: "pdl-host", Title: "everything is gone for good, for one host", Needs: []Parameter{Host},
-			Ways: []Way{
-				{Name: "sense", Rules: []string{"lu {host} -> pdl"}, Expect: gone[:1]},
-				{Name: "login", Rules: []string{"login {host} -> reject 0x0203", "path {host} for=1s -> reset"}, Expect: []Statement{
-					does("Login is refused with 0203h on all paths: counts as a loss where a target has one LUN; the code that ESXi takes for it is not public.", documented, inferred)}}},
-			Expect: append(slices.Clone(gone[1:]), does("Other hosts know nothing of it.", inferred)), Heals: back},
+			Ways: append(lossWays("{host} "),
+				Way{Name: "login", Rules: []string{"login {host} -> reject 0x0203", "path {host} for=1s -> reset"}, Expect: []Statement{
+					does("Login is refused with 0203h on all paths: counts as a loss where a target has one LUN; the code that ESXi takes for it is not public.", documented, inferred)}}),
+			Expect: append(slices.Clone(gone), does("Other hosts know nothing of it.", inferred)), Heals: back},
 		{Name: "pdl-one-path", Title: "one path says that the device is gone for good",
-			Ways: []Way{{Rules: []string{"lu {vvol} {host} {portal|1} -> pdl"}}},
-			Expect: []Statement{lossLine, does("The path is dead, I/O moves to the others; a loss has to come on all paths to be one.", documented, inferred),
+			Ways: lossWays("{vvol} {host} {portal|1} "),
+			Expect: []Statement{does("The path is dead, I/O moves to the others; a loss has to come on all paths to be one.", documented, inferred),
 				does("ESXi 6.0 before U2 does not fail over, and the device is dead until a reboot.", documented)},
 			Heals: "The path is found again by its next probe, each `Disk.PathEvalTime` (300 s), or by a rescan."},
 	}
@@ -69,6 +79,8 @@ func ways(where string) []Way {
 			does("Nothing is answered, pings neither; noticed after up to 15 s (NoopInterval), 10 s (NoopTimeout) and 10 s (RecoveryTimeout).", inferred)}},
 		{Name: "silent", Rules: []string{"lu " + where + "-> apd"}, Expect: []Statement{
 			does("Sessions live, commands do not: H:0x5; noticed after the time-outs of a command and of TEST UNIT READY.", inferred)}},
+		{Name: "forgotten", Rules: []string{"lu " + where + "-> apd drop"}, Expect: []Statement{
+			does("As --way silent; what was silent is never done, even when it heals.", inferred)}},
 		{Name: "unavailable", Rules: []string{"lu " + where + "-> unavailable"}, Expect: []Statement{
 			does("02/04/0C, and REPORT TARGET PORT GROUPS says unavailable: I/O waits, but it is no APD unless `Scsi.ExtendAPDCondition` is 1 (default 0).", setting, inferred)}},
 		{Name: "login", Rules: []string{"login " + where + "-> reject 0x0301", "path " + where + "for=1s -> reset"}, Expect: []Statement{

@@ -136,6 +136,8 @@ func TestFaultAnswers(t *testing.T) {
 		tur, get, put bool // whether it happens to TEST UNIT READY, READ, WRITE
 	}{
 		{"-> pdl", scsi.StatusCheckCondition, sense(5, 0x25, 0), true, true, true},
+		{"-> pdl 04/4C/00", scsi.StatusCheckCondition, sense(4, 0x4c, 0), true, true, true},
+		{"-> pdl 5/68/1", scsi.StatusCheckCondition, sense(5, 0x68, 1), true, true, true},
 		{"-> sense 04/3E/01", scsi.StatusCheckCondition, sense(4, 0x3e, 1), true, true, true},
 		{"op=write -> sense 3/c/2", scsi.StatusCheckCondition, sense(3, 0xc, 2), false, false, true},
 		{"-> busy", scsi.StatusBusy, nil, true, true, true},
@@ -186,6 +188,20 @@ func TestPermanentLoss(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, scsi.UnsupportedLUN(), data)
 	}
+	s.othersUnharmed()
+	s.removeFault(f)
+	s.healed()
+
+	f = s.addFault(victimOnPath1 + "-> pdl 04/3E/03")
+	require.Equal(t, "4/3E/03", s.sense(s.v1.TestUnitReady(s.ctx)))
+	inquiry, err := s.v1.Inquiry(s.ctx)
+	require.NoError(t, err)
+	require.Zero(t, inquiry.Raw[0], "it is broken, and not gone")
+	data, err := s.v1.RequestSense(s.ctx, false)
+	require.NoError(t, err)
+	require.Equal(t, scsi.NoSense, data.Key)
+	_, err = s.v1.ReportLUNs(s.ctx, 0x11)
+	require.NoError(t, err)
 	s.othersUnharmed()
 	s.removeFault(f)
 	s.healed()

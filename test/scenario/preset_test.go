@@ -162,6 +162,13 @@ func (s *play) silence(values map[preset.Parameter]string, victims, others []*in
 	s.alive(others...)
 	s.heal()
 	s.good(held)
+	s.with("forgotten", values)
+	held = s.send(tur, nil, 0)
+	s.awaitHits(s.rules[0], 1)
+	s.alive(others...)
+	s.heal()
+	s.silent(held)
+	s.abort(held, 0)
 	s.with("unavailable", values)
 	s.calm()
 	for _, u := range victims {
@@ -208,6 +215,14 @@ var presets = map[string]func(s *play){
 		s.holds(s.sister, 0, s.sisterContent)
 		s.alive(s.pe)
 		s.heal()
+		for _, code := range []string{"04/4C/00", "04/3E/01", "04/3E/03", "05/68/01"} {
+			s.with(code, values{preset.VVol: "victim"})
+			for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
+				require.Equal(s.t, code, "0"+s.sense(u.TestUnitReady(s.ctx)))
+			}
+			s.alive(s.pe, s.sister)
+			s.heal()
+		}
 	},
 	"pdl-pe": func(s *play) {
 		s.with("", nil)
