@@ -228,6 +228,18 @@ func (s *run) finish() {
 	for _, c := range s.pending {
 		s.t.Errorf("still in flight after %v without faults: %v", settleTime, c)
 	}
+	// Where a target said that it is gone, or a device was lost, an administrator looks again.
+	for _, again := range []time.Duration{time.Minute, settleTime} {
+		for _, h := range s.hosts {
+			h.Rescan()
+		}
+		for _, v := range s.volumes {
+			for i := range hosts {
+				s.disk(v, i)
+			}
+		}
+		time.Sleep(again) // a lost device goes 10 s after nobody has it open any more
+	}
 	for _, v := range s.volumes {
 		for i := range hosts {
 			s.verify(v, i)
