@@ -77,7 +77,7 @@ func importTable() map[string]row {
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},
 
 		"internal/lint":    {},
-		"test/conformance": {imports: []string{"test/process"}},
+		"test/conformance": {imports: []string{"test/process"}, tests: []string{"fault", "test/sim"}},
 		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks"}},
 		"test/network":     {},
 		"test/oracle":      {},

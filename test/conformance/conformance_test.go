@@ -47,8 +47,27 @@ func TestConformance(t *testing.T) {
 	}
 	tool, err := exec.LookPath("iscsi-test-cu")
 	require.NoError(t, err, "iscsi-test-cu is of Debian's libiscsi-bin: run make conformance")
+	_, volume, snapshot := startArray(t)
+	runSuite(t, tool, volume, snapshot)
+}
+
+// TestConformanceAfterFaults throws rules of all kinds at an array under load, and shows that
+// nothing is left of them once they are gone: no session, no goroutine, and the suite ends as
+// ever. VVSIM_FAULT_SEED repeats the rules.
+func TestConformanceAfterFaults(t *testing.T) {
+	if process.Program() == "" {
+		t.Skip("needs the program at VVSIM_BIN: run make conformance")
+	}
+	tool, err := exec.LookPath("iscsi-test-cu")
+	require.NoError(t, err, "iscsi-test-cu is of Debian's libiscsi-bin: run make conformance")
+	a, volume, snapshot := startArray(t)
+	abuse(t, a)
+	runSuite(t, tool, volume, snapshot)
+}
+
+// runSuite runs all tests and compares their outcomes with the expectations.
+func runSuite(t *testing.T, tool string, volume, snapshot paths) {
 	expected := readExpectations(t)
-	volume, snapshot := startArray(t)
 	var got []expectation
 	count := map[string]int{}
 	unexpected := 0
@@ -123,8 +142,8 @@ type paths []string
 
 // startArray runs the program with two portals, a volume at LUN 0 and a read-only
 // snapshot of it at LUN 1, and returns the paths to both.
-func startArray(t *testing.T) (volume, snapshot paths) {
-	a := process.Start(t, t.TempDir(), "--iscsi", "127.0.0.1:0")
+func startArray(t *testing.T) (a *process.Array, volume, snapshot paths) {
+	a = process.Start(t, t.TempDir(), "--iscsi", "127.0.0.1:0")
 	t.Cleanup(func() { require.NoError(t, a.End(syscall.SIGTERM), "the array ended badly") })
 	a.Run("vvol", "create", "--container", "default", "--size", volumeSize, "--name", "conformance")
 	a.Run("vvol", "snapshot", "conformance", "--name", "frozen")
@@ -135,7 +154,7 @@ func startArray(t *testing.T) (volume, snapshot paths) {
 		volume, snapshot = append(volume, target+"/0"), append(snapshot, target+"/1")
 	}
 	require.Len(t, volume, 2)
-	return volume, snapshot
+	return a, volume, snapshot
 }
 
 // listTests asks the tool; a test has three parts, of the family ALL.

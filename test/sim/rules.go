@@ -10,10 +10,11 @@ import (
 // pick draws one of a list.
 func pick(r *rand.Rand, list ...string) string { return list[r.IntN(len(list))] }
 
-// anyRule draws a rule that does not lie, and that is one, of any layer that hosts meet.
-func anyRule(r *rand.Rand, volumes []*volume) string {
+// AnyRule draws a rule of any layer that hosts meet, about one of the volumes that have these
+// names or about all. It does not lie about data.
+func AnyRule(r *rand.Rand, names ...string) string {
 	for {
-		rule := draw(r, volumes[r.IntN(len(volumes))].name)
+		rule := draw(r, names[r.IntN(len(names))])
 		if _, err := fault.Parse(rule); err == nil { // else it asks for what cannot be, such as a full disk on TEST UNIT READY
 			return rule
 		}

@@ -68,7 +68,11 @@ func (s *run) pass() {
 }
 
 func (s *run) addFault() {
-	rule := anyRule(s.r, s.volumes)
+	var names []string
+	for _, v := range s.volumes {
+		names = append(names, v.name)
+	}
+	rule := AnyRule(s.r, names...)
 	s.note("fault %s", rule)
 	s.counts["fault"]++
 	call[api.Fault](s, http.MethodPost, "/faults", map[string]any{"rule": rule})
