@@ -208,7 +208,9 @@ func TestRoundTripOfAny(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "path portal=1 -> rate 1MiB/s", "path -> stall in", "path -> reset 1s..2s", "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s"} {
+	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "path portal=1 -> rate 1MiB/s", "path -> stall in", "path -> reset 1s..2s", "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s",
+		"lu name=a on=b from=1s for=2s each=5s -> alua standby", "lu -> attention 2A/06", "lu vvol=a lba=1-2 -> medium-error", "lu -> pdl 4/3E/1",
+		"vasa -> certificate expired", "vasa -> event-storm 5"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -45,17 +45,18 @@ func Explain(text string) ([]Entry, error) {
 	if all := named(text); len(all) > 0 {
 		return all, nil
 	}
+	t := indexed()
 	if m := loginPattern.FindStringSubmatch(text); m != nil {
-		return one(Login, "0x"+strings.ToLower(m[1]))
+		return t.one(Login, "0x"+strings.ToLower(m[1]))
 	}
 	if dumpPattern.MatchString(text) {
-		return dump(text)
+		return t.dump(text)
 	}
 	statuses := statusPattern.FindAllStringSubmatchIndex(text, -1)
 	if len(statuses) == 0 {
-		return alone(text)
+		return t.alone(text)
 	}
-	return line(text, statuses)
+	return t.line(text, statuses)
 }
 
 // named are the entries with a name or a code as it is printed.
@@ -68,8 +69,24 @@ func named(text string) (all []Entry) {
 	return all
 }
 
-func one(k Kind, code string) ([]Entry, error) {
-	e, ok := Find(k, code)
+// index finds entries by kind and code.
+type index map[key]Entry
+
+type key struct {
+	kind Kind
+	code string
+}
+
+func indexed() index {
+	t := index{}
+	for _, e := range Table() {
+		t[key{e.Kind, e.Code}] = e
+	}
+	return t
+}
+
+func (t index) one(k Kind, code string) ([]Entry, error) {
+	e, ok := t[key{k, code}]
 	if !ok {
 		return nil, fmt.Errorf("%w: %v %s", ErrUnknown, k, code)
 	}
@@ -77,7 +94,7 @@ func one(k Kind, code string) ([]Entry, error) {
 }
 
 // dump reads sense data in fixed or descriptor format.
-func dump(text string) ([]Entry, error) {
+func (t index) dump(text string) ([]Entry, error) {
 	digits := strings.NewReplacer("0x", "", "0X", "", " ", "", "\t", "", "\n", "", "\r", "", ":", "", ",", "").Replace(text)
 	b, err := hex.DecodeString(digits)
 	if err != nil {
@@ -87,21 +104,21 @@ func dump(text string) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotCode, err)
 	}
-	return of(s)
+	return t.of(s)
 }
 
 // alone reads sense data without statuses before them.
-func alone(text string) ([]Entry, error) {
+func (t index) alone(text string) ([]Entry, error) {
 	m := sensePattern.FindStringSubmatch(text)
 	if len(m) == 0 || m[1] == "" && len(m[0]) != len(text) {
 		return nil, ErrNotCode
 	}
-	return sense(m[2:])
+	return t.sense(m[2:])
 }
 
 // line reads what a host logs of a command. "Possible sense data" did not come from the
 // device, and zeros are none.
-func line(text string, statuses [][]int) (all []Entry, err error) {
+func (t index) line(text string, statuses [][]int) (all []Entry, err error) {
 	var errs []error
 	add := func(found []Entry, err error) {
 		all = append(all, found...)
@@ -115,12 +132,12 @@ func line(text string, statuses [][]int) (all []Entry, err error) {
 		if err != nil {
 			return nil, err // four digits are a number
 		}
-		add(one(kinds[letter], numbered(letter, n)))
+		add(t.one(kinds[letter], numbered(letter, n)))
 		end = m[1]
 	}
 	m := sensePattern.FindStringSubmatch(text[end:])
 	if len(m) > 0 && !strings.EqualFold(m[1], "possible") && !none(m[2:]) {
-		add(sense(m[2:]))
+		add(t.sense(m[2:]))
 	}
 	return all, errors.Join(errs...)
 }
@@ -130,7 +147,7 @@ func none(digits []string) bool {
 }
 
 // sense finds the entry of key, ASC and ASCQ in hexadecimal.
-func sense(digits []string) ([]Entry, error) {
+func (t index) sense(digits []string) ([]Entry, error) {
 	var n [3]uint64
 	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
 		var err error
@@ -138,16 +155,16 @@ func sense(digits []string) ([]Entry, error) {
 			return nil, fmt.Errorf("%w: %w", ErrNotCode, errRange)
 		}
 	}
-	return of(scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2])))
+	return t.of(scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2])))
 }
 
 // of finds the entry of sense data.
-func of(s scsi.SenseData) ([]Entry, error) {
+func (t index) of(s scsi.SenseData) ([]Entry, error) {
 	const component, first = 0x40, 0x4080
 	if s.Code>>8 == component && s.Code >= first { // the qualifier is the number of a part
 		s.Code = first
 	}
-	e, ok := Find(Sense, SenseCode(s))
+	e, ok := t[key{Sense, SenseCode(s)}]
 	if !ok {
 		return nil, fmt.Errorf("%w: sense data %v", ErrUnknown, s)
 	}
