@@ -77,8 +77,9 @@ func (o *object) copyPiece(ctx context.Context, off uint64, s *object, srcOff ui
 	if err := s.ReadAt(ctx, buf, srcOff); err != nil {
 		return err
 	}
-	if err := o.usable(ctx, off, n, maxTransfer); err != nil {
+	if err := o.begin(ctx, off, n, maxTransfer); err != nil {
 		return err
 	}
+	defer o.uses.end()
 	return o.submit(&op{kind: opCopy, volume: o.v, off: off, data: buf, holes: holes, from: newCaller()}, false)
 }

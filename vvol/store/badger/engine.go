@@ -184,7 +184,7 @@ func (e *Engine) Open(_ context.Context, id store.ID) (store.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{e: e, v: v}, nil
+	return &object{e: e, v: v, uses: newUses()}, nil
 }
 
 // Stat implements store.Engine.

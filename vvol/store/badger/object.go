@@ -19,6 +19,7 @@ import (
 type object struct {
 	e      *Engine
 	v      *index.Volume
+	uses   *uses
 	closed atomic.Bool
 	warned atomic.Int64 // when damage was last told of, in nanoseconds
 }
@@ -46,11 +47,21 @@ func (o *object) usable(ctx context.Context, off, n uint64, limit uint64) error 
 	return nil
 }
 
+// begin is usable for a call that Close waits for; uses.end ends it.
+func (o *object) begin(ctx context.Context, off, n uint64, limit uint64) error {
+	err := o.usable(ctx, off, n, limit)
+	if err == nil && !o.uses.begin() {
+		err = store.ErrUnavailable
+	}
+	return err
+}
+
 // ReadAt implements store.Object.
 func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
-	if err := o.usable(ctx, off, uint64(len(p)), maxTransfer); err != nil {
+	if err := o.begin(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
+	defer o.uses.end()
 	if err := o.e.enter(); err != nil {
 		return err
 	}
@@ -284,9 +295,10 @@ func (o *object) CompareAndWrite(ctx context.Context, compare, data []byte, off 
 }
 
 func (o *object) change(ctx context.Context, kind opKind, compare, p []byte, off uint64, w store.WriteOptions) error {
-	if err := o.usable(ctx, off, uint64(len(p)), maxTransfer); err != nil {
+	if err := o.begin(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
+	defer o.uses.end()
 	c := o.e.committer.ops.Get().(*op)
 	c.kind, c.volume, c.off, c.data, c.compare = kind, o.v, off, p, compare
 	err := o.submit(c, w.FUA)
@@ -330,8 +342,15 @@ func (e *Engine) recycle(j *joined) {
 func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.WriteOptions) {
 	j := o.e.joined.Get().(*joined)
 	defer o.e.recycle(j)
+	open := o.uses.begin()
+	if open {
+		defer o.uses.end()
+	}
 	for i := range writes {
 		one := &writes[i]
+		if one.Err = store.ErrUnavailable; !open {
+			continue
+		}
 		if one.Err = o.usable(ctx, one.Offset, uint64(len(one.Data)), maxTransfer); one.Err == nil {
 			j.add(o.v, one)
 		}
@@ -358,9 +377,10 @@ func (o *object) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) 
 
 // Unmap implements store.Object.
 func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	if err := o.usable(ctx, off, n, maxUnmap); err != nil {
+	if err := o.begin(ctx, off, n, maxUnmap); err != nil {
 		return err
 	}
+	defer o.uses.end()
 	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, from: newCaller()}, w.FUA)
 }
 
@@ -373,9 +393,10 @@ func (e *Engine) holds(l *index.Layer, block uint64) bool {
 
 // Flush implements store.Object.
 func (o *object) Flush(ctx context.Context) error {
-	if err := o.usable(ctx, 0, 0, 0); err != nil {
+	if err := o.begin(ctx, 0, 0, 0); err != nil {
 		return err
 	}
+	defer o.uses.end()
 	o.e.index.RLock()
 	gone := o.v.Gone
 	o.e.index.RUnlock()
@@ -388,7 +409,10 @@ func (o *object) Flush(ctx context.Context) error {
 
 // Close implements store.Object.
 func (o *object) Close() error {
-	o.closed.Store(true)
+	if !o.closed.Swap(true) {
+		o.uses.close()
+	}
+	<-o.uses.idle
 	return nil
 }
 

@@ -327,6 +327,8 @@ func (o *object) Flush(ctx context.Context) error {
 
 // Close implements store.Object.
 func (o *object) Close() error {
+	o.e.mu.Lock() // which calls hold while they run
+	defer o.e.mu.Unlock()
 	o.closed.Store(true)
 	return nil
 }
