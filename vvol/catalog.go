@@ -42,6 +42,8 @@ type catalog struct {
 	luns   map[uint16]*lunRow
 	lunsOf map[ID][]uint16
 
+	reserved map[string]bool // names of the reservation rows, which are read when they are needed
+
 	tasks      kept.Ring[*taskRow]
 	unfinished map[uint64]bool // numbers of the tasks that have not ended
 	ended      kept.Ended      // of the others
@@ -79,7 +81,8 @@ func newCatalog() *catalog {
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
 		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondary.IDs{},
 		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{}, unfinished: map[uint64]bool{},
-		filling: map[ContainerID]int{}, closing: map[ContainerID]bool{}, takenNames: map[string]bool{},
+		reserved: map[string]bool{},
+		filling:  map[ContainerID]int{}, closing: map[ContainerID]bool{}, takenNames: map[string]bool{},
 		takenLUNs: map[uint16]bool{}, binding: map[HostID]int{}, joining: map[HostID]bool{}, pins: map[ID]int{}, attached: map[BindingID]bool{}, mapped: map[uint16]bool{},
 	}
 }
@@ -126,8 +129,8 @@ func (c *catalog) noteEmptied(pool ID) {
 	}
 }
 
-func (r *reservationRow) put(*catalog)  {}
-func (r *reservationRow) drop(*catalog) {}
+func (r *reservationRow) put(c *catalog)  { c.reserved[r.Name] = true }
+func (r *reservationRow) drop(c *catalog) { delete(c.reserved, r.Name) }
 
 func (r *volumeRow) put(c *catalog) {
 	if old := c.volumes[r.ID]; old != nil {

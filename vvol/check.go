@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"vvsim/vvol/secondary"
@@ -58,16 +59,13 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 	var (
 		fresh *catalog
 		rows  map[string]record
-		blobs []string
 	)
 	err := s.options.Engine.Meta().View(ctx, func(tx store.MetaTx) error {
-		fresh, rows, blobs = newCatalog(), map[string]record{}, nil
+		fresh, rows = newCatalog(), map[string]record{}
 		if err := loadRows(tx, func(r record) { r.put(fresh); rows[r.key()] = r }); err != nil {
 			return err
 		}
-		for k := range tx.Scan([]byte(prefixReservation)) {
-			blobs = append(blobs, string(k[len(prefixReservation):]))
-		}
+		loadReservations(tx, fresh)
 		return nil
 	})
 	if err != nil {
@@ -76,8 +74,11 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 	endpoints := s.options.Endpoints.List()
 	s.catalog.mu.RLock()
 	records, got := s.catalog.records(), s.catalog.shape()
-	for _, name := range blobs {
+	for name := range fresh.reserved {
 		s.catalog.checkReservation(name, p)
+	}
+	if !maps.Equal(fresh.reserved, s.catalog.reserved) {
+		p.add("reservation states of %d units, the rows have %d or others", len(s.catalog.reserved), len(fresh.reserved))
 	}
 	s.catalog.checkReferences(p, endpoints)
 	s.catalog.mu.RUnlock()

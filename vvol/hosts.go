@@ -141,6 +141,12 @@ func (s *Service) SaveEndpointReservationState(ctx context.Context, id PEID, dat
 }
 
 func (s *Service) reservation(name string) (data []byte, err error) {
+	s.catalog.mu.RLock()
+	known := s.catalog.reserved[name]
+	s.catalog.mu.RUnlock()
+	if !known {
+		return nil, nil // without the engine, which a bind would wait for
+	}
 	row := &reservationRow{Name: name}
 	err = s.options.Engine.Meta().View(context.Background(), func(tx store.MetaTx) error {
 		v, err := tx.Get([]byte(row.key()))

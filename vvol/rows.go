@@ -218,3 +218,10 @@ func loadRows(tx store.MetaTx, put func(record)) error {
 	}
 	return nil
 }
+
+// loadReservations puts the names of the reservation rows of tx.
+func loadReservations(tx store.MetaTx, c *catalog) {
+	for k := range tx.Scan([]byte(prefixReservation)) {
+		(&reservationRow{Name: string(k[len(prefixReservation):])}).put(c)
+	}
+}
