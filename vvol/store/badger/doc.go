@@ -42,10 +42,12 @@
 // Whoever finds no other caller at work leads the committer: it gathers what waits,
 // checks it, appends it to the journal as one group, lets the index lead to the
 // journal's pages, tells everybody, and hands the lead on. A group is whole or absent
-// after a crash. Rows (of volumes, layers and Meta) are groups too, but are flushed
-// before they are set in Badger, in their order, and answered after. Who deletes a volume
-// or changes Meta does not lead meanwhile, so that others write; whoever comes to need
-// it, a later change or the drainer, finishes what was appended before (rows.go).
+// after a crash. Rows (of volumes, layers and Meta) are groups too: they change memory
+// when they are appended, and who appended them waits for a flush of the journal, without
+// the lead. Badger, whose one writer may have large records before it, gets them later and
+// in their order, after a flush: from the drainer when it comes to them, from the collector,
+// or from who has to read them (rows.go). What the collector takes away waits until
+// Badger has the rows that gave it up.
 //
 // # Goroutines
 //

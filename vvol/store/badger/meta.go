@@ -13,8 +13,9 @@ import (
 	"vvsim/vvol/store/badger/journal"
 )
 
-// meta implements store.Meta. Updates run one after the other. A transaction of
-// Badger serves their reads; what they wrote goes through the journal.
+// meta implements store.Meta. Updates are appended to the journal one after the other.
+// Who reads waits for the rows that Badger lacks; the control plane keeps the catalog in
+// memory, and reads when it starts.
 type meta struct {
 	e  *Engine
 	mu sync.Mutex
@@ -22,14 +23,8 @@ type meta struct {
 
 // View implements store.Meta.
 func (m *meta) View(_ context.Context, f func(store.MetaTx) error) error {
-	if err := m.e.enter(); err != nil {
-		return err
-	}
-	defer m.e.use.RUnlock()
-	tx := m.e.db.NewTransaction(false)
-	defer tx.Discard()
-	t := &metaTx{tx: tx, readOnly: true}
-	return errors.Join(f(t), t.err)
+	t := &metaTx{e: m.e, readOnly: true}
+	return m.run(t, f)
 }
 
 // Update implements store.Meta.
@@ -37,50 +32,75 @@ func (m *meta) Update(ctx context.Context, f func(store.MetaTx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t, err := m.prepare(f)
-	if err != nil || len(t.rows) == 0 {
+	changed, err := m.append(f)
+	if err != nil || !changed {
 		return err
 	}
-	var number uint64
-	err = m.e.committer.call(func() (err error) {
-		if err = m.e.awaitRowRoom(); err == nil {
-			number, err = m.e.appendRows(rowChange{rows: t.rows})
+	return m.e.settle()
+}
+
+// append runs f and appends what it set.
+func (m *meta) append(f func(store.MetaTx) error) (changed bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := &metaTx{e: m.e}
+	if err := m.run(t, f); err != nil || len(t.rows) == 0 {
+		return false, err
+	}
+	return true, m.e.committer.call(func() error {
+		err := m.e.awaitRowRoom()
+		if err == nil {
+			_, err = m.e.appendRows(rowChange{rows: t.rows})
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return m.e.finish(number)
 }
 
-// prepare runs f on what is there and returns what it set.
-func (m *meta) prepare(f func(store.MetaTx) error) (*metaTx, error) {
+func (m *meta) run(t *metaTx, f func(store.MetaTx) error) error {
 	if err := m.e.enter(); err != nil {
-		return nil, err
+		return err
 	}
 	defer m.e.use.RUnlock()
-	tx := m.e.db.NewTransaction(true)
-	defer tx.Discard()
-	t := &metaTx{tx: tx}
-	return t, errors.Join(f(t), t.err)
+	defer t.discard()
+	return errors.Join(f(t), t.err)
 }
 
 // metaTx is one transaction; keys stand behind keyMeta.
 type metaTx struct {
-	tx       *bdb.Txn
+	e        *Engine
+	tx       *bdb.Txn // of reads, from the first one on: it holds rows too
 	readOnly bool
 	rows     []journal.Row // what was set and deleted, in order
 	size     int           // bytes of rows
 	err      error         // of a Scan, which has no other way to tell
 }
 
+// reader returns a transaction of Badger that sees all rows.
+func (t *metaTx) reader() (*bdb.Txn, error) {
+	if t.tx != nil {
+		return t.tx, nil
+	}
+	if err := t.e.finish(t.e.rows.newest()); err != nil {
+		return nil, err
+	}
+	t.tx = t.e.db.NewTransaction(!t.readOnly)
+	return t.tx, translate(setRows(t.tx, t.rows))
+}
+
+func (t *metaTx) discard() {
+	if t.tx != nil {
+		t.tx.Discard()
+	}
+}
+
 func metaKey(key []byte) []byte { return append([]byte{keyMeta}, key...) }
 
 func (t *metaTx) Get(key []byte) ([]byte, error) {
-	item, err := t.tx.Get(metaKey(key))
+	tx, err := t.reader()
+	if err != nil {
+		return nil, err
+	}
+	item, err := tx.Get(metaKey(key))
 	if errors.Is(err, bdb.ErrKeyNotFound) {
 		return nil, fmt.Errorf("%w: %q", store.ErrNotFound, key)
 	}
@@ -101,37 +121,38 @@ func (t *metaTx) Set(key, value []byte) error {
 	if err := t.check(key, value); err != nil {
 		return err
 	}
-	if value == nil {
-		value = []byte{}
-	}
-	return t.note(journal.Row{Key: metaKey(key), Value: value}, t.tx.Set(metaKey(key), value))
+	return t.note(journal.Row{Key: metaKey(key), Value: append([]byte{}, value...)})
 }
 
 func (t *metaTx) Delete(key []byte) error {
 	if err := t.check(key, nil); err != nil {
 		return err
 	}
-	return t.note(journal.Row{Key: metaKey(key)}, t.tx.Delete(metaKey(key)))
+	return t.note(journal.Row{Key: metaKey(key)})
 }
 
-// note remembers a change, which err was the answer to. The keys and values of the
-// transaction stay what they are until it ends.
-func (t *metaTx) note(r journal.Row, err error) error {
-	if err != nil {
-		return translate(err)
-	}
+// note remembers a change.
+func (t *metaTx) note(r journal.Row) error {
 	if t.size += len(r.Key) + len(r.Value) + rowOverhead; t.size > maxRows {
 		return fmt.Errorf("%w: %d bytes", store.ErrTooBig, t.size)
 	}
 	t.rows = append(t.rows, r)
-	return nil
+	if t.tx == nil {
+		return nil
+	}
+	return translate(setRows(t.tx, t.rows[len(t.rows)-1:]))
 }
 
 func (t *metaTx) Scan(prefix []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
+		tx, err := t.reader()
+		if err != nil {
+			t.err = err
+			return
+		}
 		o := bdb.DefaultIteratorOptions
 		o.Prefix = metaKey(prefix)
-		it := t.tx.NewIterator(o)
+		it := tx.NewIterator(o)
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
 			value, err := it.Item().ValueCopy(nil)

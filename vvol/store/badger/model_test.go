@@ -145,7 +145,7 @@ func (m *model) delete() {
 func (m *model) merge() {
 	d := &m.e.drainer
 	require.NoError(m.t, d.drainTo(m.e.journal.Head()))
-	require.NoError(m.t, d.dropLayers(1000))
+	drop(m.t, m.e)
 	require.NoError(m.t, d.mergeLayers(1000))
 	require.NoError(m.t, d.packZeros())
 	m.e.index.RLock()

@@ -72,6 +72,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.pending.push(g)
 	}
 	e.index.Rebuilt()
+	e.index.RowsSet = e.journal.Head()
 	c := e.checkpoints.Last()
 	e.drainer.init(e, mark{c.Position, c.Sequence, c.Before})
 	e.drainer.durable.Store(c.Records)

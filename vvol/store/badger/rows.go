@@ -39,14 +39,69 @@ type stateRow struct {
 const format = 4
 
 // rowQueue holds the groups of rows that were appended to the journal and are not in
-// Badger yet. They are set in their order by whoever finishes one of them or a later one.
+// Badger yet. The drainer sets them when it comes to them, or the collector before; who
+// changes something waits for the journal alone, as Badger's one writer has large
+// records before it.
 type rowQueue struct {
-	last uint64 // number of the last group; changed by who leads the committer
+	mu    sync.Mutex
+	all   []rowGroup
+	bytes int    // of all
+	last  uint64 // number of the last group that was appended
+	set   uint64 // number of the last group that is in Badger
+	err   error  // of the journal or Badger; final
 
-	mu  sync.Mutex
-	all []rowGroup
-	set uint64 // number of the last group that is in Badger
-	err error  // of the journal or Badger; final
+	setting sync.Mutex // held by who sets groups, which is done in their order
+}
+
+type rowGroup struct {
+	number uint64
+	end    uint64 // page of the journal behind the group
+	rows   []journal.Row
+	bytes  int // in the journal
+	weight weight
+}
+
+// weight is what Badger counts of rows against the limits of a transaction.
+type weight struct{ rows, bytes int64 }
+
+func weigh(rows []journal.Row) (w weight) {
+	const more = 12 // of a row: version and flags
+	for _, r := range rows {
+		w = w.and(weight{1, int64(len(r.Key)+more) + min(int64(len(r.Value)), valueThreshold)})
+	}
+	return w
+}
+
+func (w weight) and(o weight) weight { return weight{w.rows + o.rows, w.bytes + o.bytes} }
+
+// fits leaves a row for Badger, which marks the end of a transaction with one.
+func (w weight) fits(db *bdb.DB) bool {
+	const end = 64
+	return w.rows+1 < db.MaxBatchCount() && w.bytes+end < db.MaxBatchSize()
+}
+
+// Limits of groups that wait. Who appends one more sets all.
+const (
+	maxRowGroups   = 1024
+	maxRowsWaiting = 8 << 20 // bytes
+)
+
+// push adds a group and returns its number.
+func (q *rowQueue) push(g rowGroup) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last++
+	g.number = q.last
+	q.all = append(q.all, g)
+	q.bytes += g.bytes
+	return g.number
+}
+
+// newest is the number of the last group.
+func (q *rowQueue) newest() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last
 }
 
 // isSet tells whether a group is in Badger.
@@ -56,22 +111,53 @@ func (q *rowQueue) isSet(number uint64) bool {
 	return number <= q.set
 }
 
-type rowGroup struct {
-	rowChange
-	group
+func (q *rowQueue) crowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.all) > maxRowGroups || q.bytes > maxRowsWaiting
 }
 
-// rowChange is a change of rows and what goes with it. Both functions may be nil, and are
-// called with the index held for writing.
+// next returns the oldest groups up to a number, as many as one transaction sets.
+func (q *rowQueue) next(number uint64, db *bdb.DB) ([]rowGroup, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var sum weight
+	n := 0
+	for n < len(q.all) && q.all[n].number <= number && sum.and(q.all[n].weight).fits(db) {
+		sum = sum.and(q.all[n].weight)
+		n++
+	}
+	return q.all[:n:n], q.err
+}
+
+// done takes groups that next returned away, or keeps them for ever.
+func (q *rowQueue) done(groups []rowGroup, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err = err; err != nil {
+		return
+	}
+	q.set = groups[len(groups)-1].number
+	for i := range groups {
+		q.bytes -= groups[i].bytes
+	}
+	clear(groups)
+	if q.all = q.all[len(groups):]; len(q.all) == 0 {
+		q.all = nil
+	}
+}
+
+// rowChange is a change of rows and what goes with it.
 type rowChange struct {
 	rows    []journal.Row
-	zeros   *index.Change       // whose zeros are in the group, or nil
-	append  func()              // when it is in the journal
-	install func(before uint64) // when it is in Badger; before is the page behind the group
+	zeros   *index.Change    // whose zeros are in the group, or nil
+	install func(end uint64) // nil, or what changes in memory once the journal has the group, which ends at that page; called with the index held for writing
 }
 
-// appendRows puts a change into the journal. finish has to be called with the number that
-// it returns. The caller has waited for room of maxRowPages. Committer only.
+// appendRows puts a change into the journal and then into memory. It is on stable
+// storage after the next flush of the journal, which the caller waits for, and as
+// everything that builds on it stands behind it in the journal, others need not wait.
+// The caller has waited for room of maxRowPages. Committer only.
 func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	if err := e.room(minFreeForRows); err != nil {
 		return 0, err
@@ -82,8 +168,9 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	e.files.End() // what was allocated waits for setRows
 	blob := journal.EncodeRows(c.rows)
 	length := uint64(len(blob))
-	if length > maxRows {
-		return 0, fmt.Errorf("%w: %d bytes of rows", store.ErrTooBig, length)
+	heavy := weigh(c.rows)
+	if length > maxRows || !heavy.fits(e.db) {
+		return 0, fmt.Errorf("%w: %d rows of %d bytes", store.ErrTooBig, len(c.rows), length)
 	}
 	blob = append(blob, make([]byte, -length%journal.PageSize)...)
 	if j := e.journal; j.Used()+j.Needs(uint64(len(blob))/journal.PageSize+1) > j.Pages() {
@@ -99,19 +186,23 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	q := &e.rows
-	q.last++
-	g := group{Group: found, layers: b.layers, number: q.last}
-	q.mu.Lock()
-	q.all = append(q.all, rowGroup{c, g})
-	q.mu.Unlock()
+	g := group{Group: found, layers: b.layers, number: e.rows.push(rowGroup{end: found.End, rows: c.rows, bytes: int(length), weight: heavy})}
 	e.index.Lock()
 	defer e.index.Unlock()
 	e.pending.push(g)
-	if c.append != nil {
-		c.append()
+	if c.install != nil {
+		c.install(g.End)
 	}
-	return q.last, nil
+	e.apply(&g)
+	return g.number, nil
+}
+
+// settle returns when what was appended so far is on stable storage in the journal.
+func (e *Engine) settle() error {
+	if e.rows.crowded() {
+		return e.finish(e.rows.newest())
+	}
+	return e.journal.Flush()
 }
 
 // finish puts rows that were appended, up to those of a group, on stable storage in the
@@ -122,38 +213,42 @@ func (e *Engine) finish(number uint64) error {
 	if q.isSet(number) {
 		return nil
 	}
-	err := e.journal.Flush()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.err == nil {
-		q.err = err
+	if err := e.journal.Flush(); err != nil {
+		return err
 	}
-	for q.err == nil && q.set < number {
-		if q.err = e.setRows(&q.all[0]); q.err == nil {
-			q.set = q.all[0].number
-			q.all[0] = rowGroup{}
-			q.all = q.all[1:]
+	q.setting.Lock()
+	defer q.setting.Unlock()
+	for {
+		groups, err := q.next(number, e.db)
+		if len(groups) == 0 || err != nil {
+			return err
+		}
+		err = e.setRows(groups)
+		q.done(groups, err)
+		if err != nil {
+			return err
 		}
 	}
-	if number <= q.set {
-		return nil
-	}
-	return q.err
 }
 
-func (e *Engine) setRows(g *rowGroup) error {
+func (e *Engine) setRows(groups []rowGroup) error {
 	if e.begin(valuesAhead) == nil { // else appendRows had
 		defer e.files.End()
 	}
-	if err := e.transact(func(tx *bdb.Txn) error { return setRows(tx, g.rows) }); err != nil {
+	err := e.transact(func(tx *bdb.Txn) error {
+		for i := range groups {
+			if err := setRows(tx, groups[i].rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return e.journal.Fail(err) // the journal says otherwise: only a restart makes them agree
 	}
 	e.index.Lock()
 	defer e.index.Unlock()
-	if g.install != nil {
-		g.install(g.End)
-	}
-	e.apply(&g.group)
+	e.index.RowsSet = groups[len(groups)-1].end
 	return nil
 }
 

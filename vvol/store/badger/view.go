@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"sync"
 	"sync/atomic"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -17,10 +18,15 @@ type view struct {
 }
 
 // views holds the newest view.
-type views struct{ newest atomic.Pointer[view] }
+type views struct {
+	newest atomic.Pointer[view]
+	mu     sync.Mutex // renewals follow each other, so that none brings an older view back
+}
 
 // renew replaces the view by one of what is committed now.
 func (p *views) renew(db *bdb.DB) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	v := &view{tx: db.NewTransaction(false)}
 	v.users.Store(1)
 	if old := p.newest.Swap(v); old != nil {

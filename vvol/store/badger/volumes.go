@@ -12,13 +12,13 @@ import (
 	"vvsim/vvol/store/badger/journal"
 )
 
-// change runs f in the committer, where volumes stand still. What f committed is on
-// stable storage then.
+// change runs f in the committer, where volumes stand still. What f committed, or found
+// that another had, is on stable storage when it returns; others write meanwhile.
 func (e *Engine) change(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return e.committer.call(func() error {
+	err := e.committer.call(func() error {
 		if err := e.awaitRowRoom(); err != nil {
 			return err
 		}
@@ -26,6 +26,10 @@ func (e *Engine) change(ctx context.Context, f func() error) error {
 		defer e.structure.Unlock()
 		return f()
 	})
+	if err != nil {
+		return err
+	}
+	return e.settle()
 }
 
 // awaitRowRoom waits until the journal has room for the rows of any change, or, while the
@@ -70,7 +74,7 @@ func (e *Engine) Create(ctx context.Context, id store.ID, o store.CreateOptions)
 	})
 }
 
-// commit writes the rows of a change, then changes memory. Committer only.
+// commit appends the rows of a change, then changes memory. Committer only.
 func (e *Engine) commit(p *index.Change) error {
 	var rows []journal.Row
 	for i, l := range p.Layers {
@@ -79,11 +83,8 @@ func (e *Engine) commit(p *index.Change) error {
 	for _, h := range p.Heads {
 		rows = append(rows, journal.Row{Key: volumeKey(h.Volume.ID), Value: h.Encode()})
 	}
-	number, err := e.appendRows(rowChange{rows: rows, zeros: p, install: func(page uint64) { e.index.Install(p, page) }})
-	if err != nil {
-		return err
-	}
-	return e.finish(number)
+	_, err := e.appendRows(rowChange{rows: rows, zeros: p, install: func(end uint64) { e.index.Install(p, end) }})
+	return err
 }
 
 // forget takes a head that lost its volume out of what is counted of its relatives, in
@@ -99,24 +100,17 @@ func (e *Engine) forget(l *index.Layer) {
 // deletion is the row of a volume that is deleted.
 func deletion(id store.ID) []journal.Row { return []journal.Row{{Key: volumeKey(id)}} }
 
-// Delete implements store.Engine; the collector takes the layers. Others write while its
-// row goes to stable storage, and the layers stay until it is there.
+// Delete implements store.Engine; the collector takes the layers, once Badger has its row.
 func (e *Engine) Delete(ctx context.Context, id store.ID) error {
-	var number uint64
 	var head *index.Layer
-	err := e.change(ctx, func() (err error) {
+	err := e.change(ctx, func() error {
 		v := e.index.Volumes[id]
 		if v == nil {
-			number = e.rows.last // one of them may be its own, appended a moment ago
 			return nil
 		}
-		number, err = e.appendRows(rowChange{rows: deletion(id),
-			append: func() { head = e.index.Remove(v) }, install: func(uint64) { e.index.Leave(head) }})
+		_, err := e.appendRows(rowChange{rows: deletion(id), install: func(end uint64) { head = e.index.Remove(v, end) }})
 		return err
 	})
-	if err == nil {
-		err = e.finish(number)
-	}
 	if err == nil && head != nil {
 		e.forget(head)
 	}
@@ -246,14 +240,11 @@ func (e *Engine) SetPool(ctx context.Context, id store.ID, pool store.Pool) erro
 		moved := *v
 		moved.Pool = pool
 		head := index.NewHead{Volume: &moved, Layer: v.Head, Size: v.Size}
-		number, err := e.appendRows(rowChange{rows: []journal.Row{
+		_, err = e.appendRows(rowChange{rows: []journal.Row{
 			{Key: numberKey(keyLayer, v.Head.ID), Value: index.EncodeLayer(v.Head.Parent, pool, v.Head.Merging)},
 			{Key: volumeKey(id), Value: head.Encode()},
-		}, install: func(page uint64) { e.index.SetPool(v, pool, page) }})
-		if err != nil {
-			return err
-		}
-		return e.finish(number)
+		}, install: func(end uint64) { e.index.SetPool(v, pool, end) }})
+		return err
 	})
 }
 

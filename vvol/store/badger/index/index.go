@@ -18,6 +18,7 @@ type Index struct {
 
 	// Rebuilding tells that layers may still be incomplete, while the engine opens.
 	Rebuilding bool
+	RowsSet    uint64 // page of the journal before which Badger has all rows
 
 	head     func() uint64       // of the journal
 	orphans  map[*Layer]struct{} // layers without volume and children

@@ -261,7 +261,7 @@ func TestSettleLate(t *testing.T) {
 	x.Settle(7, []Move{{l[0], 0, Journaled(10)}, {l[0], 1, Journaled(11)}})
 	require.Equal(t, Journaled(20), l[0].Get(1))
 	require.Equal(t, Counts{Held: 2, Live: 1, Dirty: 1, Records: 1}, x.Counts())
-	x.Leave(x.Remove(x.Volumes[store.ID{1}]))
+	x.Remove(x.Volumes[store.ID{1}], 0)
 	x.Drop(x.Orphan())
 	x.Settle(8, []Move{{l[0], 1, Journaled(20)}})
 	require.Equal(t, Counts{Dead: 2}, x.Counts())
@@ -316,13 +316,32 @@ func TestSurvivors(t *testing.T) {
 	require.Equal(t, []uint64{1}, ids(2*segmentRecords), "a damaged record holds nothing up")
 }
 
+// TestOrphanOfRows keeps a layer until Badger has the rows that took its volume.
+func TestOrphanOfRows(t *testing.T) {
+	x, l := chain(t, 1)
+	v := x.Volumes[store.ID{1}]
+	var c Change
+	head := c.Layer(99, nil, v.Pool)
+	c.Head(v, head, v.Size)
+	x.Install(&c, 50)
+	x.RowsSet = 49
+	require.Nil(t, x.Orphan())
+	x.RowsSet = 50
+	require.Same(t, l[0], x.Orphan())
+	x.Drop(l[0])
+	require.Same(t, head, x.Remove(v, 60))
+	require.Nil(t, x.Orphan())
+	x.RowsSet = 60
+	require.Same(t, head, x.Orphan())
+}
+
 func TestClassify(t *testing.T) {
 	x, l := chain(t, 3)
 	require.Nil(t, x.Orphan())
 	link := x.Mergeable(0)
 	require.Contains(t, []*Layer{l[1], l[2]}, link)
 	require.Same(t, link, link.Child().Parent)
-	x.Leave(x.Remove(x.Volumes[store.ID{1}]))
+	x.Remove(x.Volumes[store.ID{1}], 0)
 	for _, want := range l {
 		require.Same(t, want, x.Orphan(), "from the head on")
 		x.Drop(want)
@@ -331,11 +350,15 @@ func TestClassify(t *testing.T) {
 	require.Empty(t, x.Layers)
 }
 
-// TestMergeable passes over a layer whose row is in the journal.
+// TestMergeable passes over a layer whose row, or whose child's, is in the journal.
 func TestMergeable(t *testing.T) {
 	x, l := chain(t, 2)
 	l[1].RowPage = 50
 	require.Nil(t, x.Mergeable(49))
+	require.Same(t, l[1], x.Mergeable(50))
+	l[0].RowPage = 60
+	require.Nil(t, x.Mergeable(50), "nor one whose child's row is not in Badger")
+	x.RowsSet = 60
 	require.Same(t, l[1], x.Mergeable(50))
 	l[1].Merging = true
 	require.Same(t, l[1], x.Mergeable(0), "one that is being merged")

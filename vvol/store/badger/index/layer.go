@@ -18,7 +18,7 @@ type Layer struct {
 	Merging bool // its records are becoming those of its only child, which stays the only one
 
 	Zeros              []ZeroRow // changed by the drainer, which reads them without the lock
-	RowPage            uint64    // of the journal: behind the row that made the layer, or gave it another pool
+	RowPage            uint64    // of the journal: behind the rows that made the layer, gave it another pool or took its volume
 	LastPage, ZeroPage uint64    // of the journal: behind the last group that changed or zeroed it
 	LastID, ZeroID     uint64    // last record and zero entry
 

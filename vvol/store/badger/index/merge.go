@@ -2,13 +2,14 @@ package index
 
 // Mergeable returns the link that is being merged, or else one whose row lies before
 // page tail of the journal; nil when there is none. A row that is still in the journal
-// would come back without the mark of a merge. R.
+// would come back without the mark of a merge; and without that of its child what becomes
+// the child's would be lost to whoever had it before the child was made. R.
 func (x *Index) Mergeable(tail uint64) (l *Layer) {
 	for c := range x.links {
 		if c.Merging {
 			return c
 		}
-		if l == nil && c.RowPage <= tail {
+		if l == nil && c.RowPage <= tail && c.Child().RowPage <= x.RowsSet {
 			l = c
 		}
 	}

@@ -151,8 +151,7 @@ func (m *model) snapshot() {
 
 func (m *model) remove() {
 	v := m.any()
-	head := m.x.Remove(v)
-	m.x.Leave(head)
+	head := m.x.Remove(v, m.page)
 	delete(m.volumes, v)
 	m.forget(head)
 }
@@ -184,6 +183,7 @@ func (m *model) forget(l *Layer) {
 
 // rebuild counts anew what is known.
 func (m *model) rebuild() {
+	m.x.RowsSet = m.page
 	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
 		m.x.Drop(l)
 	}
@@ -196,6 +196,7 @@ func (m *model) rebuild() {
 
 // collect drops all orphans and merges one link, as the drainer does.
 func (m *model) collect() {
+	m.x.RowsSet = m.page
 	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
 		m.x.Drop(l)
 	}

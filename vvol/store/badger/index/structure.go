@@ -8,7 +8,7 @@ import (
 )
 
 // Change collects one change of volumes and layers; the index changes in Install, when
-// the rows are committed. Used by the committer, as volumes and layers stand still
+// the journal has the rows. Used by the committer, as volumes and layers stand still
 // there.
 type Change struct {
 	Layers  []*Layer
@@ -71,7 +71,7 @@ func (x *Index) Install(c *Change, page uint64) {
 	for _, h := range c.Heads {
 		v := h.Volume
 		if v.Head != nil && v.Head != h.Layer {
-			v.Head.Volume = nil
+			v.Head.Volume, v.Head.RowPage = nil, page
 			x.classify(v.Head)
 		}
 		v.Head, h.Layer.Volume, v.Size = h.Layer, v, h.Size
@@ -101,15 +101,15 @@ func (x *Index) SetPool(v *Volume, pool store.Pool, page uint64) {
 	v.Pool, l.Pool, l.RowPage = pool, pool, page
 }
 
-// Remove takes a volume away and returns its head, which stays until Leave. W.
-func (x *Index) Remove(v *Volume) *Layer {
-	v.Gone, v.Head.Volume = true, nil
+// Remove takes a volume away and returns its head. page is the end of the group that
+// says so. W.
+func (x *Index) Remove(v *Volume, page uint64) *Layer {
+	head := v.Head
+	v.Gone, head.Volume, head.RowPage = true, nil, page
 	delete(x.Volumes, v.ID)
-	return v.Head
+	x.classify(head)
+	return head
 }
-
-// Leave lets the head of a removed volume be collected. W.
-func (x *Index) Leave(head *Layer) { x.classify(head) }
 
 // Classify files every layer, after all were added. W.
 func (x *Index) Classify() {
@@ -135,10 +135,13 @@ func (x *Index) classify(l *Layer) {
 // Shrinking tells whether layers wait for the collector. R.
 func (x *Index) Shrinking() bool { return len(x.links)+len(x.orphans) > 0 }
 
-// Orphan returns a layer that may be dropped, or nil. R.
+// Orphan returns a layer that may be dropped, or nil. The rows that made it one are in
+// Badger, which else would lead to it after a crash. R.
 func (x *Index) Orphan() *Layer {
 	for l := range x.orphans {
-		return l
+		if l.RowPage <= x.RowsSet {
+			return l
+		}
 	}
 	return nil
 }
