@@ -96,7 +96,9 @@
 //     than those of the child's records: one that is covered by the journal only may have
 //     to hold again.
 //   - Badger deletes a rewritten value log file only when the moved values are synced: an
-//     open iterator keeps it until then.
+//     open iterator keeps it until then. Until then a power cut may leave the tree leading
+//     to where the values are not yet: values behind the last sync are looked at when the
+//     engine opens, and found again in that file (values.Log.Restore).
 //
 // # Opening
 //

@@ -23,7 +23,8 @@ import (
 // journal brings it again:
 //
 //  1. rows of the journal are written to Badger in order,
-//  2. layers, volumes, and records up to the checkpoint's id are loaded,
+//  2. layers, volumes, and records up to the checkpoint's id are loaded; those of their
+//     values that were being moved are looked for where they were,
 //  3. the journal's groups are applied and wait for draining.
 //
 // The end of a process and the end of the power take the same way.
@@ -52,6 +53,9 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
+	if err := e.restoreValues(); err != nil {
+		return err
+	}
 	for id, page := range made {
 		if l := e.index.Layers[id]; l != nil {
 			l.RowPage = page
@@ -78,6 +82,18 @@ func (e *Engine) recover(ctx context.Context) error {
 	e.drainer.durable.Store(c.Records)
 	c.Epoch, c.Stable, c.Closed = e.journal.Epoch(), e.journal.Stable(), 0
 	return errors.Join(e.files.Sync(), e.checkpoints.Save(c))
+}
+
+// restoreValues brings back records that a collection was moving when the power went.
+func (e *Engine) restoreValues() error {
+	durable := e.checkpoints.Last().Records
+	r, err := e.values.Restore(e.files.Synced(), func(key []byte) bool {
+		return key[0] != keyRecord || len(key) == 9 && binary.BigEndian.Uint64(key[1:]) <= durable
+	}, e.step)
+	if r.Lost > 0 {
+		e.o.Warn(fmt.Sprintf("%s: %d values behind the last sync are damaged and in no other file", e.o.Dir, r.Lost))
+	}
+	return err
 }
 
 // openFiles opens the checkpoint and the journal that it names. They are made on the

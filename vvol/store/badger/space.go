@@ -148,14 +148,17 @@ func (d *drainer) collectSome(enough func() bool) (bool, error) {
 // collectValues runs one collection, each step of which needs room: what is not dead of
 // a file is moved, beside the drainer's transactions.
 func (e *Engine) collectValues(from float64, stop func() bool) (values.Collected, error) {
-	return e.values.Collect(from, stop, func(bytes int64, f func() error) error {
-		if err := e.room(minFreeForRows); err != nil {
-			return err
-		}
-		if err := e.begin(valuesAhead + bytes); err != nil {
-			return err
-		}
-		defer e.files.End()
-		return f()
-	})
+	return e.values.Collect(from, stop, e.step)
+}
+
+// step runs f, which writes so many bytes of values beside the drainer's, once there is room.
+func (e *Engine) step(bytes int64, f func() error) error {
+	if err := e.room(minFreeForRows); err != nil {
+		return err
+	}
+	if err := e.begin(valuesAhead + bytes); err != nil {
+		return err
+	}
+	defer e.files.End()
+	return f()
 }

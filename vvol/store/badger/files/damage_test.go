@@ -148,11 +148,11 @@ func TestDamagedMarks(t *testing.T) {
 
 func TestTooManyMarks(t *testing.T) {
 	k := marks{name: filepath.Join(t.TempDir(), "synced")}
-	require.NoError(t, k.save(make([]tableMark, maxMarks)))
-	require.Error(t, k.save(make([]tableMark, maxMarks+1)))
+	require.NoError(t, k.save(synced{Position{3, 4}, make([]tableMark, maxMarks)}))
+	require.Error(t, k.save(synced{tables: make([]tableMark, maxMarks+1)}))
 	again := marks{name: k.name}
 	require.NoError(t, again.load())
-	require.Len(t, again.found, maxMarks)
+	require.Equal(t, k.saved, again.found)
 }
 
 func FuzzWalkTableLog(f *testing.F) {
@@ -170,11 +170,11 @@ func FuzzWalkTableLog(f *testing.F) {
 }
 
 func FuzzDecodeMarks(f *testing.F) {
-	f.Add(encodeMarks(7, []tableMark{{1, 2, 3}, {4, 5, 6}}))
+	f.Add(encodeMarks(7, synced{Position{8, 9}, []tableMark{{1, 2, 3}, {4, 5, 6}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		serial, all, ok := decodeMarks(b)
-		if ok {
-			require.Equal(t, encodeMarks(serial, all)[:marksHeader+len(all)*markLength], b[:marksHeader+len(all)*markLength])
+		serial, m, ok := decodeMarks(b)
+		if end := marksHeader + len(m.tables)*markLength; ok {
+			require.Equal(t, encodeMarks(serial, m)[:end], b[:end])
 		}
 	})
 }

@@ -4,8 +4,9 @@
 // removes what a crash left unborn, and finds damage that Badger would take for an
 // unclean end. It changes nothing inside of them, but for what Seal cuts off.
 //
-// Sync notes in the file "synced" how far each log of a memory table reached: a magic, a
-// serial number, a count, and number, nonce and end of each log, big-endian, with a CRC32C.
+// Sync notes in the file "synced" how far the value logs and each log of a memory table
+// reached: a magic, a serial number, number and offset of the newest value log, a count, and
+// number, nonce and end of each log of a table, big-endian, with a CRC32C.
 // It has two slots of 4 KiB, written in turn. Check walks the logs up to there before
 // Badger opens.
 //

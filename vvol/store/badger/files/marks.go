@@ -20,6 +20,17 @@ type tableMark struct {
 	End    uint64 // in bytes
 }
 
+// Position is a place in the value logs, which are written one after the other.
+type Position struct {
+	File   uint64 // number; 0 is before all
+	Offset uint64 // bytes
+}
+
+// Before tells whether the place lies before another.
+func (p Position) Before(o Position) bool {
+	return p.File < o.File || p.File == o.File && p.Offset < o.Offset
+}
+
 // marks is the file that keeps the marks of the last sync: two slots that are written in
 // turn, so that one is whole at any time. What a mark says stays true while its log is
 // there, so that an older slot does as well, and says less.
@@ -27,23 +38,35 @@ type marks struct {
 	name  string
 	known bool // the file has been looked at
 	last  uint64
-	found []tableMark // when the file was looked at
-	saved []tableMark
+	found synced // when the file was looked at
+	saved synced
+}
+
+// synced is what was on stable storage at a sync.
+type synced struct {
+	values Position // all that was written before it
+	tables []tableMark
+}
+
+func (s *synced) equal(o *synced) bool {
+	return s.values == o.values && slices.Equal(s.tables, o.tables)
 }
 
 const (
-	marksMagic  = "vvsimtl1"
-	marksHeader = len(marksMagic) + 12 // and serial, count
+	marksMagic  = "vvsimtl2"
+	marksHeader = len(marksMagic) + 28 // and serial, place of values, count
 	markLength  = 24
 	marksSlot   = 4096
 	maxMarks    = 128 // Badger keeps five, and those that iterators hold
 )
 
-func encodeMarks(serial uint64, all []tableMark) []byte {
+func encodeMarks(serial uint64, m synced) []byte {
 	b := append(make([]byte, 0, marksSlot), marksMagic...)
-	b = binary.BigEndian.AppendUint64(b, serial)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(all)))
-	for _, m := range all {
+	for _, v := range [...]uint64{serial, m.values.File, m.values.Offset} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(m.tables)))
+	for _, m := range m.tables {
 		for _, v := range [...]uint64{m.Number, m.Nonce, m.End} {
 			b = binary.BigEndian.AppendUint64(b, v)
 		}
@@ -53,22 +76,25 @@ func encodeMarks(serial uint64, all []tableMark) []byte {
 }
 
 // decodeMarks reads one slot; ok is false when it was never written, is torn or damaged.
-func decodeMarks(b []byte) (serial uint64, all []tableMark, ok bool) {
+func decodeMarks(b []byte) (serial uint64, m synced, ok bool) {
 	if len(b) < marksSlot || string(b[:len(marksMagic)]) != marksMagic {
-		return 0, nil, false
+		return 0, m, false
 	}
 	n := int(binary.BigEndian.Uint32(b[marksHeader-4:]))
 	if n > maxMarks {
-		return 0, nil, false
+		return 0, m, false
 	}
 	end := marksHeader + n*markLength
 	if crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
-		return 0, nil, false
+		return 0, m, false
 	}
+	number := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	for at := marksHeader; at < end; at += markLength {
-		all = append(all, tableMark{binary.BigEndian.Uint64(b[at:]), binary.BigEndian.Uint64(b[at+8:]), binary.BigEndian.Uint64(b[at+16:])})
+		m.tables = append(m.tables, tableMark{number(at), number(at + 8), number(at + 16)})
 	}
-	return binary.BigEndian.Uint64(b[len(marksMagic):]), all, true
+	at := len(marksMagic)
+	m.values = Position{number(at + 8), number(at + 16)}
+	return number(at), m, true
 }
 
 // load looks at the file once. Without it, or with both slots damaged, nothing is marked.
@@ -90,8 +116,8 @@ func (k *marks) load() error {
 		return err
 	}
 	for slot := range 2 {
-		if serial, all, ok := decodeMarks(b[slot*marksSlot : (slot+1)*marksSlot]); ok && serial > k.last {
-			k.last, k.found = serial, all
+		if serial, m, ok := decodeMarks(b[slot*marksSlot : (slot+1)*marksSlot]); ok && serial > k.last {
+			k.last, k.found = serial, m
 		}
 	}
 	k.known = true
@@ -99,14 +125,14 @@ func (k *marks) load() error {
 }
 
 // save puts marks on stable storage; what they say has to be there already.
-func (k *marks) save(all []tableMark) error {
-	if len(all) > maxMarks {
-		return fmt.Errorf("%s: %d logs of memory tables are more than %d", k.name, len(all), maxMarks)
+func (k *marks) save(m synced) error {
+	if n := len(m.tables); n > maxMarks {
+		return fmt.Errorf("%s: %d logs of memory tables are more than %d", k.name, n, maxMarks)
 	}
 	if err := k.load(); err != nil {
 		return err
 	}
-	if k.saved != nil && slices.Equal(all, k.saved) {
+	if m.equal(&k.saved) {
 		return nil
 	}
 	f, err := os.OpenFile(k.name, os.O_RDWR|os.O_CREATE, 0o600)
@@ -114,9 +140,9 @@ func (k *marks) save(all []tableMark) error {
 		return err
 	}
 	serial := k.last + 1
-	_, err = f.WriteAt(encodeMarks(serial, all), int64(serial%2)*marksSlot)
+	_, err = f.WriteAt(encodeMarks(serial, m), int64(serial%2)*marksSlot)
 	if err = errors.Join(err, journal.Datasync(f), f.Close()); err == nil {
-		k.last, k.saved = serial, append([]tableMark{}, all...)
+		k.last, k.saved = serial, m
 	}
 	return err
 }

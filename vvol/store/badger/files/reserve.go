@@ -83,6 +83,33 @@ func (r *reserve) follow() error {
 	}
 }
 
+// position is a place before which all has been written, near the end of the newest log.
+func (r *reserve) position() (p Position, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.follow(); err != nil || r.number == 0 {
+		return p, err
+	}
+	p.File = r.number
+	f, err := os.Open(r.name(r.number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	defer f.Close()
+	hole, err := unix.Seek(int(f.Fd()), r.written, unix.SEEK_HOLE)
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENXIO):
+		return p, nil
+	case err != nil:
+		return p, &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
+	}
+	p.Offset = uint64(max(hole-largePage, 0)) // of a page that was written to all counts as data
+	return p, nil
+}
+
 func (r *reserve) extend(f *os.File, need int64) error {
 	// What is allocated and not written is a hole to lseek.
 	hole, err := unix.Seek(int(f.Fd()), r.written, unix.SEEK_HOLE)

@@ -44,11 +44,19 @@ func New(path string, valueBytes, tableBytes int64) *Directory {
 // itself. One round serves all who asked before it began.
 //
 // Before Sync returns it has noted how far the logs of memory tables reach, so that Check
-// tells damage to what was synced from an unclean end.
+// tells damage to what was synced from an unclean end, and how far the value logs.
 func (d *Directory) Sync() error { return d.syncs.Do() }
+
+// Synced is the place in the value logs before which all was on stable storage when the
+// directory was last used. After Check.
+func (d *Directory) Synced() Position { return d.marks.found.values }
 
 // sync syncs the logs once.
 func (d *Directory) sync() error {
+	at, err := d.values.position() // what is written from here on may be synced or not
+	if err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
@@ -63,7 +71,7 @@ func (d *Directory) sync() error {
 		}
 	}
 	sort.Strings(values)
-	marked, err := d.markTableLogs(tables) // what is committed from here on may be synced or not
+	marked, err := d.markTableLogs(tables) // likewise
 	if err != nil {
 		return err
 	}
@@ -72,7 +80,7 @@ func (d *Directory) sync() error {
 			return err
 		}
 	}
-	if err := d.marks.save(marked); err != nil {
+	if err := d.marks.save(synced{at, marked}); err != nil {
 		return err
 	}
 	if names := strings.Join(append(values, tables...), " "); names != d.known {

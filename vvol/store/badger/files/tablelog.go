@@ -33,7 +33,7 @@ func (d *Directory) Check() error {
 	if err := d.marks.load(); err != nil {
 		return err
 	}
-	for _, m := range d.marks.found {
+	for _, m := range d.marks.found.tables {
 		if err := d.checkTableLog(m); err != nil {
 			return err
 		}

@@ -100,19 +100,33 @@ type stray struct {
 
 // leadingTo lists the keys, less those of filling, whose values lie in a file.
 func (l *Log) leadingTo(file uint32) (all []stray, err error) {
-	err = l.db.View(func(tx *bdb.Txn) error {
+	err = l.each(func(s stray) error {
+		if s.at.file == file {
+			all = append(all, s)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// each calls f for every key, less those of filling, whose value lies in a value log.
+func (l *Log) each(f func(stray) error) error {
+	return l.db.View(func(tx *bdb.Txn) error {
 		o := bdb.DefaultIteratorOptions
 		o.PrefetchValues = false
 		it := tx.NewIterator(o)
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			if at, ok := locate(it.Item()); ok && at.file == file && it.Item().Key()[0] != l.o.Fill {
-				all = append(all, stray{it.Item().KeyCopy(nil), at})
+			at, ok := locate(it.Item())
+			if !ok || it.Item().Key()[0] == l.o.Fill {
+				continue
+			}
+			if err := f(stray{it.Item().KeyCopy(nil), at}); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	return all, err
 }
 
 // locate tells where the value of an item lies; ok is false when that is in the tree.
@@ -197,28 +211,27 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 	}
 	stop = files.LogHeader
 	for range records {
-		n, err := recordLength(f, stop)
+		h, err := recordHeader(f, stop)
 		if err != nil {
 			return stop, false, err
 		}
-		if n == 0 || stop+n > info.Size() {
+		if h.Key == 0 || stop+h.Size() > info.Size() {
 			return stop, false, nil
 		}
-		stop += n
+		stop += h.Size()
 	}
 	return stop, stop == info.Size(), nil
 }
 
-// recordLength is the length of the record at a place, by its header; 0: there is none.
-func recordLength(f *os.File, at int64) (int64, error) {
+// recordHeader is the header of the record at a place; its key is empty when there is none.
+func recordHeader(f *os.File, at int64) (h files.EntryHeader, err error) {
 	var b [files.MaxEntryHeader]byte
 	n, err := f.ReadAt(b[:], at)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
+	if unlessEnd(err) != nil {
+		return h, err
 	}
-	h, ok := files.DecodeEntryHeader(b[:n])
-	if !ok {
-		return 0, nil
+	if h, ok := files.DecodeEntryHeader(b[:n]); ok {
+		return h, nil
 	}
-	return h.Size(), nil
+	return files.EntryHeader{}, nil
 }

@@ -145,7 +145,7 @@ func FuzzReadValue(f *testing.F) {
 		if err == nil {
 			require.Less(t, len(value), int(length))
 		}
-		_, err = recordLength(file, int64(offset))
+		_, err = recordHeader(file, int64(offset))
 		require.NoError(t, err)
 	})
 }

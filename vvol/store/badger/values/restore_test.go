@@ -1,0 +1,88 @@
+package values
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"vvsim/vvol/store/badger/files"
+)
+
+// written is the newest log and where what is written in it ends, in whole pages.
+func written(t *testing.T, d *files.Directory) (newest uint64, end int64) {
+	newest, err := d.NewestValueLog()
+	require.NoError(t, err)
+	f, err := os.Open(d.ValueLog(newest))
+	require.NoError(t, err)
+	defer f.Close()
+	end, err = unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	require.NoError(t, err)
+	return newest, end
+}
+
+// TestRestore takes what a collection has moved, and not synced, from the value logs, as a
+// power cut may that leaves the tree's logs: once the end of the file, once some pages of
+// it. Everything is there after Restore, and was not without.
+func TestRestore(t *testing.T) {
+	for name, harm := range map[string]func(t *testing.T, name string, from int64){
+		"cut off": func(t *testing.T, name string, from int64) { require.NoError(t, os.Truncate(name, from)) },
+		"zeros": func(t *testing.T, name string, from int64) {
+			info, err := os.Stat(name)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(name, from))
+			require.NoError(t, os.Truncate(name, info.Size()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			db, l, d, _ := openHeard(t, dir)
+			mixed(t, db)
+			require.NoError(t, d.Sync())
+			marked := reread(t, dir).Synced()
+			newest, end := written(t, d)
+			require.Equal(t, newest, marked.File)
+			for tries := 0; l.keep == nil; tries++ { // which a collection has moved and not let go
+				require.Less(t, tries, 100)
+				require.NoError(t, l.fillTable(func(_ int64, f func() error) error { return f() }))
+				require.NoError(t, db.Flatten(1))
+				if err := l.rewrite(0.1); err != nil {
+					l.keep = nil
+				}
+			}
+			cut := t.TempDir()
+			require.NoError(t, os.CopyFS(cut, os.DirFS(dir)))
+			l.letGo()
+			for n := newest; ; n++ {
+				name := filepath.Join(cut, filepath.Base(d.ValueLog(n)))
+				if _, err := os.Stat(name); err != nil {
+					break
+				}
+				from := int64(files.LogHeader)
+				if n == newest {
+					from = end
+				}
+				harm(t, name, from)
+			}
+			require.NoError(t, reread(t, cut).Seal())
+			again, m, _, _ := openHeard(t, cut)
+			r, err := m.Restore(marked, func([]byte) bool { return true }, func(_ int64, f func() error) error { return f() })
+			require.NoError(t, err)
+			require.Positive(t, r.Values)
+			require.Zero(t, r.Lost)
+			requireValues(t, again, -1)
+			r, err = m.Restore(marked, func([]byte) bool { return true }, func(_ int64, f func() error) error { return f() })
+			require.NoError(t, err)
+			require.Zero(t, r, "all is whole now")
+		})
+	}
+}
+
+// reread looks at a directory as one who opens it.
+func reread(t *testing.T, dir string) *files.Directory {
+	d := files.New(dir, fileBytes, 4<<20)
+	require.NoError(t, d.Check())
+	return d
+}
