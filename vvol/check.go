@@ -62,11 +62,7 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 	)
 	err := s.options.Engine.Meta().View(ctx, func(tx store.MetaTx) error {
 		fresh, rows = newCatalog(), map[string]record{}
-		if err := loadRows(tx, func(r record) { r.put(fresh); rows[r.key()] = r }); err != nil {
-			return err
-		}
-		loadReservations(tx, fresh)
-		return nil
+		return loadRows(tx, func(r record) { r.put(fresh); rows[r.key()] = r })
 	})
 	if err != nil {
 		return translate(err)
@@ -76,6 +72,7 @@ func (s *Service) checkRows(ctx context.Context, p *problems) error {
 	records, got := s.catalog.records(), s.catalog.shape()
 	for name := range fresh.reserved {
 		s.catalog.checkReservation(name, p)
+		delete(rows, prefixReservation+name)
 	}
 	if !maps.Equal(fresh.reserved, s.catalog.reserved) {
 		p.add("reservation states of %d units, the rows have %d or others", len(s.catalog.reserved), len(fresh.reserved))

@@ -204,10 +204,10 @@ func damaged(r record) string {
 	return ""
 }
 
-// loadRows calls put for every row of the catalog but format and reservations.
+// loadRows calls put for every row of the catalog but format.
 func loadRows(tx store.MetaTx, put func(record)) error {
 	for _, prefix := range []string{prefixCounters, prefixContainer, prefixPool, prefixVolume, prefixHost,
-		prefixBinding, prefixLUN, prefixTask, prefixEvent} {
+		prefixBinding, prefixLUN, prefixTask, prefixEvent, prefixReservation} {
 		for k, v := range tx.Scan([]byte(prefix)) {
 			r, err := decodeRow(string(k), v)
 			if err != nil {
@@ -217,11 +217,4 @@ func loadRows(tx store.MetaTx, put func(record)) error {
 		}
 	}
 	return nil
-}
-
-// loadReservations puts the names of the reservation rows of tx.
-func loadReservations(tx store.MetaTx, c *catalog) {
-	for k := range tx.Scan([]byte(prefixReservation)) {
-		(&reservationRow{Name: string(k[len(prefixReservation):])}).put(c)
-	}
 }

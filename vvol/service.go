@@ -105,7 +105,6 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, err
 	}
 	err = o.Engine.Meta().View(ctx, func(tx store.MetaTx) error {
-		loadReservations(tx, s.catalog)
 		return loadRows(tx, func(r record) { r.put(s.catalog) })
 	})
 	if err != nil {

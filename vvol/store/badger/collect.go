@@ -14,7 +14,7 @@ import (
 // stands on go, frozen layers with one child are merged into it, scattered zero
 // entries become one. Drainer only.
 func (d *drainer) collect() error {
-	if err := d.e.finish(d.e.rows.newest()); err != nil {
+	if err := d.e.finish(d.e.rows.Newest()); err != nil {
 		return err
 	}
 	if err := d.dropLayers(dropsAtOnce); err != nil {

@@ -80,6 +80,6 @@ func (o *object) copyPiece(ctx context.Context, off uint64, s *object, srcOff ui
 	if err := o.begin(ctx, off, n, maxTransfer); err != nil {
 		return err
 	}
-	defer o.uses.end()
+	defer o.uses.End()
 	return o.submit(&op{kind: opCopy, volume: o.v, off: off, data: buf, holes: holes, from: newCaller()}, false)
 }

@@ -164,7 +164,7 @@ func (d *drainer) run() {
 			head := d.e.journal.Head()
 			quiet, d.last = head == d.last, head
 			d.collectNow.Store(true)
-			d.e.views.renew(d.e.db) // an old one keeps old versions of rows
+			d.e.views.Renew(d.e.db) // an old one keeps old versions of rows
 		}
 		if d.collectNow.Swap(false) {
 			if err := d.collect(); err != nil {
@@ -418,7 +418,7 @@ func (d *drainer) commitRecords(records []packed) error {
 	if err != nil {
 		return err
 	}
-	e.views.renew(e.db)
+	e.views.Renew(e.db)
 	e.index.Lock()
 	defer e.index.Unlock()
 	for i := range records {

@@ -18,7 +18,9 @@ import (
 	"vvsim/vvol/store/badger/complaints"
 	"vvsim/vvol/store/badger/files"
 	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/inuse"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/rows"
 	"vvsim/vvol/store/badger/values"
 )
 
@@ -36,7 +38,7 @@ type Engine struct {
 	collecting  sync.Mutex   // held while values are collected
 	writing     sync.RWMutex // held for reading by transactions
 	meta        *meta
-	views       views
+	views       inuse.Views
 	places      places
 
 	committer committer
@@ -57,7 +59,7 @@ type Engine struct {
 	// journal, which the drainer makes.
 	structure sync.Mutex
 
-	rows    rowQueue
+	rows    rows.Queue
 	index   *index.Index
 	pending pendingGroups // guarded by index
 }
@@ -100,9 +102,9 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	}
 	e.db = db
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Moved: func() { e.views.renew(db) }, Warn: e.o.Warn})
+		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Moved: func() { e.views.Renew(db) }, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
-	e.views.renew(db)
+	e.views.Renew(db)
 	if err := e.recover(ctx); err != nil {
 		return nil, fmt.Errorf("badger: %s: %w", o.Dir, err)
 	}
@@ -184,7 +186,7 @@ func (e *Engine) Open(_ context.Context, id store.ID) (store.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{e: e, v: v, uses: newUses()}, nil
+	return &object{e: e, v: v, uses: inuse.NewCalls()}, nil
 }
 
 // Stat implements store.Engine.
@@ -274,7 +276,7 @@ func (e *Engine) Close() error {
 // releaseAll closes what is open.
 func (e *Engine) releaseAll() error {
 	var errs []error
-	e.views.close()
+	e.views.Close()
 	if e.db != nil {
 		errs = append(errs, e.files.GiveUp())
 		err := e.room(minFreeToOpen)

@@ -11,6 +11,7 @@ import (
 
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/rows"
 )
 
 // meta implements store.Meta. Updates are appended to the journal one after the other.
@@ -80,11 +81,11 @@ func (t *metaTx) reader() (*bdb.Txn, error) {
 	if t.tx != nil {
 		return t.tx, nil
 	}
-	if err := t.e.finish(t.e.rows.newest()); err != nil {
+	if err := t.e.finish(t.e.rows.Newest()); err != nil {
 		return nil, err
 	}
 	t.tx = t.e.db.NewTransaction(!t.readOnly)
-	return t.tx, translate(setRows(t.tx, t.rows))
+	return t.tx, translate(rows.Write(t.tx, t.rows))
 }
 
 func (t *metaTx) discard() {
@@ -140,7 +141,7 @@ func (t *metaTx) note(r journal.Row) error {
 	if t.tx == nil {
 		return nil
 	}
-	return translate(setRows(t.tx, t.rows[len(t.rows)-1:]))
+	return translate(rows.Write(t.tx, t.rows[len(t.rows)-1:]))
 }
 
 func (t *metaTx) Scan(prefix []byte) iter.Seq2[[]byte, []byte] {

@@ -13,13 +13,14 @@ import (
 
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/inuse"
 )
 
 // object implements store.Object.
 type object struct {
 	e      *Engine
 	v      *index.Volume
-	uses   *uses
+	uses   *inuse.Calls
 	closed atomic.Bool
 	warned atomic.Int64 // when damage was last told of, in nanoseconds
 }
@@ -47,10 +48,10 @@ func (o *object) usable(ctx context.Context, off, n uint64, limit uint64) error 
 	return nil
 }
 
-// begin is usable for a call that Close waits for; uses.end ends it.
+// begin is usable for a call that Close waits for; uses.End ends it.
 func (o *object) begin(ctx context.Context, off, n uint64, limit uint64) error {
 	err := o.usable(ctx, off, n, limit)
-	if err == nil && !o.uses.begin() {
+	if err == nil && !o.uses.Begin() {
 		err = store.ErrUnavailable
 	}
 	return err
@@ -61,7 +62,7 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 	if err := o.begin(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
-	defer o.uses.end()
+	defer o.uses.End()
 	if err := o.e.enter(); err != nil {
 		return err
 	}
@@ -259,9 +260,9 @@ func (e *Engine) fetchRecord(first uint64, locs []index.Location, p []byte) erro
 		}
 		e.places.forget(id)
 	}
-	v := e.views.acquire()
-	defer v.release()
-	at, err := locate(v.tx, id)
+	v := e.views.Acquire()
+	defer v.Release()
+	at, err := locate(v.Tx, id)
 	if err != nil {
 		return err
 	}
@@ -298,7 +299,7 @@ func (o *object) change(ctx context.Context, kind opKind, compare, p []byte, off
 	if err := o.begin(ctx, off, uint64(len(p)), maxTransfer); err != nil {
 		return err
 	}
-	defer o.uses.end()
+	defer o.uses.End()
 	c := o.e.committer.ops.Get().(*op)
 	c.kind, c.volume, c.off, c.data, c.compare = kind, o.v, off, p, compare
 	err := o.submit(c, w.FUA)
@@ -342,9 +343,9 @@ func (e *Engine) recycle(j *joined) {
 func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.WriteOptions) {
 	j := o.e.joined.Get().(*joined)
 	defer o.e.recycle(j)
-	open := o.uses.begin()
+	open := o.uses.Begin()
 	if open {
-		defer o.uses.end()
+		defer o.uses.End()
 	}
 	for i := range writes {
 		one := &writes[i]
@@ -380,7 +381,7 @@ func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions)
 	if err := o.begin(ctx, off, n, maxUnmap); err != nil {
 		return err
 	}
-	defer o.uses.end()
+	defer o.uses.End()
 	return o.submit(&op{kind: opUnmap, volume: o.v, off: off, n: n, from: newCaller()}, w.FUA)
 }
 
@@ -396,7 +397,7 @@ func (o *object) Flush(ctx context.Context) error {
 	if err := o.begin(ctx, 0, 0, 0); err != nil {
 		return err
 	}
-	defer o.uses.end()
+	defer o.uses.End()
 	o.e.index.RLock()
 	gone := o.v.Gone
 	o.e.index.RUnlock()
@@ -409,10 +410,8 @@ func (o *object) Flush(ctx context.Context) error {
 
 // Close implements store.Object.
 func (o *object) Close() error {
-	if !o.closed.Swap(true) {
-		o.uses.close()
-	}
-	<-o.uses.idle
+	o.closed.Store(true)
+	o.uses.Close()
 	return nil
 }
 

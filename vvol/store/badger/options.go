@@ -7,6 +7,7 @@ import (
 	"vvsim/vvol/store/badger/complaints"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/rows"
 )
 
 // Options of an Engine.
@@ -36,7 +37,7 @@ const (
 	memTableBytes  = 4 << 20 // small: a deletion counts as discarded when its table has been compacted
 	tableBytes     = 1 << 20 // of a table of the tree; each of the builders at work keeps twice as much
 	commitRecords  = 512     // of one transaction of Badger, which holds 15 % of a memory table
-	valueThreshold = 4096    // bytes from which a value goes to the value log
+	valueThreshold = rows.Threshold
 	blockSize      = index.BlockSize
 	maxTransfer    = 4 << 20
 	maxUnmap       = 512 << 20

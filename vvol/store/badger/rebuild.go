@@ -16,6 +16,7 @@ import (
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/rows"
 )
 
 // recover opens checkpoint and journal, and fills memory. What Badger holds beyond
@@ -175,16 +176,16 @@ func (e *Engine) replayRows(groups []journal.Group) (layers map[uint64]uint64, e
 			if r.First > uint64(len(blob)) {
 				return nil, fmt.Errorf("%w: %d bytes of rows on %d pages", index.ErrCorrupt, r.First, r.Count)
 			}
-			rows, err := journal.DecodeRows(blob[:r.First])
+			all, err := journal.DecodeRows(blob[:r.First])
 			if err != nil {
 				return nil, err
 			}
-			for _, row := range rows {
+			for _, row := range all {
 				if row.Key[0] == keyLayer && len(row.Key) == 9 {
 					layers[binary.BigEndian.Uint64(row.Key[1:])] = g.End
 				}
 			}
-			if err := e.write(func(tx *bdb.Txn) error { return setRows(tx, rows) }); err != nil {
+			if err := e.write(func(tx *bdb.Txn) error { return rows.Write(tx, all) }); err != nil {
 				return nil, err
 			}
 		}

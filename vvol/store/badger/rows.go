@@ -3,13 +3,13 @@ package badger
 import (
 	"encoding/binary"
 	"fmt"
-	"sync"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/rows"
 )
 
 // First bytes of keys; see the package comment.
@@ -38,115 +38,6 @@ type stateRow struct {
 // format of the directory. An engine refuses others.
 const format = 4
 
-// rowQueue holds the groups of rows that were appended to the journal and are not in
-// Badger yet. The drainer sets them when it comes to them, or the collector before; who
-// changes something waits for the journal alone, as Badger's one writer has large
-// records before it.
-type rowQueue struct {
-	mu    sync.Mutex
-	all   []rowGroup
-	bytes int    // of all
-	last  uint64 // number of the last group that was appended
-	set   uint64 // number of the last group that is in Badger
-	err   error  // of the journal or Badger; final
-
-	setting sync.Mutex // held by who sets groups, which is done in their order
-}
-
-type rowGroup struct {
-	number uint64
-	end    uint64 // page of the journal behind the group
-	rows   []journal.Row
-	bytes  int // in the journal
-	weight weight
-}
-
-// weight is what Badger counts of rows against the limits of a transaction.
-type weight struct{ rows, bytes int64 }
-
-func weigh(rows []journal.Row) (w weight) {
-	const more = 12 // of a row: version and flags
-	for _, r := range rows {
-		w = w.and(weight{1, int64(len(r.Key)+more) + min(int64(len(r.Value)), valueThreshold)})
-	}
-	return w
-}
-
-func (w weight) and(o weight) weight { return weight{w.rows + o.rows, w.bytes + o.bytes} }
-
-// fits leaves a row for Badger, which marks the end of a transaction with one.
-func (w weight) fits(db *bdb.DB) bool {
-	const end = 64
-	return w.rows+1 < db.MaxBatchCount() && w.bytes+end < db.MaxBatchSize()
-}
-
-// Limits of groups that wait. Who appends one more sets all.
-const (
-	maxRowGroups   = 1024
-	maxRowsWaiting = 8 << 20 // bytes
-)
-
-// push adds a group and returns its number.
-func (q *rowQueue) push(g rowGroup) uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.last++
-	g.number = q.last
-	q.all = append(q.all, g)
-	q.bytes += g.bytes
-	return g.number
-}
-
-// newest is the number of the last group.
-func (q *rowQueue) newest() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.last
-}
-
-// isSet tells whether a group is in Badger.
-func (q *rowQueue) isSet(number uint64) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return number <= q.set
-}
-
-func (q *rowQueue) crowded() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.all) > maxRowGroups || q.bytes > maxRowsWaiting
-}
-
-// next returns the oldest groups up to a number, as many as one transaction sets.
-func (q *rowQueue) next(number uint64, db *bdb.DB) ([]rowGroup, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var sum weight
-	n := 0
-	for n < len(q.all) && q.all[n].number <= number && sum.and(q.all[n].weight).fits(db) {
-		sum = sum.and(q.all[n].weight)
-		n++
-	}
-	return q.all[:n:n], q.err
-}
-
-// done takes groups that next returned away, or keeps them for ever.
-func (q *rowQueue) done(groups []rowGroup, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.err = err; err != nil {
-		return
-	}
-	q.set = groups[len(groups)-1].number
-	for i := range groups {
-		q.bytes -= groups[i].bytes
-	}
-	clear(groups)
-	if q.all = q.all[len(groups):]; len(q.all) == 0 {
-		q.all = nil
-	}
-}
-
 // rowChange is a change of rows and what goes with it.
 type rowChange struct {
 	rows    []journal.Row
@@ -168,8 +59,8 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	e.files.End() // what was allocated waits for setRows
 	blob := journal.EncodeRows(c.rows)
 	length := uint64(len(blob))
-	heavy := weigh(c.rows)
-	if length > maxRows || !heavy.fits(e.db) {
+	heavy := rows.Weigh(c.rows)
+	if length > maxRows || !heavy.Fits(e.db) {
 		return 0, fmt.Errorf("%w: %d rows of %d bytes", store.ErrTooBig, len(c.rows), length)
 	}
 	blob = append(blob, make([]byte, -length%journal.PageSize)...)
@@ -186,7 +77,7 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	g := group{Group: found, layers: b.layers, number: e.rows.push(rowGroup{end: found.End, rows: c.rows, bytes: int(length), weight: heavy})}
+	g := group{Group: found, layers: b.layers, number: e.rows.Push(rows.Group{End: found.End, Rows: c.rows, Bytes: int(length), Weight: heavy})}
 	e.index.Lock()
 	defer e.index.Unlock()
 	e.pending.push(g)
@@ -199,8 +90,8 @@ func (e *Engine) appendRows(c rowChange) (number uint64, err error) {
 
 // settle returns when what was appended so far is on stable storage in the journal.
 func (e *Engine) settle() error {
-	if e.rows.crowded() {
-		return e.finish(e.rows.newest())
+	if e.rows.Crowded() {
+		return e.finish(e.rows.Newest())
 	}
 	return e.journal.Flush()
 }
@@ -209,35 +100,22 @@ func (e *Engine) settle() error {
 // journal first and then into Badger, which so never holds one that a power cut takes
 // from the journal.
 func (e *Engine) finish(number uint64) error {
-	q := &e.rows
-	if q.isSet(number) {
+	if e.rows.IsSet(number) {
 		return nil
 	}
 	if err := e.journal.Flush(); err != nil {
 		return err
 	}
-	q.setting.Lock()
-	defer q.setting.Unlock()
-	for {
-		groups, err := q.next(number, e.db)
-		if len(groups) == 0 || err != nil {
-			return err
-		}
-		err = e.setRows(groups)
-		q.done(groups, err)
-		if err != nil {
-			return err
-		}
-	}
+	return e.rows.Set(number, e.db, e.setRows)
 }
 
-func (e *Engine) setRows(groups []rowGroup) error {
+func (e *Engine) setRows(groups []rows.Group) error {
 	if e.begin(valuesAhead) == nil { // else appendRows had
 		defer e.files.End()
 	}
 	err := e.transact(func(tx *bdb.Txn) error {
 		for i := range groups {
-			if err := setRows(tx, groups[i].rows); err != nil {
+			if err := rows.Write(tx, groups[i].Rows); err != nil {
 				return err
 			}
 		}
@@ -248,21 +126,6 @@ func (e *Engine) setRows(groups []rowGroup) error {
 	}
 	e.index.Lock()
 	defer e.index.Unlock()
-	e.index.RowsSet = groups[len(groups)-1].end
-	return nil
-}
-
-func setRows(tx *bdb.Txn, rows []journal.Row) error {
-	for _, r := range rows {
-		if r.Value == nil {
-			if err := tx.Delete(r.Key); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := tx.Set(r.Key, r.Value); err != nil {
-			return err
-		}
-	}
+	e.index.RowsSet = groups[len(groups)-1].End
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/rows"
 )
 
 // openStill opens an engine whose drainer runs when a test calls its steps only.
@@ -30,7 +31,7 @@ func rowsOf(t *testing.T, e *Engine, kind byte) (n int) {
 
 // drop takes away all layers that nothing stands on.
 func drop(t testing.TB, e *Engine) {
-	require.NoError(t, e.finish(e.rows.newest()))
+	require.NoError(t, e.finish(e.rows.Newest()))
 	require.NoError(t, e.drainer.dropLayers(1000))
 }
 
@@ -100,7 +101,7 @@ func TestRowsBeside(t *testing.T) {
 	require.NoError(t, e.drainer.collect())
 	require.Equal(t, 2, rowsOf(t, e, keyVolume))
 	require.NoError(t, e.Delete(t.Context(), id))
-	require.False(t, e.rows.isSet(e.rows.newest()))
+	require.False(t, e.rows.IsSet(e.rows.Newest()))
 	require.True(t, e.shrinking())
 	require.Nil(t, e.index.Orphan(), "the layer stays until the row is there")
 	require.NoError(t, e.Delete(t.Context(), id), "which finds it gone")
@@ -110,7 +111,7 @@ func TestRowsBeside(t *testing.T) {
 	require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 2 << 20}))
 	require.NoError(t, e.Delete(t.Context(), again))
 	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
-	require.True(t, e.rows.isSet(e.rows.newest()))
+	require.True(t, e.rows.IsSet(e.rows.Newest()))
 	require.NotNil(t, e.index.Orphan())
 	require.NoError(t, e.Close())
 	e = openStill(t, dir)
@@ -126,17 +127,17 @@ func TestRowsBeside(t *testing.T) {
 func TestManyRows(t *testing.T) {
 	e := openStill(t, t.TempDir())
 	defer func() { require.NoError(t, e.Close()) }()
-	for n := range maxRowGroups + 10 {
+	for n := range rows.MaxGroups + 10 {
 		require.NoError(t, e.Meta().Update(t.Context(), func(tx store.MetaTx) error { return tx.Set([]byte{byte(n), byte(n >> 8)}, []byte{1}) }))
-		require.LessOrEqual(t, len(e.rows.all), maxRowGroups)
+		require.False(t, e.rows.Crowded())
 	}
-	require.Greater(t, rowsOf(t, e, keyMeta), maxRowGroups)
+	require.Greater(t, rowsOf(t, e, keyMeta), rows.MaxGroups)
 	require.NoError(t, e.Meta().View(t.Context(), func(tx store.MetaTx) error {
 		n := 0
 		for range tx.Scan(nil) {
 			n++
 		}
-		require.Equal(t, maxRowGroups+10, n, "with those that Badger lacked")
+		require.Equal(t, rows.MaxGroups+10, n, "with those that Badger lacked")
 		return nil
 	}))
 }
@@ -165,7 +166,7 @@ func TestHeavyRows(t *testing.T) {
 	require.ErrorIs(t, update(many+1, 1), store.ErrTooBig)
 	require.ErrorIs(t, update(large+1, valueThreshold-1), store.ErrTooBig)
 	require.Zero(t, rowsOf(t, e, keyMeta))
-	require.NoError(t, e.finish(e.rows.newest()))
+	require.NoError(t, e.finish(e.rows.Newest()))
 	require.Equal(t, many+large, rowsOf(t, e, keyMeta))
 	require.NoError(t, e.Close())
 	e = openStill(t, dir)
