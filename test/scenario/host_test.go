@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/api"
+	"vvsim/fault/codes"
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/host"
 	"vvsim/scsi/iscsi/host/clock"
@@ -458,6 +461,25 @@ func TestRefusedSessions(t *testing.T) {
 			l.holds(x.open(v, host.ByHost).unit, 0, content)
 		})
 	}
+}
+
+// TestSameLosses: what a host takes as a permanent loss is what `vvsim explain` says of it.
+func TestSameLosses(t *testing.T) {
+	var said, taken []string
+	for _, e := range codes.Table() {
+		lost := strings.Contains(e.ESXi, "ermanent device loss") || strings.Contains(e.ESXi, "Target Unavailable")
+		if lost && (e.Kind == codes.Sense || e.Kind == codes.Login) {
+			said = append(said, e.Code)
+		}
+	}
+	s := host.Defaults()
+	for _, l := range s.Losses {
+		taken = append(taken, codes.SenseCode(l))
+	}
+	for _, l := range s.LossLogins {
+		taken = append(taken, fmt.Sprintf("0x%04x", uint16(l)))
+	}
+	require.ElementsMatch(t, said, taken)
 }
 
 // TestReplaced: behind the LUN that a host knows there is another volume all of a sudden: the
