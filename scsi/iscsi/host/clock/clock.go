@@ -59,7 +59,8 @@ func (c *Clock) set(t time.Time) { c.now, c.wall = t, time.Now() }
 
 // Step puts the clock forward by d, whether it stands still or not, and calls on its way
 // all that wait for a time up to then, each at its time and in order. It returns when the
-// last has.
+// last has. What they start beside themselves may find the clock at the end of the step: who
+// steps over several times at once lets it settle in between.
 func (c *Clock) Step(d time.Duration) {
 	c.mu.Lock()
 	end := c.read().Add(d)
