@@ -229,7 +229,7 @@ func (s *run) finish() {
 		s.t.Errorf("still in flight after %v without faults: %v", settleTime, c)
 	}
 	// Where a target said that it is gone, or a device was lost, an administrator looks again.
-	for _, again := range []time.Duration{time.Minute, settleTime} {
+	for range 2 {
 		for _, h := range s.hosts {
 			h.Rescan()
 		}
@@ -238,7 +238,7 @@ func (s *run) finish() {
 				s.disk(v, i)
 			}
 		}
-		time.Sleep(again) // a lost device goes 10 s after nobody has it open any more
+		time.Sleep(time.Minute) // a lost device goes 10 s after nobody has it open any more
 	}
 	for _, v := range s.volumes {
 		for i := range hosts {
