@@ -143,21 +143,32 @@ func (d *drainer) finishMerge(l *index.Layer) (finished bool, err error) {
 	if err := d.drainTo(page); err != nil {
 		return false, err
 	}
-	e.structure.Lock()
-	defer e.structure.Unlock()
-	if child.RowPage > e.journal.Tail() || l.Children() != 1 {
-		return false, nil // its row is in the journal, and would come back
+	ready := func() bool { // else a row is in the journal, and would come back
+		return child.RowPage <= e.journal.Tail() && l.Children() == 1
 	}
 	t := index.ZeroEntry{ID: e.newID(), Layer: child.ID, Kept: true}
-	if l.Parent != nil {
-		e.index.RLock()
+	e.index.RLock()
+	if finished = ready(); finished && l.Parent != nil {
 		// Older than the records of the child, one of which may be what a block falls back
-		// to when a power cut takes its newer copy from the journal.
+		// to when a power cut takes its newer copy from the journal. What the child is given
+		// from here on hides them.
 		t.Spans = l.ZeroSpans(l.ID, func(b uint64) bool { return !child.Get(b).Recorded() })
-		e.index.RUnlock()
+	}
+	e.index.RUnlock()
+	if !finished {
+		return false, nil
+	}
+	early, err := e.keepEarly(&t)
+	if err != nil {
+		return false, err
+	}
+	e.structure.Lock()
+	defer e.structure.Unlock()
+	if !ready() {
+		return false, nil
 	}
 	err = e.write(func(tx *bdb.Txn) error {
-		if len(t.Spans) > 0 {
+		if len(t.Spans) > 0 && !early {
 			if err := tx.Set(numberKey(keyZeros, t.ID), t.Encode()); err != nil {
 				return err
 			}
@@ -191,24 +202,35 @@ func (d *drainer) packZeros() error {
 	if crowded == nil {
 		return nil
 	}
-	rows := crowded.Scattered()
-	var packed index.ZeroEntry
-	err := e.write(func(tx *bdb.Txn) error {
-		packed = index.ZeroEntry{ID: rows[len(rows)-1].ID, Layer: crowded.ID, Kept: true}
-		for _, z := range rows {
+	old := crowded.Scattered()
+	packed := index.ZeroEntry{ID: old[len(old)-1].ID, Layer: crowded.ID, Kept: true}
+	err := e.db.View(func(tx *bdb.Txn) error {
+		for _, z := range old {
 			t, err := readZeros(tx, z.ID)
 			if err != nil {
 				return err
 			}
 			packed.Spans = append(packed.Spans, t.Spans...)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.index.RLock()
+	packed.Spans = crowded.Needed(packed.Spans, d.durable.Load())
+	e.index.RUnlock()
+	early, err := e.keepEarly(&packed)
+	if err != nil {
+		return err
+	}
+	err = e.write(func(tx *bdb.Txn) error {
+		for _, z := range old {
 			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
 				return err
 			}
 		}
-		e.index.RLock()
-		packed.Spans = crowded.Needed(packed.Spans, d.durable.Load())
-		e.index.RUnlock()
-		if len(packed.Spans) == 0 {
+		if early || len(packed.Spans) == 0 {
 			return nil
 		}
 		return tx.Set(numberKey(keyZeros, packed.ID), packed.Encode())
@@ -218,8 +240,24 @@ func (d *drainer) packZeros() error {
 	}
 	e.index.Lock()
 	defer e.index.Unlock()
-	e.index.Packed(crowded, len(rows), &packed)
+	e.index.Packed(crowded, len(old), &packed)
 	return nil
+}
+
+// keepEarly puts a kept row that is large on stable storage, under an id of its own,
+// before the rows go that it takes the place of. It lies in a value log, whose end a power cut
+// may take while the tree's log has all of the transaction; a small one is in the tree. Until
+// the others go it says what they say.
+func (e *Engine) keepEarly(t *index.ZeroEntry) (early bool, err error) {
+	value := t.Encode()
+	if len(value) < valueThreshold {
+		return false, nil
+	}
+	t.ID = e.newID()
+	if err := e.write(func(tx *bdb.Txn) error { return tx.Set(numberKey(keyZeros, t.ID), value) }); err != nil {
+		return false, err
+	}
+	return true, e.files.Sync()
 }
 
 func readEntry(tx *bdb.Txn, id uint64, t *index.Entry) error {

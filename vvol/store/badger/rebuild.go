@@ -91,8 +91,10 @@ func (e *Engine) restoreValues() error {
 	r, err := e.values.Restore(e.files.Synced(), func(key []byte) bool {
 		return key[0] != keyRecord || len(key) == 9 && binary.BigEndian.Uint64(key[1:]) <= durable
 	}, e.step)
-	if r.Lost > 0 {
-		e.o.Warn(fmt.Sprintf("%s: %d values behind the last sync are damaged and in no other file", e.o.Dir, r.Lost))
+	for _, key := range r.Lost {
+		if key[0] != keyZeros { // of which those that were not on stable storage are not missed
+			e.o.Warn(fmt.Sprintf("%s: the value of %q is damaged and in no other file", e.o.Dir, key))
+		}
 	}
 	return err
 }
@@ -338,10 +340,15 @@ func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err er
 			return err
 		}
 		var t index.ZeroEntry
-		if err := item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err }); err != nil {
+		err = item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err })
+		if err != nil && id <= durable {
 			return err
 		}
 		e.seen(id)
+		if err != nil { // the end of a value log is missing, and what this was to replace is there
+			stale = append(stale, id)
+			return nil
+		}
 		l := e.index.Layers[t.Layer]
 		if l == nil || id > durable && !t.Kept {
 			stale = append(stale, id)

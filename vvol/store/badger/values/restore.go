@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 
 	bdb "github.com/dgraph-io/badger/v4"
 
@@ -14,8 +16,8 @@ import (
 
 // Restored is what Restore found.
 type Restored struct {
-	Values uint64 // that were set anew
-	Lost   uint64 // that no file has
+	Values uint64   // that were set anew
+	Lost   []string // keys of which no file has the value
 }
 
 // Restore looks for values that a power cut has taken from the value logs though the tree
@@ -34,7 +36,7 @@ func (l *Log) Restore(at files.Position, wanted func(key []byte) bool, step Step
 	for n := newest; n > 0 && len(lost) > 0 && err == nil; n-- {
 		err = l.restoreFrom(n, lost, step, &r)
 	}
-	r.Lost = uint64(len(lost))
+	r.Lost = slices.Sorted(maps.Keys(lost))
 	return r, err
 }
 

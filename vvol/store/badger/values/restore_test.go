@@ -71,7 +71,7 @@ func TestRestore(t *testing.T) {
 			r, err := m.Restore(marked, func([]byte) bool { return true }, func(_ int64, f func() error) error { return f() })
 			require.NoError(t, err)
 			require.Positive(t, r.Values)
-			require.Zero(t, r.Lost)
+			require.Empty(t, r.Lost)
 			requireValues(t, again, -1)
 			r, err = m.Restore(marked, func([]byte) bool { return true }, func(_ int64, f func() error) error { return f() })
 			require.NoError(t, err)
