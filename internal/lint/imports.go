@@ -33,13 +33,14 @@ func importTable() map[string]row {
 		"scsi/iscsi/host/watch": {imports: []string{"scsi", "scsi/iscsi/host", "scsi/iscsi/host/clock", "scsi/iscsi/initiator"}},
 
 		"vvol/store": {},
-		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/inuse", "vvol/store/badger/journal", "vvol/store/badger/prefetch", "vvol/store/badger/rows", "vvol/store/badger/values"},
+		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/inuse", "vvol/store/badger/journal", "vvol/store/badger/places", "vvol/store/badger/rows", "vvol/store/badger/values"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
 		"vvol/store/badger/complaints": {imports: []string{"vvol/store/badger/values"}},
 		"vvol/store/badger/files":      {imports: []string{"vvol/store/badger/journal"}},
 		"vvol/store/badger/index":      {imports: []string{"vvol/store"}},
 		"vvol/store/badger/inuse":      {},
 		"vvol/store/badger/journal":    {},
+		"vvol/store/badger/places":     {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/prefetch"}},
 		"vvol/store/badger/prefetch":   {},
 		"vvol/store/badger/rows":       {imports: []string{"vvol/store/badger/journal"}},
 		"vvol/store/badger/values":     {imports: []string{"vvol/store/badger/files"}},
@@ -97,7 +98,7 @@ func importTable() map[string]row {
 // are in testLibraries.
 func outsideTable() map[string][]string {
 	return map[string][]string{
-		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/complaints", "vvol/store/badger/inuse", "vvol/store/badger/rows", "vvol/store/badger/values"},
+		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/complaints", "vvol/store/badger/inuse", "vvol/store/badger/places", "vvol/store/badger/rows", "vvol/store/badger/values"},
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt

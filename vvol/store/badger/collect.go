@@ -8,6 +8,7 @@ import (
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/places"
 )
 
 // collect does a bounded part of what waits in the background: layers that nothing
@@ -135,8 +136,8 @@ func (d *drainer) move(records []*index.Record) error {
 // loadSurvivors appends the live blocks of a record to d.values and verifies them: all or
 // none.
 func (d *drainer) loadSurvivors(tx *bdb.Txn, r *index.Record) (live []index.Move, err error) {
-	var t index.Entry
-	if err := readEntry(tx, r.ID, &t); err != nil {
+	t, err := places.Entry(tx, numberKey(keyEntry, r.ID))
+	if err != nil {
 		return nil, err
 	}
 	start := len(d.values)
@@ -192,7 +193,7 @@ func (e *Engine) deleteDead(n int, page uint64) error {
 
 func (e *Engine) deleteRecords(dead []index.Burial) error {
 	for _, b := range dead {
-		e.places.forget(b.ID)
+		e.places.Forget(b.ID)
 	}
 	return e.write(func(tx *bdb.Txn) error {
 		for _, b := range dead {

@@ -50,7 +50,7 @@ func requireDamaged(t *testing.T, e *Engine, id store.ID, block uint64) {
 // TestDamagedRecord flips a bit of a block in a value log under an open engine. Whoever
 // shares the block gets a medium error, other blocks of the same record and other volumes
 // are read as before, and a block that is written again is healthy. It was seen to fail
-// with the comparison taken out of index.VerifyBlock, and without places.expire.
+// with the comparison taken out of index.VerifyBlock, and without places.Expire.
 func TestDamagedRecord(t *testing.T) {
 	var told []string
 	o := small(t.TempDir())
@@ -81,7 +81,7 @@ func TestDamagedRecord(t *testing.T) {
 		}
 	}
 	requireBlock(t, e, a, 3, 0x34) // of the same record
-	e.places.expire(time.Now())
+	e.places.Expire(time.Now())
 	requireDamaged(t, e, a, 2)
 	require.Len(t, told, 1, "not with every read")
 	require.Contains(t, told[0], a.String())

@@ -69,7 +69,7 @@
 // takes structure. Reads take the index alone, for the look-up only: a page of the
 // journal that was overwritten, or a record that is gone when it is fetched, is looked up
 // again. They share one view of Badger, which the drainer renews before the index leads
-// to new records (package inuse), and remember where records lie and the checksums of their blocks (places.go). The mutexes of
+// to new records (package inuse), and remember where records lie and the checksums of their blocks (package places). The mutexes of
 // committer and drainer guard their queues and are held for moments.
 //
 // # Durability

@@ -160,7 +160,7 @@ func (d *drainer) run() {
 			d.checkpointing = false
 		case <-d.wake:
 		case now := <-tick.C:
-			d.e.places.expire(now)
+			d.e.places.Expire(now)
 			head := d.e.journal.Head()
 			quiet, d.last = head == d.last, head
 			d.collectNow.Store(true)

@@ -20,6 +20,7 @@ import (
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/inuse"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/places"
 	"vvsim/vvol/store/badger/rows"
 	"vvsim/vvol/store/badger/values"
 )
@@ -39,7 +40,7 @@ type Engine struct {
 	writing     sync.RWMutex // held for reading by transactions
 	meta        *meta
 	views       inuse.Views
-	places      places
+	places      places.Places
 
 	committer committer
 	joined    sync.Pool // of *joined

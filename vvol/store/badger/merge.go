@@ -8,6 +8,7 @@ import (
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store/badger/index"
+	"vvsim/vvol/store/badger/places"
 )
 
 // mergeLayers goes on with the merge that runs, or begins one, and changes the layer
@@ -96,8 +97,8 @@ func (d *drainer) retag(l *index.Layer, n int) (int, error) {
 	blocks := make([][]uint64, len(ids))
 	err := e.write(func(tx *bdb.Txn) error {
 		for i, id := range ids {
-			var t index.Entry
-			if err := readEntry(tx, id, &t); err != nil {
+			t, err := places.Entry(tx, numberKey(keyEntry, id))
+			if err != nil {
 				return err
 			}
 			blocks[i] = slices.Clone(t.Blocks)
@@ -258,14 +259,6 @@ func (e *Engine) keepEarly(t *index.ZeroEntry) (early bool, err error) {
 		return false, err
 	}
 	return true, e.files.Sync()
-}
-
-func readEntry(tx *bdb.Txn, id uint64, t *index.Entry) error {
-	item, err := tx.Get(numberKey(keyEntry, id))
-	if err != nil {
-		return err
-	}
-	return item.Value(func(b []byte) (err error) { *t, err = index.DecodeEntry(b); return err })
 }
 
 func readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {

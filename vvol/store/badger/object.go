@@ -14,6 +14,7 @@ import (
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/inuse"
+	"vvsim/vvol/store/badger/places"
 )
 
 // object implements store.Object.
@@ -253,23 +254,23 @@ func moved(err error) bool {
 // fetchRecord copies blocks of one record, and verifies them.
 func (e *Engine) fetchRecord(first uint64, locs []index.Location, p []byte) error {
 	id := locs[0].Record()
-	if at := e.places.get(id); at != nil {
-		at.expect(locs)
-		if at.copyBlocks(first, locs, p) == nil {
+	if at := e.places.Get(id); at != nil {
+		at.Expect(locs)
+		if at.CopyBlocks(first, locs, p) == nil {
 			return nil
 		}
-		e.places.forget(id)
+		e.places.Forget(id)
 	}
 	v := e.views.Acquire()
 	defer v.Release()
-	at, err := locate(v.Tx, id)
+	at, err := places.Locate(v.Tx, numberKey(keyEntry, id), numberKey(keyRecord, id))
 	if err != nil {
 		return err
 	}
-	if err := at.copyBlocks(first, locs, p); err != nil {
+	if err := at.CopyBlocks(first, locs, p); err != nil {
 		return err
 	}
-	e.places.put(id, at)
+	e.places.Put(id, at)
 	return nil
 }
 

@@ -38,22 +38,22 @@ func TestPlaces(t *testing.T) {
 	loc := v.(*object).v.Head.Find(0)
 	e.index.RUnlock()
 	require.True(t, loc.Recorded())
-	at := e.places.get(loc.Record())
+	at := e.places.Get(loc.Record())
 	require.NotNil(t, at)
 	p := make([]byte, blockSize)
-	require.NoError(t, at.copyBlocks(0, []index.Location{loc}, p))
+	require.NoError(t, at.CopyBlocks(0, []index.Location{loc}, p))
 
 	for tag := range byte(3) { // fills value logs, and kills what the first of them holds besides
 		for off := uint64(1 << 20); off < 21<<20; off += 1 << 20 {
 			write(off, tag, 1<<20)
 		}
 	}
-	for tries := 0; at.copyBlocks(0, []index.Location{loc}, p) == nil; tries++ { // tables are written out beside us
+	for tries := 0; at.CopyBlocks(0, []index.Location{loc}, p) == nil; tries++ { // tables are written out beside us
 		require.Less(t, tries, 200, "no file was collected that held the record")
 		_, err := e.collectValues(0.5, e.closed.Load)
 		require.NoError(t, err)
 	}
-	require.ErrorIs(t, at.copyBlocks(0, []index.Location{loc}, p), index.ErrShort)
+	require.ErrorIs(t, at.CopyBlocks(0, []index.Location{loc}, p), index.ErrShort)
 	holds()
-	require.NotSame(t, at, e.places.get(loc.Record()))
+	require.NotSame(t, at, e.places.Get(loc.Record()))
 }

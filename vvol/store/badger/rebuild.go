@@ -341,14 +341,13 @@ func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err er
 		}
 		var t index.ZeroEntry
 		err = item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err })
-		if err != nil && id <= durable {
+		if errors.Is(err, index.ErrCorrupt) && id > durable {
+			t, err = index.ZeroEntry{}, nil // the end of a value log is missing; what this was to replace is there
+		}
+		if err != nil {
 			return err
 		}
 		e.seen(id)
-		if err != nil { // the end of a value log is missing, and what this was to replace is there
-			stale = append(stale, id)
-			return nil
-		}
 		l := e.index.Layers[t.Layer]
 		if l == nil || id > durable && !t.Kept {
 			stale = append(stale, id)

@@ -1,4 +1,4 @@
-package badger
+package places
 
 import (
 	"fmt"
@@ -14,51 +14,62 @@ import (
 	"vvsim/vvol/store/badger/prefetch"
 )
 
-// place is where a record lies, and what its blocks have to be.
-type place struct {
+// Place is where a record lies, and what its blocks have to be.
+type Place struct {
 	item     *bdb.Item
 	sums     []uint32
 	value    atomic.Uintptr // where it was in memory when it was last read
 	verified atomic.Uint64  // by index: compared with its sum since the place is remembered
 }
 
-// locate looks a record up.
-func locate(tx *bdb.Txn, id uint64) (*place, error) {
-	var t index.Entry
-	if err := readEntry(tx, id, &t); err != nil {
-		return nil, err
-	}
-	item, err := tx.Get(numberKey(keyRecord, id))
+// Locate looks a record up by the keys of its entry and of itself. Errors: those of Badger,
+// index.ErrCorrupt.
+func Locate(tx *bdb.Txn, entry, record []byte) (*Place, error) {
+	t, err := Entry(tx, entry)
 	if err != nil {
 		return nil, err
 	}
-	return &place{item: item, sums: t.Sums}, nil
+	item, err := tx.Get(record)
+	if err != nil {
+		return nil, err
+	}
+	return &Place{item: item, sums: t.Sums}, nil
 }
 
-// expect brings what copyBlocks is going to touch into the processor's caches: the pages
+// Entry reads the entry of a record.
+func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
+	item, err := tx.Get(key)
+	if err != nil {
+		return t, err
+	}
+	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err })
+	return t, err
+}
+
+// Expect brings what CopyBlocks is going to touch into the processor's caches: the pages
 // of value logs are cold, and to wait for header and block one after the other took as
 // long as to copy the block. Where the value was last read is good enough: that nobody
 // reads from there is Badger's business, and what is no memory any more does no harm.
-func (at *place) expect(locs []index.Location) {
+func (at *Place) Expect(locs []index.Location) {
 	value := at.value.Load()
 	prefetch.Lines(value-prefetch.Line, prefetch.Line) // of Badger's header, in front of the key
-	prefetch.Lines(value+uintptr(locs[0].Index()*blockSize), uintptr(min(len(locs)*blockSize, maxExpect)))
+	prefetch.Lines(value+uintptr(locs[0].Index()*index.BlockSize), uintptr(min(len(locs)*index.BlockSize, maxExpect)))
 }
 
 // maxExpect is how many bytes are worth asking for beforehand: in long copies the
 // processor sees by itself what comes next.
-const maxExpect = 2 * blockSize
+const maxExpect = 2 * index.BlockSize
 
-// copyBlocks copies blocks of the record, which are those from first on. The first copy of
+// CopyBlocks copies blocks of the record, which are those from first on. The first copy of
 // each is verified.
-func (at *place) copyBlocks(first uint64, locs []index.Location, p []byte) error {
+func (at *Place) CopyBlocks(first uint64, locs []index.Location, p []byte) error {
 	return at.item.Value(func(value []byte) error {
 		if where := uintptr(unsafe.Pointer(unsafe.SliceData(value))); at.value.Load() != where {
 			at.value.Store(where)
 		}
 		for k, loc := range locs {
 			i, block := loc.Index(), first+uint64(k)
-			part := p[k*blockSize : (k+1)*blockSize]
+			part := p[k*index.BlockSize : (k+1)*index.BlockSize]
 			err := index.CopyBlock(part, value, i)
 			if mark := uint64(1) << i; err == nil && at.verified.Load()&mark == 0 {
 				if err = index.VerifyBlock(part, block, at.sums, i); err == nil {
@@ -66,14 +77,14 @@ func (at *place) copyBlocks(first uint64, locs []index.Location, p []byte) error
 				}
 			}
 			if err != nil {
-				return &store.MediumError{Offset: block * blockSize, Err: fmt.Errorf("record %d: %w", loc.Record(), err)}
+				return &store.MediumError{Offset: block * index.BlockSize, Err: fmt.Errorf("record %d: %w", loc.Record(), err)}
 			}
 		}
 		return nil
 	})
 }
 
-// places remembers records, so that a block of one that was read before costs no
+// Places remembers records, so that a block of one that was read before costs no
 // look-up in the tree. A record never changes, and its
 // id is never given again; when Badger moves its value or deletes it, the item reads as
 // empty, which its reader takes for a reason to look it up again.
@@ -83,14 +94,14 @@ func (at *place) copyBlocks(first uint64, locs []index.Location, p []byte) error
 //
 // All are forgotten after a while, so that what the kernel drops from its cache and reads
 // from the disk anew does not stay unverified.
-type places struct {
+type Places struct {
 	shards  [placeShards]placeShard
-	expired time.Time // drainer only
+	expired time.Time // Expire only
 }
 
 type placeShard struct {
 	mu  sync.RWMutex
-	all map[uint64]*place
+	all map[uint64]*Place
 }
 
 const (
@@ -99,36 +110,38 @@ const (
 	maxPlaces   = 1 << 16     // about 300 bytes each, and 4 for a block; 16 GiB of full records
 )
 
-func (p *places) shard(id uint64) *placeShard { return &p.shards[id%placeShards] }
+func (p *Places) shard(id uint64) *placeShard { return &p.shards[id%placeShards] }
 
-func (p *places) get(id uint64) *place {
+// Get returns the place of a record, or nil.
+func (p *Places) Get(id uint64) *Place {
 	s := p.shard(id)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.all[id]
 }
 
-// put remembers a place whose value has been read once, which makes it safe to be read
+// Put remembers a place whose value has been read once, which makes it safe to be read
 // by many at once. A shard that is full forgets what it has.
-func (p *places) put(id uint64, at *place) {
+func (p *Places) Put(id uint64, at *Place) {
 	s := p.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil || len(s.all) >= maxPlaces/placeShards {
-		s.all = map[uint64]*place{}
+		s.all = map[uint64]*Place{}
 	}
 	s.all[id] = at
 }
 
-func (p *places) forget(id uint64) {
+// Forget drops the place of a record.
+func (p *Places) Forget(id uint64) {
 	s := p.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, id)
 }
 
-// expire forgets all places when the oldest may be older than placeAge. Drainer only.
-func (p *places) expire(now time.Time) {
+// Expire forgets all places when the oldest may be older than placeAge. For one goroutine.
+func (p *Places) Expire(now time.Time) {
 	if now.Sub(p.expired) < placeAge {
 		return
 	}
