@@ -80,7 +80,8 @@ func TestDroppedParent(t *testing.T) {
 	}
 }
 
-// TestDroppedBesideMerged is the same with a parent that was merged into its other child.
+// TestDroppedBesideMerged is the same with a parent that was merged into its other child. It
+// was seen to fail in the same way.
 func TestDroppedBesideMerged(t *testing.T) {
 	e := still(t, t.TempDir())
 	a, s := store.ID{1}, store.ID{2}

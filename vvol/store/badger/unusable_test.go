@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUnusableDirectory opens where nothing can be made: the error names the place.
+// TestUnusableDirectory opens where nothing can be made: the error names the place. It was
+// seen to fail with the errors of MkdirAll and files.Lock passed over in Open.
 func TestUnusableDirectory(t *testing.T) {
 	fails := func(t *testing.T, dir string, want error) {
 		_, err := Open(t.Context(), small(dir))

@@ -118,6 +118,8 @@ func damage(t *testing.T, dir string, at int64) {
 	require.NoError(t, f.Close())
 }
 
+// TestTornGroupEndsRecovery damages each part of a group: it and what follows are not
+// replayed. It was seen to fail without the comparison of sums in decodeGroup.
 func TestTornGroupEndsRecovery(t *testing.T) {
 	for name, at := range map[string]func(g Group) uint64{
 		"header": func(g Group) uint64 { return g.Position*PageSize + 16 },
