@@ -50,10 +50,9 @@ func (d *drainer) dropLayers(n int) error {
 	return nil
 }
 
-// dropLayer takes one layer away whose records are buried.
+// dropLayer takes one layer away whose records are buried. As nothing stands on it nothing
+// can come to, so that changes of volumes need not wait for Badger meanwhile.
 func (e *Engine) dropLayer(l *index.Layer) error {
-	e.structure.Lock()
-	defer e.structure.Unlock()
 	err := e.write(func(tx *bdb.Txn) error {
 		for _, z := range l.Zeros {
 			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
@@ -65,6 +64,8 @@ func (e *Engine) dropLayer(l *index.Layer) error {
 	if err != nil {
 		return err
 	}
+	e.structure.Lock()
+	defer e.structure.Unlock()
 	e.index.Lock()
 	defer e.index.Unlock()
 	e.index.Drop(l)

@@ -46,27 +46,41 @@ func (d *drainer) mergeLayers(n int) error {
 	return nil
 }
 
-// mergeable returns the layer that is being merged, or one whose row now says so.
+// mergeable returns the layer that is being merged, or one whose row now says so. It gets
+// no other child from when it is chosen, so that changes of volumes need not wait for its
+// row.
 func (d *drainer) mergeable() (*index.Layer, error) {
 	e := d.e
-	e.structure.Lock()
-	defer e.structure.Unlock()
-	e.index.RLock()
-	victim := e.index.Mergeable(e.journal.Tail())
-	e.index.RUnlock()
-	if victim == nil || victim.Merging {
+	victim, begun := d.chooseMerge()
+	if victim == nil || !begun {
 		return victim, nil
 	}
 	err := e.write(func(tx *bdb.Txn) error {
 		return tx.Set(numberKey(keyLayer, victim.ID), index.EncodeLayer(victim.Parent, victim.Pool, true))
 	})
 	if err != nil {
+		e.structure.Lock()
+		defer e.structure.Unlock()
+		e.index.Lock()
+		defer e.index.Unlock()
+		victim.Merging = false
 		return nil, err
 	}
-	e.index.Lock()
-	victim.Merging = true // it gets no other child
-	e.index.Unlock()
 	return victim, nil
+}
+
+// chooseMerge tells whether the merge of the layer that it returns has just begun.
+func (d *drainer) chooseMerge() (victim *index.Layer, begun bool) {
+	e := d.e
+	e.structure.Lock()
+	defer e.structure.Unlock()
+	e.index.Lock()
+	defer e.index.Unlock()
+	victim = e.index.Mergeable(e.journal.Tail())
+	if begun = victim != nil && !victim.Merging; begun {
+		victim.Merging = true
+	}
+	return victim, begun
 }
 
 // errUnsettled is a child that was zeroed while its parent was merged into it.
