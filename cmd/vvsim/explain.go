@@ -15,11 +15,11 @@ import (
 type errUnexplained struct{ error }
 
 func newExplain() *cobra.Command {
-	return outputFlag(&cobra.Command{Use: "explain CODE...", Short: "Explain sense data, a line of a host's log, a login status or a VASA fault",
+	return outputFlag(&cobra.Command{Use: "explain CODE...", Short: "Explain sense data, a line of a host's log, a login status, what iSCSI tells, or a VASA fault",
 		Long: "Explain what a host shows when something is wrong: what it means, what ESXi is known to do (with where that is known from),\n" +
 			"and which fault rule produces it. No array is needed. The whole table is docs/sense.md. Exit code 3: not in the table.",
 		Example: "  vvsim explain 0x5 0x25 0x0\n  vvsim explain 05/25/00\n  vvsim explain 'H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0'\n" +
-			"  vvsim explain 70 00 05 00 00 00 00 0a 00 00 00 00 25 00\n  vvsim explain 0x0203\n  vvsim explain ResourceInUse",
+			"  vvsim explain 70 00 05 00 00 00 00 0a 00 00 00 00 25 00\n  vvsim explain 0x0203\n  vvsim explain reject 0x09\n  vvsim explain async 1\n  vvsim explain ResourceInUse",
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			all, err := codes.Explain(strings.Join(args, " "))

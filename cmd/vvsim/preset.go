@@ -27,7 +27,7 @@ type played struct {
 func newPreset() *cobra.Command {
 	values := map[preset.Parameter]*string{}
 	c := outputFlag(&cobra.Command{Use: "preset [NAME]", Short: "Add the rules of a failure that has a name, or list these",
-		Long: "Add the rules of a failure that has a name, and print them, what expected of an ESXi host log and do with how certain that is,\n" +
+		Long: "Add the rules of a failure that has a name, and print them, what an ESXi host is expected to log and do with how certain that is,\n" +
 			"and how to heal it. Without a name list all. Rules, ways and parameters of each: docs/presets.md.",
 		Example: "  vvsim fault preset\n  vvsim fault preset pdl-vvol --vvol disk1\n  vvsim fault preset apd-host --host iqn.1998-01.com.vmware:esx1-1a2b3c4d --way stall",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),

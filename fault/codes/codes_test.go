@@ -73,9 +73,9 @@ func (e Entry) Document() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// constants are the names of a type's values in package scsi.
-func constants(t *testing.T, kind string) map[string]uint64 {
-	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "scsi", "asc.go"), nil, 0)
+// constants are the names of a type's values in a file.
+func constants(t *testing.T, kind string, file ...string) map[string]uint64 {
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(append([]string{"..", ".."}, file...)...), nil, 0)
 	require.NoError(t, err)
 	all := map[string]uint64{}
 	ast.Inspect(f, func(node ast.Node) bool {
@@ -96,7 +96,7 @@ func constants(t *testing.T, kind string) map[string]uint64 {
 // Every additional sense code that package scsi names is in the table, and so is every
 // sense, key and code, that a package of the data path puts together.
 func TestEverySense(t *testing.T) {
-	asc, keys := constants(t, "ASC"), constants(t, "SenseKey")
+	asc, keys := constants(t, "ASC", "scsi", "asc.go"), constants(t, "SenseKey", "scsi", "asc.go")
 	require.Greater(t, len(asc), 70)
 	listed := map[string]bool{}
 	for _, e := range senses() {
@@ -129,6 +129,27 @@ func TestEverySense(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(found), 35)
+}
+
+// Every reason of Reject with a name and every event of Asynchronous Message is in the table,
+// and no other.
+func TestMessages(t *testing.T) {
+	reasons := map[string]Entry{}
+	for _, e := range rejects() {
+		reasons[e.Code] = e
+	}
+	for n := range 1 << 8 {
+		e, listed := reasons[rejectCode(uint64(n))]
+		_, name, named := strings.Cut(pdu.RejectReason(n).String(), " ")
+		require.Equal(t, named, listed, rejectCode(uint64(n)))
+		require.Equal(t, strings.Trim(name, "()"), e.Name)
+	}
+	known := constants(t, "AsyncEvent", "scsi", "iscsi", "pdu", "response.go")
+	require.Len(t, events(), len(known))
+	for name, n := range known {
+		_, ok := Find(Event, eventCode(n))
+		require.True(t, ok, name)
+	}
 }
 
 // Every login status with a name, every SCSI status, and every fault that an operation of
@@ -190,6 +211,8 @@ func TestExplain(t *testing.T) {
 		{`NMP: nmp_ThrottleLogForDevice:3856: Cmd 0xa3 (0x459a40b8f1c0, 0) to dev "naa.1" on path "vmhba64:C0:T0:L256" Failed: H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0. Act:NONE`,
 			[]string{"H:0x0", "D:0x2", "P:0x0", "05/25/00"}},
 		{"D:0x8", []string{"D:0x8"}}, {"p:8", []string{"P:0x8"}}, {"0x0203", []string{"0x0203"}}, {"0203", []string{"0x0203"}}, {"020Bh", []string{"0x020b"}},
+		{"reject 0x09", []string{"reject 0x09"}}, {"Reject: reason 9", []string{"reject 0x09"}}, {"rejected with reason=0Ah", []string{"reject 0x0a"}}, {"snack reject", []string{"reject 0x03"}},
+		{"async 1", []string{"async 1"}}, {"Asynchronous message event 255", []string{"async 255"}}, {"out of resources", []string{"0x0302", "reject 0x0a"}},
 		{"ResourceInUse", []string{"ResourceInUse"}}, {"lostevent", []string{"LostEvent"}}, {"task set full", []string{"D:0x28"}},
 		{"CONDITION MET", []string{"D:0x4"}}, {"NO ADDITIONAL SENSE INFORMATION", []string{"00/00/00", "0A/00/00", "0B/00/00"}},
 		{"04/40/93", []string{"04/40/80"}},
@@ -205,7 +228,7 @@ func TestExplain(t *testing.T) {
 		require.Equal(t, c.want, got, c.text)
 	}
 	for text, want := range map[string]error{"": ErrNotCode, "hello": ErrNotCode, "0x5 0x25": ErrNotCode, "0x15 0x25 0x0": ErrNotCode, "5 25 0 1": ErrNotCode, "74 05 25 00 00 00 00 00": ErrNotCode, "70 00 05 00 00 00 00 0a": ErrNotCode, "72 05 77 00 00 00 00 00": ErrUnknown,
-		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "5/77/0": ErrUnknown, "D:0x7": ErrUnknown} {
+		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "reject 0x0d": ErrUnknown, "async 6": ErrUnknown, "reject": ErrNotCode, "reject 1000": ErrNotCode, "5/77/0": ErrUnknown, "D:0x7": ErrUnknown} {
 		_, err := Explain(text)
 		require.ErrorIs(t, err, want, text)
 	}

@@ -15,6 +15,8 @@ const preamble = "# What hosts see\n\n" +
 	"vvsim explain 'H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0'\n" +
 	"vvsim explain 70 00 05 00 00 00 00 0a 00 00 00 00 25 00\n" +
 	"vvsim explain 0x0203\n" +
+	"vvsim explain reject 0x09\n" +
+	"vvsim explain async 1\n" +
 	"vvsim explain ResourceInUse\n" +
 	"```\n\n" +
 	"The rules are those that the tests run: what an initiator then gets is compared with this table. \"Also\" is how else a code\n" +
@@ -33,6 +35,8 @@ var headings = []struct {
 	{Host, "Host status", "`H:` in a log line: what the host's driver says. Names 0x0 to 0x3 are documented, the others known from practice. The\nrules show what makes a host say so; the array does not send it."},
 	{Plugin, "Plug-in status", "`P:` in a log line: what the host's multipathing plug-in makes of an answer. The array does not send it; the rules send\nwhat it is made from."},
 	{Login, "iSCSI login status", "Class and detail of a Login Response (RFC 7143 11.13.5)."},
+	{Reject, "iSCSI Reject", "Reason of a Reject (RFC 7143 11.17.1): what the array makes of PDUs that are wrong. No rule sends one; it is the\ninitiator that has to be broken."},
+	{Event, "iSCSI Asynchronous Message", "Its event (RFC 7143 11.9.1), with what the array tells that nobody has asked for."},
 	{Fault, "VASA faults", "Faults of the provider's operations. Each rule names one of the operations that declare the fault."},
 }
 

@@ -17,11 +17,13 @@ const (
 	Host                   // status of the host's driver, H: in a log line
 	Plugin                 // status of the host's multipathing plug-in, P: in a log line
 	Login                  // status of an iSCSI Login Response
+	Reject                 // reason of an iSCSI Reject
+	Event                  // event of an iSCSI Asynchronous Message
 	Fault                  // fault of a VASA operation
 )
 
 var kindNames = map[Kind]string{Sense: "sense data", Status: "SCSI status", Host: "host status", Plugin: "plug-in status",
-	Login: "login status", Fault: "VASA fault"}
+	Login: "login status", Reject: "reason of a Reject", Event: "asynchronous event", Fault: "VASA fault"}
 
 // String is the kind in words.
 func (k Kind) String() string { return kindNames[k] }
@@ -54,7 +56,7 @@ var certainties = []struct {
 // Entry is one code.
 type Entry struct {
 	Kind  Kind   `json:"-"`
-	Code  string `json:"code"`            // as it is printed: 05/25/00, D:0x8, H:0x1, P:0x8, 0x0203, or a fault's name
+	Code  string `json:"code"`            // as it is printed: 05/25/00, D:0x8, H:0x1, P:0x8, 0x0203, reject 0x04, async 1, or a fault's name
 	Name  string `json:"name"`            // in the words of the standard
 	Means string `json:"means"`           // what has happened
 	ESXi  string `json:"esxi,omitempty"`  // what ESXi does; "" where nothing is known
@@ -75,7 +77,7 @@ func does(text string, c ...Certainty) effect { return effect{text, c} }
 // Table returns all entries, by kind, and within a kind in the order of the codes. The
 // caller may change it.
 func Table() []Entry {
-	return slices.Concat(senses(), statuses(), hostStatuses(), pluginStatuses(), loginStatuses(), faults())
+	return slices.Concat(senses(), statuses(), hostStatuses(), pluginStatuses(), loginStatuses(), rejects(), events(), faults())
 }
 
 // SenseCode is the code of sense data in the table: 05/25/00.

@@ -31,10 +31,14 @@ var (
 	dumpPattern = regexp.MustCompile(`^(?:(?:0[xX])?[0-9a-fA-F]{2}[\s:,]*){8,}$`)
 	// loginPattern is a login status alone, as 0x0203, 0203 or 0203h.
 	loginPattern = regexp.MustCompile(`^(?:0[xX])?(0[0-9a-fA-F]{3})[hH]?$`)
+	// rejectPattern and eventPattern are those that iSCSI sends by itself, as reject 0x09 and async 1.
+	rejectPattern = regexp.MustCompile(`(?i)^reject(?:ed)?[\s:,]+(?:(?:with\s+)?reason[\s:=]+)?(?:0x)?([0-9a-f]{1,2})h?$`)
+	eventPattern  = regexp.MustCompile(`(?i)^async(?:hronous)?[\s:,]+(?:(?:message|event)[\s:,=]+){0,2}([0-9]{1,3})$`)
 )
 
 // Explain finds the codes in a text: a line of vmkernel.log, its part from H: on, sense data as
-// 0x5 0x25 0x0 or 05/25/00 or in all their bytes, a login status as 0x0203, or the name of a fault or of any
+// 0x5 0x25 0x0 or 05/25/00 or in all their bytes, a login status as 0x0203, what iSCSI sends by itself as
+// reject 0x09 or async 1, or the name of a fault or of any
 // entry. Codes that are not in the table are ErrUnknown, told beside the entries of those
 // that are; a text without any is ErrNotCode.
 func Explain(text string) ([]Entry, error) {
@@ -48,6 +52,12 @@ func Explain(text string) ([]Entry, error) {
 	t := indexed()
 	if m := loginPattern.FindStringSubmatch(text); m != nil {
 		return t.one(Login, "0x"+strings.ToLower(m[1]))
+	}
+	if m := rejectPattern.FindStringSubmatch(text); m != nil {
+		return t.numbered(Reject, m[1], 16, rejectCode)
+	}
+	if m := eventPattern.FindStringSubmatch(text); m != nil {
+		return t.numbered(Event, m[1], 10, eventCode)
 	}
 	if dumpPattern.MatchString(text) {
 		return t.dump(text)
@@ -91,6 +101,15 @@ func (t index) one(k Kind, code string) ([]Entry, error) {
 		return nil, fmt.Errorf("%w: %v %s", ErrUnknown, k, code)
 	}
 	return []Entry{e}, nil
+}
+
+// numbered finds a code by digits that are a number.
+func (t index) numbered(k Kind, digits string, base int, code func(uint64) string) ([]Entry, error) {
+	n, err := strconv.ParseUint(digits, base, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotCode, err)
+	}
+	return t.one(k, code(n))
 }
 
 // dump reads sense data in fixed or descriptor format.

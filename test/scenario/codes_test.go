@@ -73,6 +73,10 @@ func TestCodes(t *testing.T) {
 			seenByDriver(t, e, rule)
 			continue
 		}
+		if e.Kind == codes.Event {
+			seenByPeer(t, e)
+			continue
+		}
 		f := s.addFault(rule)
 		switch e.Kind {
 		case codes.Sense, codes.Status:
@@ -103,7 +107,7 @@ func TestCodes(t *testing.T) {
 	s.healed()
 	s.othersUnharmed()
 	require.Greater(t, tested[codes.Sense], 90)
-	for k, least := range map[codes.Kind]int{codes.Status: 4, codes.Host: 2, codes.Plugin: 5, codes.Login: 15, codes.Fault: 23} {
+	for k, least := range map[codes.Kind]int{codes.Status: 4, codes.Host: 2, codes.Plugin: 5, codes.Login: 15, codes.Event: 3, codes.Fault: 23} {
 		require.GreaterOrEqual(t, tested[k], least, k)
 	}
 }
@@ -132,6 +136,16 @@ func seenByDriver(t *testing.T, e codes.Entry, rule string) {
 	}
 	s.removeFault(f)
 	s.unit(s.login("esx1", 0), s.v1.LUN().String())
+}
+
+// seenByPeer shows what a target tells that nobody has asked for, and that the other path
+// hears nothing.
+func seenByPeer(t *testing.T, e codes.Entry) {
+	s := newRoads(t, ":memory:")
+	f := s.addFault(e.Rule)
+	require.Equal(t, e.Code, fmt.Sprintf("async %d", s.path1.async()[0]))
+	s.works(s.path2)
+	s.removeFault(f)
 }
 
 func (s *stage) refusedLogin() (status pdu.LoginStatus) {
