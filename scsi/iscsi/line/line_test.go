@@ -160,17 +160,17 @@ func TestReaderDeadline(t *testing.T) {
 	require.NoError(t, e.r.SetDeadline(time.Now().Add(20*time.Millisecond)))
 	w := &way{still: true}
 	e.line.Disturb(w, nil)
-	c := e.read()
+	held := e.read()
 	w.asked(t, 0)
 	e.send("abc")
 	w.asked(t, 3)
-	require.Never(t, func() bool { return len(c) > 0 }, 60*time.Millisecond, 20*time.Millisecond)
+	require.Never(t, func() bool { return len(held) > 0 }, 60*time.Millisecond, 20*time.Millisecond)
 	e.line.Disturb(nil, nil)
-	require.Equal(t, got{"abc", nil}, <-c)
+	require.Equal(t, got{"abc", nil}, <-held)
 	require.ErrorIs(t, (<-e.read()).err, os.ErrDeadlineExceeded)
 
 	require.NoError(t, e.r.SetDeadline(time.Time{}))
-	c = e.read()
+	c := e.read()
 	e.line.Disturb(w, nil)
 	e.line.Disturb(nil, nil) // wakes a reader that was not held
 	e.send("def")
