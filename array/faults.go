@@ -28,7 +28,7 @@ import (
 // openFaults reads the rules that were kept. Rules of the configuration come later, when
 // all is there that they may name.
 func (a *Array) openFaults(ctx context.Context) (err error) {
-	o := fault.Options{Declares: vasa.Declared, Name: a.volumeName}
+	o := fault.Options{Declares: vasa.Declared, Name: a.volumeName, Container: a.containerName}
 	if a.c.Data != InMemory {
 		o.Meta = a.engine.Meta()
 	}
@@ -47,6 +47,23 @@ func (a *Array) volumeName(id vvol.ID) string {
 		}
 	}
 	return ""
+}
+
+// containerName is the name of the container that has a volume, "" where there is none.
+func (a *Array) containerName(id vvol.ID) string {
+	s := a.named.Load()
+	if s == nil {
+		return ""
+	}
+	v, err := s.VVol(id)
+	if err != nil {
+		return ""
+	}
+	k, err := s.Container(v.Container.String())
+	if err != nil {
+		return ""
+	}
+	return k.Name
 }
 
 // configuredFaults adds the rules of the configuration behind those that were kept.

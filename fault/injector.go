@@ -30,6 +30,9 @@ type Options struct {
 	// Name is the present name of a volume, "" for none. Safe for concurrent use; nil
 	// knows no names.
 	Name func(id vvol.ID) string
+	// Container is the name of the container that has a volume, "" for none. Safe for
+	// concurrent use; nil knows none.
+	Container func(id vvol.ID) string
 	// Declares refuses a fault that operation op of the provider may not end with; op is
 	// "" for all that may. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
 	Declares func(op, fault string) error
@@ -433,9 +436,11 @@ func (e *entry) wait(done <-chan struct{}) bool {
 	return true
 }
 
-// concerns tells whether a rule with vvol= means a volume.
+// concerns tells whether a rule with vvol= or container= means a volume.
 func (i *Injector) concerns(r *Rule, id vvol.ID) bool {
 	switch {
+	case r.container != "" && (id == vvol.ID{} || i.o.Container == nil || r.container != i.o.Container(id)):
+		return false
 	case r.vvol == "":
 		return true
 	case id == vvol.ID{}:

@@ -37,13 +37,14 @@ type Rule struct {
 	text  string
 	layer layer
 
-	vvol     string // id or name; "" for all
-	host     string // iSCSI initiator name
-	endpoint string // name of a protocol endpoint
-	portal   uint16 // 0 for all
-	session  uint64 // 0 for all
-	op       operation
-	blocks   *blockRange
+	vvol      string // id or name; "" for all
+	container string // name
+	host      string // iSCSI initiator name
+	endpoint  string // name of a protocol endpoint
+	portal    uint16 // 0 for all
+	session   uint64 // 0 for all
+	op        operation
+	blocks    *blockRange
 
 	after, count, every uint64
 	p                   float64

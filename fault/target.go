@@ -105,7 +105,7 @@ func (t *Target) matches(r *Rule, p *place, port uint16) bool {
 	switch {
 	case r.host != "" && r.host != p.nexus.Initiator, r.portal != 0 && r.portal != port, r.session != 0 && r.session != p.nexus.Session:
 		return false
-	case r.vvol == "" && r.endpoint == "":
+	case r.vvol == "" && r.container == "" && r.endpoint == "":
 		return true
 	}
 	if !p.known {

@@ -15,14 +15,15 @@ import (
 type Parameter string
 
 const (
-	VVol   Parameter = "vvol"   // id or name
-	Host   Parameter = "host"   // initiator name
-	Portal Parameter = "portal" // from 1
-	PE     Parameter = "pe"     // name of a protocol endpoint
+	VVol      Parameter = "vvol"      // id or name
+	Container Parameter = "container" // name
+	Host      Parameter = "host"      // initiator name
+	Portal    Parameter = "portal"    // from 1
+	PE        Parameter = "pe"        // name of a protocol endpoint
 )
 
 // parameters in the order in which they are named.
-var parameters = []Parameter{VVol, Host, Portal, PE}
+var parameters = []Parameter{VVol, Container, Host, Portal, PE}
 
 // ErrParameters are parameters that a preset does not take, or that it lacks.
 var ErrParameters = errors.New("wrong parameters")

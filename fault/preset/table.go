@@ -129,9 +129,8 @@ func space() []Preset {
 	return []Preset{
 		{Name: "array-full", Title: "the array has no space left", Ways: []Way{{Rules: []string{"engine op=write -> no-space", "vasa -> fault OutOfResource"}}},
 			Expect: append(slices.Clone(full), refused), Heals: "Writes go on; paused virtual machines go on with Retry."},
-		{Name: "container-full", Title: "a container has no space left: for new volumes, and for those of --vvol",
-			Ways:   []Way{{Rules: []string{"vasa -> fault OutOfResource", "lu {vvol} -> no-space"}}},
-			Needs:  []Parameter{VVol},
+		{Name: "container-full", Title: "a container has no space left, for its volumes or one of them, nor the provider for new ones",
+			Ways:   []Way{{Rules: []string{"vasa -> fault OutOfResource", "lu {container|default} {vvol} -> no-space"}}},
 			Expect: append(slices.Clone(full), refused), Heals: "Writes go on; paused virtual machines go on with Retry."},
 		{Name: "threshold", Title: "a thin pool is nearly full", Ways: []Way{{Rules: []string{"lu {vvol} {host} -> attention 38/07"}}},
 			Expect: []Statement{does("06/38/07 once for each path, P:0x7: a warning alarm of the datastore; I/O goes on.", documented, vendor)},

@@ -111,6 +111,16 @@ func (s *play) refusedWith(status pdu.LoginStatus, host string) {
 	}, time.Minute, time.Millisecond)
 }
 
+// elsewhere is a volume in a container of its own, as the first host has it.
+func (s *play) elsewhere(container string) *initiator.Unit {
+	s.t.Helper()
+	call[api.Container](s.lab, "POST", "/api/v1/containers", map[string]any{"name": container, "sizeBytes": 1 << 30}, http.StatusCreated)
+	v := call[api.VVol](s.lab, "POST", "/api/v1/vvols", map[string]any{"container": container, "sizeBytes": 8 << 20, "name": "elsewhere"}, http.StatusCreated)
+	u := s.unit(s.path1, s.bind(v, "esx1").LUN)
+	s.attended(s.pe, scsi.ReportedLUNsDataChanged)
+	return u
+}
+
 // closed shows portals that refuse connections.
 func (s *play) closed(portals ...int) {
 	s.t.Helper()
@@ -345,15 +355,30 @@ var presets = map[string]func(s *play){
 		require.NoError(s.t, s.createdByVASA())
 	},
 	"container-full": func(s *play) {
-		s.with("", values{preset.VVol: "victim"})
-		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
-			_, err := u.WriteAt(s.ctx, s.content, 0, false)
-			require.Equal(s.t, "7/27/07", s.sense(err))
+		full := func(units ...*initiator.Unit) {
+			for _, u := range units {
+				_, err := u.WriteAt(s.ctx, s.content, 0, false)
+				require.Equal(s.t, "7/27/07", s.sense(err))
+			}
 		}
-		s.write(s.sister, 0, s.sisterContent)
+		s.with("", nil)
+		full(s.v1, s.v2, s.vh, s.sister)
+		s.holds(s.sister, 0, s.sisterContent)
 		require.ErrorContains(s.t, s.createdByVASA(), "OutOfResource")
 		s.heal()
 		require.NoError(s.t, s.createdByVASA())
+		other := s.elsewhere("other pool")
+		s.with("", values{preset.VVol: "victim"})
+		full(s.v1, s.v2, s.vh)
+		s.write(s.sister, 0, s.sisterContent)
+		s.write(other, 0, s.content)
+		s.heal()
+		s.with("", values{preset.Container: "other pool"})
+		full(other)
+		s.othersUnharmed()
+		s.write(s.v1, 0, s.content)
+		s.heal()
+		s.write(other, 0, s.content)
 	},
 	"threshold": func(s *play) {
 		s.with("", values{preset.VVol: "victim"})
