@@ -28,7 +28,7 @@ import (
 // openFaults reads the rules that were kept. Rules of the configuration come later, when
 // all is there that they may name.
 func (a *Array) openFaults(ctx context.Context) (err error) {
-	o := fault.Options{Declares: vasa.Declared, Name: a.volumeName, Container: a.containerName}
+	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerName}
 	if a.c.Data != InMemory {
 		o.Meta = a.engine.Meta()
 	}
@@ -99,7 +99,7 @@ func (a *Array) breakProvider(p *vasa.Provider) {
 			HasSession: p.HasSession, EndSession: p.EndSession, LoseEvents: p.LoseEvents, Storm: p.Storm,
 			Fault: func(op, name string) (error, bool) {
 				f, err := vasa.FaultNamed(op, name)
-				return f, err == nil
+				return f, err == nil && vasa.Declares(op, name)
 			}})
 	})
 }

@@ -33,9 +33,9 @@ type Options struct {
 	// Container is the name of the container that has a volume, "" for none. Safe for
 	// concurrent use; nil knows none.
 	Container func(id vvol.ID) string
-	// Declares refuses a fault that operation op of the provider may not end with; op is
-	// "" for all that may. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
-	Declares func(op, fault string) error
+	// Named refuses an operation or a fault that the provider does not have; "" is none of
+	// it. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
+	Named func(op, fault string) error
 }
 
 // State is what is known of one rule.
@@ -224,10 +224,10 @@ func (i *Injector) possible(r *Rule) error {
 	if r.layer != providerLayer {
 		return nil
 	}
-	if i.o.Declares == nil {
+	if i.o.Named == nil {
 		return fmt.Errorf("%w: fault rule: there is no provider", vvol.ErrInvalid)
 	}
-	if err := i.o.Declares(r.op.name, r.faultName()); err != nil {
+	if err := i.o.Named(r.op.name, r.faultName()); err != nil {
 		return fmt.Errorf("fault rule: %w", err)
 	}
 	return nil

@@ -168,9 +168,9 @@ func TestProvider(t *testing.T) {
 	declared := func(op, fault string) (error, bool) {
 		return errFault, op == "bind" && fault == "ResourceInUse"
 	}
-	i := open(t, Options{Declares: func(op, fault string) error {
-		if _, ok := declared(op, fault); op != "" && fault != "" && !ok {
-			return fmt.Errorf("%w: %s does not declare %s", vvol.ErrInvalid, op, fault)
+	i := open(t, Options{Named: func(_, fault string) error {
+		if fault == "NotThere" {
+			return fmt.Errorf("%w: there is no %s", vvol.ErrInvalid, fault)
 		}
 		return nil
 	}})
@@ -181,11 +181,14 @@ func TestProvider(t *testing.T) {
 		return err
 	}
 	require.NoError(t, call("bind"))
-	_, err := i.Add(t.Context(), "vasa op=query -> fault ResourceInUse")
+	_, err := i.Add(t.Context(), "vasa op=query -> fault NotThere")
 	require.ErrorIs(t, err, vvol.ErrInvalid)
 	add(t, i, "vasa -> fault ResourceInUse")
 	require.ErrorIs(t, call("bind"), errFault)
 	require.NoError(t, call("query"), "an operation that does not declare it")
+	require.NoError(t, i.Clear(t.Context()))
+	add(t, i, "vasa op=query -> fault ResourceInUse")
+	require.ErrorIs(t, call("query"), errFault, "unless it is named")
 	require.NoError(t, i.Clear(t.Context()))
 	add(t, i, "vasa op=query -> drop")
 	require.ErrorIs(t, call("query"), errSilence)
@@ -224,7 +227,7 @@ func TestProvider(t *testing.T) {
 
 // What rules do to a provider's connections, sessions and events.
 func TestProviderUnrest(t *testing.T) {
-	i := open(t, Options{Declares: func(string, string) error { return nil }})
+	i := open(t, Options{Named: func(string, string) error { return nil }})
 	var did []string
 	session := false
 	reconnected := 0

@@ -14,9 +14,9 @@ type Invoker interface {
 
 // Failures makes the errors of the provider, which this package does not know.
 type Failures struct {
-	// Fault is the error with which operation op ends as the fault of that name; false
-	// when it may not end so.
-	Fault func(op, name string) (fault error, ok bool)
+	// Fault is the error with which operation op ends as the fault of that name, and
+	// whether it declares it.
+	Fault func(op, name string) (fault error, declared bool)
 	// Silence is the error that ends the connection without an answer.
 	Silence error
 	// HasSession tells whether the caller of an operation has one.
@@ -67,7 +67,8 @@ func (p *Provider) meet(ctx context.Context, e *entry, op string) (done bool, er
 	}
 	switch e.action.kind {
 	case namedFault:
-		if f, ok := p.f.Fault(op, e.action.fault); ok && p.i.strike(e) { // else a rule for all operations that may end so
+		// A rule for all operations is one for those that declare the fault.
+		if f, declared := p.f.Fault(op, e.action.fault); (declared || e.op.class == namedClass) && p.i.strike(e) {
 			return true, f
 		}
 		return false, nil

@@ -16,13 +16,14 @@ import (
 type faultError struct {
 	fault wire.Fault
 	text  string
+	asked bool // it is the answer even where the operation does not declare it
 }
 
 func (e *faultError) Error() string { return e.text }
 
 // refuse makes an error that ends as the given fault.
 func refuse(f wire.Fault, format string, args ...any) error {
-	return &faultError{f, fmt.Sprintf(format, args...)}
+	return &faultError{fault: f, text: fmt.Sprintf(format, args...)}
 }
 
 // invalid is the error of an argument that is null, empty, malformed or out of range.
@@ -98,10 +99,11 @@ func echoed(texts []string) (fit []string) {
 }
 
 // declared is the fault of an error as an operation may answer it: what it does not
-// declare becomes StorageFault, which all declare (vasa.md 4.1).
+// declare becomes StorageFault, which all declare (vasa.md 4.1), unless it was asked for.
 func declared(op *wire.Operation, err error) wire.Fault {
 	f := faultOf(err)
-	if op == nil || op.Declares(f) {
+	e, ok := errors.AsType[*faultError](err)
+	if op == nil || op.Declares(f) || ok && e.asked {
 		return f
 	}
 	return substitute(op, f)

@@ -3,6 +3,7 @@ package vasa
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"vvsim/vasa/wire"
@@ -14,34 +15,36 @@ import (
 var ErrSilence = errors.New("vasa: no answer")
 
 // FaultNamed makes the error with which operation op ends as the fault of that name, for
-// Invokers. The second result is vvol.ErrInvalid where op may not end so.
+// Invokers. It does so whether or not op declares the fault, as Declares tells: what a client
+// makes of an answer that it should not get can be seen. The second result is vvol.ErrInvalid
+// where op is no operation, or no operation declares the fault.
 func FaultNamed(op, name string) (fault, err error) {
-	o := wire.Lookup(op)
-	if o == nil {
+	if wire.Lookup(op) == nil {
 		return nil, fmt.Errorf("%w: %q is no operation of VASA", vvol.ErrInvalid, op)
 	}
 	f := wire.NewFault(name)
-	if f == nil || !o.Declares(f) {
-		return nil, fmt.Errorf("%w: %s does not declare the fault %q, but %s", vvol.ErrInvalid, op, name, strings.Join(o.Faults, ", "))
+	if f == nil || !slices.ContainsFunc(wire.Operations(), func(o *wire.Operation) bool { return o.Declares(f) }) {
+		return nil, fmt.Errorf("%w: no operation of VASA declares the fault %q; %s declares %s", vvol.ErrInvalid, name, op, strings.Join(wire.Lookup(op).Faults, ", "))
 	}
-	return refuse(f, "%s, as it was asked to answer", name), nil
+	return &faultError{fault: f, text: name + ", as it was asked to answer", asked: true}, nil
 }
 
-// Declared tells whether operation op, or any of all when op is "", may end as the fault
-// of that name, or at all when name is "". The error is vvol.ErrInvalid.
-func Declared(op, name string) (err error) {
-	if op != "" {
-		if name != "" {
-			_, err = FaultNamed(op, name)
-		} else if wire.Lookup(op) == nil {
-			err = fmt.Errorf("%w: %q is no operation of VASA", vvol.ErrInvalid, op)
-		}
-		return err
+// Declares tells whether operation op declares the fault of that name.
+func Declares(op, name string) bool {
+	o := wire.Lookup(op)
+	return o != nil && slices.Contains(o.Faults, name)
+}
+
+// Named tells whether there is an operation op, where it is not "", and a fault of that name,
+// where it is not "", that an operation declares. The error is vvol.ErrInvalid.
+func Named(op, name string) (err error) {
+	switch {
+	case op != "" && name != "":
+		_, err = FaultNamed(op, name)
+	case op != "" && wire.Lookup(op) == nil:
+		err = fmt.Errorf("%w: %q is no operation of VASA", vvol.ErrInvalid, op)
+	case name != "" && !slices.ContainsFunc(wire.Operations(), func(o *wire.Operation) bool { return slices.Contains(o.Faults, name) }):
+		err = fmt.Errorf("%w: no operation of VASA declares the fault %q", vvol.ErrInvalid, name)
 	}
-	for _, o := range wire.Operations() {
-		if _, err = FaultNamed(o.Name, name); name == "" || err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: no operation of VASA declares the fault %q", vvol.ErrInvalid, name)
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -506,12 +508,35 @@ func TestHangingProvider(t *testing.T) {
 	s.healed()
 	s.removeFault(f)
 	require.Equal(t, http.StatusOK, s.status("/healthz"))
-	require.Contains(t, s.refused("vasa op=bindVirtualVolume -> fault SnapshotTooMany"), "bindVirtualVolume does not declare the fault")
+	require.Contains(t, s.refused("vasa op=bindVirtualVolume -> fault NotThere"), `no operation of VASA declares the fault "NotThere"; bindVirtualVolume declares InactiveProvider, `)
 	require.Contains(t, s.refused("vasa op=bind -> hang"), `"bind" is no operation of VASA`)
 	require.Contains(t, s.refused("lu -> explode"), "column 7")
 	require.Contains(t, s.refused("path vvol=victim -> down"), "column 6")
 	require.Contains(t, s.refused("lu keep -> pdl"), "needs a data directory")
 	require.Empty(t, call[[]api.Fault](s.lab, "GET", "/api/v1/faults", nil, 0))
+}
+
+// TestDocumentedRules: an array takes each rule of docs/faults.md's examples as it stands there,
+// and a client that is promised an undeclared fault gets it.
+func TestDocumentedRules(t *testing.T) {
+	l := newLab(t, t.TempDir(), nil)
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "faults.md"))
+	require.NoError(t, err)
+	_, examples, ok := strings.Cut(string(page), "## Examples\n\n```\n")
+	require.True(t, ok)
+	examples, _, ok = strings.Cut(examples, "```")
+	require.True(t, ok)
+	n := 0
+	for rule := range strings.Lines(examples) {
+		rule = strings.TrimSpace(rule)
+		require.Equal(t, rule, call[api.Fault](l, "POST", "/api/v1/faults", map[string]any{"rule": rule}, http.StatusCreated).Rule)
+		n++
+	}
+	require.Greater(t, n, 30)
+	call[any](l, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+	vcenter := newSite(l)
+	l.addFault("vasa op=bindVirtualVolume -> fault ResourceInUse")
+	require.Equal(t, "ResourceInUse", vcenter.faultOf("bindVirtualVolume"))
 }
 
 // refused is why the API does not take a rule.
