@@ -28,7 +28,7 @@ import (
 // openFaults reads the rules that were kept. Rules of the configuration come later, when
 // all is there that they may name.
 func (a *Array) openFaults(ctx context.Context) (err error) {
-	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerName}
+	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerName, Endpoint: a.endpointID}
 	if a.c.Data != InMemory {
 		o.Meta = a.engine.Meta()
 	}
@@ -64,6 +64,16 @@ func (a *Array) containerName(id vvol.ID) string {
 		return ""
 	}
 	return k.Name
+}
+
+// endpointID is the id of the protocol endpoint of that name, "" where there is none.
+func (a *Array) endpointID(name string) string {
+	for _, p := range a.c.PEs {
+		if p.Name == name {
+			return pe.EndpointNAA(a.number, p.LUN).String()
+		}
+	}
+	return ""
 }
 
 // configuredFaults adds the rules of the configuration behind those that were kept.

@@ -33,6 +33,9 @@ type Options struct {
 	// Container is the name of the container that has a volume, "" for none. Safe for
 	// concurrent use; nil knows none.
 	Container func(id vvol.ID) string
+	// Endpoint is the id of the protocol endpoint of that name, "" for none. Safe for
+	// concurrent use; nil knows no ids.
+	Endpoint func(name string) string
 	// Named refuses an operation or a fault that the provider does not have; "" is none of
 	// it. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
 	Named func(op, fault string) error
@@ -434,6 +437,14 @@ func (e *entry) wait(done <-chan struct{}) bool {
 	case <-over:
 	}
 	return true
+}
+
+// reachedBy tells whether a rule with pe= means a protocol endpoint by its name, "" for none.
+func (i *Injector) reachedBy(r *Rule, endpoint string) bool {
+	if r.endpoint == "" || r.endpoint == endpoint {
+		return true
+	}
+	return endpoint != "" && i.o.Endpoint != nil && r.endpoint == i.o.Endpoint(endpoint)
 }
 
 // concerns tells whether a rule with vvol= or container= means a volume.

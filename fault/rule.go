@@ -40,7 +40,7 @@ type Rule struct {
 	vvol      string // id or name; "" for all
 	container string // name
 	host      string // iSCSI initiator name
-	endpoint  string // name of a protocol endpoint
+	endpoint  string // name or id of a protocol endpoint
 	portal    uint16 // 0 for all
 	session   uint64 // 0 for all
 	op        operation

@@ -112,7 +112,7 @@ func (t *Target) matches(r *Rule, p *place, port uint16) bool {
 		p.known = true
 		p.volume, p.endpoint = t.locate.Locate(p.nexus, p.lun)
 	}
-	return (r.endpoint == "" || r.endpoint == p.endpoint) && t.i.concerns(r, p.volume)
+	return t.i.reachedBy(r, p.endpoint) && t.i.concerns(r, p.volume)
 }
 
 // covers tells whether a rule means a CDB, and its action can happen to it.

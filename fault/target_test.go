@@ -118,6 +118,7 @@ func TestScope(t *testing.T) {
 		{"host=iqn.a", task(a, 0), true}, {"host=iqn.a", task(b, 0), false},
 		{"portal=2", task(b, 0), true}, {"portal=2", task(a, 0), false},
 		{"pe=pe0", task(a, 1), true}, {"pe=pe1", task(a, 1), false},
+		{"pe=naa.pe0", task(a, 1), true}, {"pe=naa.pe1", task(a, 1), false},
 		{"vvol=disk1", task(a, 1), true}, {"vvol=disk1", task(a, 0), false}, {"vvol=disk2", task(a, 1), false},
 		{"vvol=" + vvol.ID{1}.String(), task(a, 1), true}, {"vvol=" + vvol.ID{2}.String(), task(a, 1), false},
 		{"container=pool1", task(a, 1), true}, {"container=pool2", task(a, 1), false}, {"container=pool1", task(a, 0), false},
@@ -129,7 +130,8 @@ func TestScope(t *testing.T) {
 		{"lba=5-6", task(a, 0, read(6, 100)...), true}, {"lba=5-6", task(a, 0, read(7, 1)...), false}, {"lba=5-6", task(a, 0, read(5, 0)...), false},
 		{"lba=5-6", task(a, 0, 0x00), false}, {"lba=5-6", task(a, 0, 0x91), true}, {"lba=18446744073709551615", task(a, 0, read(1<<64-1, 1)...), true},
 	} {
-		i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }, Container: func(vvol.ID) string { return "pool1" }})
+		i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }, Container: func(vvol.ID) string { return "pool1" },
+			Endpoint: func(name string) string { return "naa." + name }})
 		behind := &nowhere{}
 		target := i.NewTarget(behind, behind)
 		add(t, i, "lu "+c.condition+" -> busy")

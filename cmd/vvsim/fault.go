@@ -10,7 +10,7 @@ import (
 
 const faultHelp = `A rule is one line: where, when, -> and what. The first rule that matches an event wins.
 
-  lu      vvol=ID|NAME container=NAME host=IQN pe=NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
+  lu      vvol=ID|NAME container=NAME host=IQN pe=ID|NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
           -> pdl [K/ASC/ASCQ] | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
              | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare | reservation-lost [released]
              | late TIME[..TIME] | duplicate | short BYTES | residual BYTES [over] | digest [header]

@@ -37,7 +37,7 @@ func newPreset() *cobra.Command {
 			}
 			return playPreset(c, args[0], values)
 		}})
-	for name, usage := range map[preset.Parameter]string{preset.VVol: "volume, by id or name", preset.Container: "name of a container", preset.Host: "initiator name", preset.Portal: "number of a portal", preset.PE: "name of a protocol endpoint"} {
+	for name, usage := range map[preset.Parameter]string{preset.VVol: "volume, by id or name", preset.Container: "name of a container", preset.Host: "initiator name", preset.Portal: "number of a portal", preset.PE: "protocol endpoint, by id or name"} {
 		values[name] = c.Flags().String(string(name), "", usage)
 	}
 	c.Flags().String("way", "", "how to bring it about, where there are several ways")

@@ -19,7 +19,7 @@ const (
 	Container Parameter = "container" // name
 	Host      Parameter = "host"      // initiator name
 	Portal    Parameter = "portal"    // from 1
-	PE        Parameter = "pe"        // name of a protocol endpoint
+	PE        Parameter = "pe"        // id or name of a protocol endpoint
 )
 
 // parameters in the order in which they are named.

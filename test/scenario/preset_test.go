@@ -242,6 +242,10 @@ var presets = map[string]func(s *play){
 		s.lost(s.pe, s.v1, s.v2, s.sister)
 		s.holds(s.vh, 0, s.content)
 		s.heal()
+		id := call[[]api.PE](s.lab, "GET", "/api/v1/pes", nil, 0)[0].ID
+		s.with("", values{preset.PE: id})
+		s.lost(s.pe, s.v1, s.v2, s.vh, s.sister)
+		s.heal()
 	},
 	"pdl-host": func(s *play) {
 		s.with("", values{preset.Host: iqn("esx1")})
