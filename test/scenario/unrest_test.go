@@ -3,12 +3,16 @@ package scenario
 import (
 	"crypto/x509"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/api"
+	"vvsim/scsi/iscsi/host/clock"
 	"vvsim/vasa"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
@@ -108,4 +112,46 @@ func TestProviderSessions(t *testing.T) {
 	_, err = vasatest.Do[wire.BindVirtualVolumeResponse](l.ctx, again, &wire.BindVirtualVolume{VVolID: []string{"any"}, BindContext: wire.BindContextNormal})
 	require.ErrorContains(t, err, "InactiveProvider")
 	l.removeFault(f)
+}
+
+// TestProviderSilence shows a client calls that are not answered, or late, while other
+// operations and other clients are served, and that they go on when the rule goes.
+func TestProviderSilence(t *testing.T) {
+	c := frozen{clock.New(0)}
+	l := newLabAt(c, nil, t, ":memory:", nil)
+	s := newSite(l)
+	host, other := s.host("esx1"), s.host("esx2")
+	f := l.addFault("vasa op=queryArrays count=1 -> drop")
+	_, err := host.Call(l.ctx, &wire.QueryArrays{})
+	require.ErrorIs(t, err, io.EOF)
+	_, err = host.Call(l.ctx, &wire.QueryArrays{})
+	require.NoError(t, err)
+	l.removeFault(f)
+	for action, end := range map[string]func(f api.Fault){
+		"hang":     l.removeFault,
+		"delay 1m": func(api.Fault) { c.Step(time.Minute) },
+		"delay 1h": l.removeFault,
+	} {
+		f := l.addFault("vasa op=queryArrays count=1 -> " + action)
+		done := make(chan error, 1)
+		go func() {
+			_, err := host.Call(l.ctx, &wire.QueryArrays{})
+			done <- err
+		}()
+		l.awaitHits(f, 1)
+		for _, client := range []*vasatest.Client{other, host} {
+			_, err := client.Call(l.ctx, &wire.QueryStorageContainer{})
+			require.NoError(t, err)
+		}
+		_, err := other.Call(l.ctx, &wire.QueryArrays{})
+		require.NoError(t, err)
+		select {
+		case err := <-done:
+			t.Fatalf("%s: it was answered: %v", action, err)
+		default:
+		}
+		end(f)
+		require.NoError(t, <-done, action)
+		call[any](l, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+	}
 }
