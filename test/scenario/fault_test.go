@@ -599,10 +599,10 @@ func anyFault(r *rand.Rand, before string) string {
 		counters += pick("", "", " on="+before)
 	}
 	counters += " -> "
-	who := pick("", " vvol=victim", " vvol=sister", " pe=pe0") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2")
+	who := pick("", " vvol=victim", " vvol=sister", " pe=pe0", " container=default") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2")
 	switch r.IntN(8) {
 	case 0:
-		return "engine" + pick("", " vvol=victim") + pick("", " lba=2-5") + counters + pick("no-space", "delay 1ms..3ms", "corrupt")
+		return "engine" + pick("", " vvol=victim", " container=default") + pick("", " lba=2-5") + counters + pick("no-space", "delay 1ms..3ms", "corrupt")
 	case 4:
 		return "engine" + pick("", " vvol=victim") + counters + "medium-error"
 	case 1:
@@ -613,7 +613,7 @@ func anyFault(r *rand.Rand, before string) string {
 		return "lu" + who + counters + pick("attention 3F/0E", "attention 29/00", "reservation-lost", "alua standby", "alua transitioning", "alua active-nonoptimized", "unavailable")
 	}
 	return "lu" + who + pick("", " op=write", " op=0x2a", " op=media") + counters +
-		pick("pdl", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space", "late 1ms..3ms", "short 512", "residual 512", "residual 3 over", "digest")
+		pick("pdl", "pdl 04/3E/01", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space", "late 1ms..3ms", "short 512", "residual 512", "residual 3 over", "digest")
 }
 
 // TestAnyFaults throws commands at rules of any kind, aborts some, and shows that nothing
