@@ -11,7 +11,7 @@ BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDF
 RUNFLAGS  ?=
 # Packages under test, and limits: one test binary may take TESTTIME.
 PKG       ?= ./...
-TESTTIME  ?= 10m
+TESTTIME  ?= 20m
 FUZZTIME  ?= 30s
 # Rounds of the engine's crash tests in make fuzz; make test does 10 and 4.
 KILLS     ?= 200

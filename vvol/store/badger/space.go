@@ -47,6 +47,7 @@ func (e *Engine) collectValueLog() {
 	defer tick.Stop()
 	var last uint64
 	rest, rests := 0, 0 // ticks to let pass, and how many there were last time
+	fruitless := 0.0    // crowding when a calm collection gave nothing
 	for {
 		select {
 		case <-e.stop:
@@ -56,10 +57,11 @@ func (e *Engine) collectValueLog() {
 		head := e.journal.Head()
 		calm := head == last
 		last = head
-		if !calm {
+		crowding := e.crowding()
+		if !calm || crowding > fruitless+crowdingStep { // as after a deletion
 			rest, rests = 0, 0
 		}
-		switch crowding := e.crowding(); {
+		switch {
 		case calm && rest > 0:
 			rest--
 		case calm && crowding > spaceCalm:
@@ -68,13 +70,16 @@ func (e *Engine) collectValueLog() {
 			if rests = min(2*rests+1, mostRests); e.collectFiles(rewriteCalm, e.closed.Load) > 0 {
 				rests = 0
 			}
-			rest = rests
+			rest, fruitless = rests, crowding
 		case crowding > spaceBusy:
 			pressure := min(max((crowding-spaceFew)/(spaceTight-spaceFew), 0), 1)
 			e.collectFiles(rewriteBusy-pressure*(rewriteBusy-rewriteMost), e.closed.Load)
 		}
 	}
 }
+
+// crowdingStep is what more there has to be for a calm collection before its time.
+const crowdingStep = 0.05
 
 // mostRests bounds the ticks between two calm collections that give nothing back.
 const mostRests = 63
