@@ -102,10 +102,11 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("badger: %s: %w", e.dir, err) // what Badger returns besides cannot be closed
 	}
 	e.db = db
+	renew := func() { e.views.Renew(db) }
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Moved: func() { e.views.Renew(db) }, Warn: e.o.Warn})
+		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Renew: renew, Moved: renew, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
-	e.views.Renew(db)
+	renew()
 	if err := e.recover(ctx); err != nil {
 		return nil, fmt.Errorf("badger: %s: %w", o.Dir, err)
 	}

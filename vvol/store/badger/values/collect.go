@@ -2,6 +2,7 @@ package values
 
 import (
 	"errors"
+	"slices"
 
 	bdb "github.com/dgraph-io/badger/v4"
 )
@@ -20,11 +21,18 @@ type Step func(values int64, f func() error) error
 // none is or stop says so. Each transaction of ours and each file is a step: what is freed
 // by one is there for the next, and a file system that others fill meanwhile is noticed.
 // Discard statistics follow compaction, not deletion, so that the tree is compacted first.
+//
+// A compaction keeps a deletion, and what was deleted, as long as somebody reads in a view
+// from before; in the last level both stay then until something in their range is
+// written. So views are renewed first; and after a collection that gave nothing, while tables of
+// the last level have something stale, the filling reaches over all keys.
 func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, err error) {
 	_, before := l.files.Sizes()
-	if err := l.fillTable(step); err != nil {
+	l.o.Renew()
+	if err := l.fillTable(step, l.fruitless && l.stale()); err != nil {
 		return c, err
 	}
+	defer func() { l.fruitless = c.Files == 0 }()
 	if err := l.db.Flatten(1); err != nil {
 		return c, err
 	}
@@ -47,10 +55,16 @@ func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, e
 
 // fillTable makes Badger write its memory table out, which it does when that is full
 // and at no other call: with few keys that are set again and again, and of which the
-// table on disk keeps one version.
-func (l *Log) fillTable(step Step) error {
+// table on disk keeps one version. A wide filling deletes a key before and one behind all
+// others besides, which nobody sets, so that its table is merged with every other.
+func (l *Log) fillTable(step Step, wide bool) error {
 	value := make([]byte, l.o.Threshold-1) // stays out of the value log
 	fill := func(tx *bdb.Txn) error {
+		if wide {
+			if err := errors.Join(tx.Delete([]byte{0}), tx.Delete([]byte{0xff})); err != nil {
+				return err
+			}
+		}
 		for i := range fillRows {
 			if err := tx.Set(l.key(2+i), value); err != nil {
 				return err
@@ -64,6 +78,13 @@ func (l *Log) fillTable(step Step) error {
 		}
 	}
 	return nil
+}
+
+// stale tells whether tables of the last level hold what is deleted or was set anew.
+func (l *Log) stale() bool {
+	tables := l.db.Tables() // the last level comes last
+	last := len(tables) - 1
+	return slices.ContainsFunc(tables, func(t bdb.TableInfo) bool { return t.Level == tables[last].Level && t.StaleDataSize > 0 })
 }
 
 // fillRows is how many rows of filling one transaction takes.

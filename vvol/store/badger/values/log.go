@@ -15,6 +15,8 @@ type Log struct {
 	files *files.Directory
 	o     Options
 
+	fruitless bool // the last Collect gave nothing back; Collect only
+
 	view *bdb.Txn      // of keep
 	keep *bdb.Iterator // keeps the file that was rewritten, until what it held is on stable storage; Collect only
 
@@ -31,6 +33,7 @@ type Options struct {
 
 	Rewrites *Rewrites            // hears Badger's Logger
 	Writing  sync.Locker          // nobody else writes rows while it is held, less filling
+	Renew    func()               // before tables are merged: lets go of old views, for which deletions are kept
 	Moved    func()               // after values of rows were set anew elsewhere
 	Warn     func(message string) // is told of damage
 }

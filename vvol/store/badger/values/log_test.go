@@ -38,7 +38,7 @@ func openHeard(t *testing.T, dir string) (*bdb.DB, *Log, *files.Directory, *[]st
 	d := files.New(dir, fileBytes, 4<<20)
 	warned := new([]string)
 	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
-		Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
+		Renew: func() {}, Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
 }
 
 // write sets n values of 1 MiB.
@@ -114,6 +114,39 @@ func TestCollect(t *testing.T) {
 	_, after := d.Sizes()
 	require.InDelta(t, before-after, sum.Bytes, 4<<20)
 	requireTag(t, db, 7)
+}
+
+// TestCollectBehindView deletes everything while somebody reads in a view from before, so
+// that the deletions reach the last level together with what they delete; once he has gone
+// it is given back. It was seen to fail without the wide filling.
+func TestCollectBehindView(t *testing.T) {
+	db, l, d := open(t)
+	write(t, db, 40, 1)
+	for n := range 3000 { // so that filling lies in other tables of the last level
+		key := []byte{'u' + 2*byte(n%2), byte(n >> 8), byte(n)}
+		require.NoError(t, db.Update(func(tx *bdb.Txn) error { return tx.Set(key, make([]byte, l.o.Threshold-1)) }))
+	}
+	reader := db.NewTransaction(false)
+	for i := range byte(40) {
+		require.NoError(t, db.Update(func(tx *bdb.Txn) error { return tx.Delete([]byte{'v', i}) }))
+	}
+	step := func(_ int64, f func() error) error { return f() }
+	// Tables are written out beside us: so often that the deletions have reached the last level.
+	for range 20 {
+		c, err := l.Collect(0.5, func() bool { return false }, step)
+		require.NoError(t, err)
+		require.Zero(t, c.Files, "the reader may need it")
+	}
+	require.True(t, l.stale())
+	reader.Discard()
+	files := uint64(0)
+	for tries := 0; files < 2; tries++ {
+		require.Less(t, tries, 100)
+		c, err := l.Collect(0.5, func() bool { return false }, step)
+		require.NoError(t, err)
+		files += c.Files
+	}
+	require.NoFileExists(t, d.ValueLog(1))
 }
 
 // TestCollectBesideWriters collects while somebody writes as the engine does. With the

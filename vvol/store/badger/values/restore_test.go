@@ -48,7 +48,7 @@ func TestRestore(t *testing.T) {
 			require.Equal(t, newest, marked.File)
 			for tries := 0; l.keep == nil; tries++ { // which a collection has moved and not let go
 				require.Less(t, tries, 100)
-				require.NoError(t, l.fillTable(func(_ int64, f func() error) error { return f() }))
+				require.NoError(t, l.fillTable(func(_ int64, f func() error) error { return f() }, false))
 				require.NoError(t, db.Flatten(1))
 				if err := l.rewrite(0.1); err != nil {
 					l.keep = nil
