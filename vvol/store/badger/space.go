@@ -8,15 +8,13 @@ import (
 )
 
 // Space that Badger's value logs may hold for each byte that is live, in them or in the
-// journal, with valueLogSlack on top. Draining waits where they hold more than the most, and
-// goes on after spacePatience where they hold no more than the last.
+// journal, with valueLogSlack on top. Draining waits where they hold more than the most.
 const (
 	spaceCalm  = 1.15 // collected from here on when nothing comes in
 	spaceBusy  = 1.5  // and under load
 	spaceFew   = 1.9  // of which records that are not dead as a whole take the most: cleanBusy
 	spaceTight = 2.3
 	spaceMost  = 2.5
-	spaceLast  = 2.7
 )
 
 // Dead shares of a value log file from which Badger rewrites it: the less space there is,
@@ -110,14 +108,7 @@ func (e *Engine) collectLocked(from float64, stop func() bool) uint64 {
 // Drainer only.
 func (d *drainer) makeSpace() error {
 	e := d.e
-	began := time.Now()
-	enough := func() bool {
-		most := spaceMost
-		if time.Since(began) > spacePatience {
-			most = spaceLast
-		}
-		return e.crowding() <= most || e.closed.Load()
-	}
+	enough := func() bool { return e.crowding() <= spaceMost || e.closed.Load() }
 	for !enough() {
 		if !e.collecting.TryLock() { // the collector is at it
 			select {
@@ -142,10 +133,6 @@ func (d *drainer) makeSpace() error {
 	}
 	return nil
 }
-
-// spacePatience is how long writers may find the journal full for the sake of space that
-// is to be had, on a disk or processors that are busy with other things.
-const spacePatience = 5 * time.Second
 
 // spacePoll is how often the drainer looks whether the collector has made room for it.
 const spacePoll = 20 * time.Millisecond

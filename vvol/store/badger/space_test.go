@@ -35,5 +35,5 @@ func TestSpace(t *testing.T) {
 		}
 	}
 	t.Logf("at most %d MiB", most>>20)
-	require.Less(t, float64(most), spaceLast*size+valueLogSlack+64<<20, "and a transaction, and a file that is being rewritten")
+	require.Less(t, float64(most), spaceMost*size+valueLogSlack+64<<20, "and a transaction, and a file that is being rewritten")
 }
