@@ -181,6 +181,7 @@ func TestMetrics(t *testing.T) {
 	}
 	require.Contains(t, m, "\nvvsim_engine_compactions_total")
 	require.Contains(t, m, "\nvvsim_engine_reclaim_bytes_per_second ")
+	require.Contains(t, m, "\nvvsim_engine_longest_hold_seconds ")
 
 	require.NoError(t, a.service.UnbindAll(t.Context(), v.ID))
 	for _, s := range a.iscsi.Sessions() {

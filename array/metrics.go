@@ -75,6 +75,13 @@ var engineFigures = []engineFigure{
 	{desc("engine_compactions_total", "Collections of garbage."), prometheus.CounterValue, func(m store.Metrics) uint64 { return m.Compactions }},
 }
 
+// Times that writes of all volumes stood still, for changes of volumes and of the catalog.
+var (
+	engineHolds   = desc("engine_holds_total", "Changes of volumes and of the catalog for which writes stood still.")
+	engineHeld    = desc("engine_held_seconds_total", "Time that writes stood still for such changes.")
+	engineLongest = desc("engine_longest_hold_seconds", "Longest such time since start.")
+)
+
 var engineExtra = desc("engine_extra", "Figures of the particular engine.", "figure")
 
 // Describe implements prometheus.Collector; metrics are named as they come.
@@ -86,6 +93,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, f := range engineFigures {
 		emit(out, f.desc, f.kind, f.value(m))
 	}
+	emit(out, engineHolds, prometheus.CounterValue, m.Holds)
+	out <- figure(prometheus.NewConstMetric(engineHeld, prometheus.CounterValue, m.Held.Seconds()))
+	out <- figure(prometheus.NewConstMetric(engineLongest, prometheus.GaugeValue, m.LongestHold.Seconds()))
 	for name, v := range m.Extra {
 		out <- figure(prometheus.NewConstMetric(engineExtra, prometheus.GaugeValue, v, label(name)))
 	}

@@ -394,9 +394,6 @@ func (a *action) parseTorn(args []string) error {
 	if err != nil {
 		return err
 	}
-	if n%blockLength != 0 {
-		return fmt.Errorf("%d is no multiple of %d, the logical block", n, blockLength)
-	}
 	a.n = int(n)
 	return a.word(args[1:], "silent", &a.silent)
 }

@@ -299,31 +299,6 @@ func (a *action) answer(task *scsi.Task) scsi.Response {
 	return scsi.CheckCondition(scsi.InternalTargetFailure()) // no other action comes here
 }
 
-// tear writes the first blocks of a WRITE and answers as if it had failed there, or not.
-func (t *Target) tear(e *entry, task *scsi.Task) scsi.Response {
-	whole := command.Blocks(task.CDB)
-	if n := e.action.n; n > 0 {
-		part := whole
-		part.Blocks = uint32(n / blockLength)
-		command, data, out := task.CDB, task.DataOut, task.ExpectedOut
-		short := make([]byte, len(command))
-		part.AppendTo(short[:0])
-		task.CDB, task.DataOut, task.ExpectedOut = short, data[:min(n, len(data))], uint32(n)
-		r := t.Target.Execute(task)
-		task.CDB, task.DataOut, task.ExpectedOut = command, data, out
-		if r.Status != scsi.StatusGood {
-			return r
-		}
-	}
-	switch {
-	case e.action.kind == short:
-		return scsi.Response{TransferLength: uint64(e.action.n)}
-	case e.action.silent:
-		return scsi.Response{TransferLength: uint64(whole.Blocks) * blockLength}
-	}
-	return scsi.CheckCondition(scsi.WriteError(whole.LBA + uint64(e.action.n/blockLength)))
-}
-
 // corrupt changes what a command reads, or what it writes.
 func (t *Target) corrupt(e *entry, task *scsi.Task) scsi.Response {
 	c := command.Blocks(task.CDB)

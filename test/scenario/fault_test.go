@@ -383,6 +383,7 @@ func TestLyingDisk(t *testing.T) {
 	}{
 		{scsi.OpWrite6, "torn 512", 512, false}, {scsi.OpWrite10, "torn 1024", 1024, false}, {scsi.OpWrite16, "torn 0", 0, false},
 		{scsi.OpWrite12, "torn 3584 silent", 3584, true}, {scsi.OpWrite6, "torn 0 silent", 0, true},
+		{scsi.OpWrite16, "torn 1", 1, false}, {scsi.OpWrite10, "torn 1300", 1300, false}, {scsi.OpWrite16, "torn 4095 silent", 4095, true},
 	} {
 		f = s.addFault(victimOnPath1 + "-> " + c.action)
 		next := random(uint64(100+c.n), stageBytes)

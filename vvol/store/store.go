@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 )
 
 // ID names a volume: the sixteen bytes of its UUID.
@@ -280,6 +281,8 @@ type Metrics struct {
 	Volumes, Layers                                 int
 	Writes, WrittenBytes, Reads, ReadBytes, Flushes uint64
 	Compactions                                     uint64
+	Holds                                           uint64        // changes of volumes and of Meta for which all writes stood still
+	Held, LongestHold                               time.Duration // of those; an engine that counts none says 0
 	// Extra holds figures of the particular engine by metric name.
 	Extra map[string]float64
 }

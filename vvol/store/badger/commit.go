@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vvsim/vvol/store"
@@ -60,6 +61,8 @@ type committer struct {
 	batch    batch
 	checked  int  // bytes appended since the last look at free space
 	starving bool // the file system is full
+
+	holds, held, longestHold atomic.Int64 // number, sum and greatest of the times that writes stood still, ns
 }
 
 // freeCheckEvery is how many bytes may be written between two looks at free space;
@@ -140,7 +143,7 @@ func (c *committer) process(ops []*op, own *caller) {
 	for _, o := range ops {
 		if o.kind == opControl {
 			c.flush()
-			o.err = o.control()
+			c.hold(o)
 			c.batch.tell(o)
 			continue
 		}
@@ -154,6 +157,16 @@ func (c *committer) process(ops []*op, own *caller) {
 		c.batch.ops = append(c.batch.ops, o)
 	}
 	c.flush()
+}
+
+// hold runs a control and takes its time: no write of any volume begins meanwhile.
+func (c *committer) hold(o *op) {
+	begun := time.Now()
+	o.err = o.control()
+	took := int64(time.Since(begun))
+	c.holds.Add(1)
+	c.held.Add(took)
+	c.longestHold.Store(max(c.longestHold.Load(), took)) // only who leads stores
 }
 
 // batch is what one group will hold.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -257,6 +258,7 @@ func (e *Engine) Metrics() store.Metrics {
 		"held_bytes": float64(n.Held * blockSize), "moved_bytes": float64(c.moved.Load() * blockSize),
 		"rescued_values": float64(c.rescued.Load()),
 		"tree_bytes":     float64(tree), "value_log_bytes": float64(values)}
+	m.Holds, m.Held, m.LongestHold = uint64(e.committer.holds.Load()), time.Duration(e.committer.held.Load()), time.Duration(e.committer.longestHold.Load())
 	return m
 }
 
