@@ -179,9 +179,7 @@ func (w *Write) Stamp(p []byte, i uint64) { w.cell.stamp(p, w.LBA+i) }
 func (o *Oracle) Abandon(w *Write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	im := w.image
-	w.end, w.image = o.tick(), nil
-	im.writes = slices.DeleteFunc(im.writes, func(x *Write) bool { return x == w })
+	im := o.ended(w)
 	if w.idle {
 		return
 	}
@@ -191,13 +189,19 @@ func (o *Oracle) Abandon(w *Write) {
 	}
 }
 
+// ended takes a write out of those in flight, and returns the image that it was for.
+func (o *Oracle) ended(w *Write) *Image {
+	im := w.image
+	w.end, w.image = o.tick(), nil
+	im.writes = slices.DeleteFunc(im.writes, func(x *Write) bool { return x == w })
+	return im
+}
+
 // EndWrite says that the array has acknowledged the write.
 func (o *Oracle) EndWrite(w *Write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	im := w.image
-	w.end, w.image = o.tick(), nil
-	im.writes = slices.DeleteFunc(im.writes, func(x *Write) bool { return x == w })
+	im := o.ended(w)
 	if w.idle {
 		return
 	}

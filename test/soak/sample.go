@@ -20,6 +20,7 @@ type Sample struct {
 	Commands   uint64        // of the load until then
 	Written    uint64        // bytes, by commands that have ended
 	Anonymous  uint64        // RssAnon of the array's process, bytes
+	Held       uint64        // of it by Go: heap, stacks and what manages them, bytes
 	Goroutines uint64        // of the array's process
 	Disk       uint64        // bytes that the data directory occupies
 	Live       uint64        // bytes that volumes can see, by the array's account
@@ -67,7 +68,9 @@ func (s *Soak) sample(ctx context.Context, at time.Duration) (Sample, error) {
 	now := Sample{At: at, Commands: s.counts.commands.Load(), Written: s.counts.written.Load(), Forks: len(s.volumes) - s.c.Volumes,
 		Slowest: time.Duration(s.counts.slowest.Swap(0))}
 	s.mu.RUnlock()
-	places := map[string]*uint64{"vvsim_engine_live_bytes": &now.Live, "vvsim_engine_garbage_bytes": &now.Garbage,
+	var reserved, released uint64
+	places := map[string]*uint64{"go_memstats_sys_bytes": &reserved, "go_memstats_heap_released_bytes": &released,
+		"vvsim_engine_live_bytes": &now.Live, "vvsim_engine_garbage_bytes": &now.Garbage,
 		"vvsim_engine_reclaimed_bytes_total": &now.Reclaimed, "go_goroutines": &now.Goroutines}
 	figures, err := s.a.API.Figures(ctx)
 	if err != nil {
@@ -80,6 +83,7 @@ func (s *Soak) sample(ctx context.Context, at time.Duration) (Sample, error) {
 		}
 		*at = uint64(v)
 	}
+	now.Held = reserved - released
 	if now.Anonymous, err = anonymous(s.a.PID); err != nil {
 		return now, err
 	}

@@ -176,7 +176,7 @@ type table struct {
 func (l *table) add(x Sample) {
 	if !l.begun {
 		l.begun, l.last = true, x
-		l.tell("   time commands/s MiB/s written  RssAnon goroutines  disk  live garbage MiB  reclaimed MiB/s forks slowest")
+		l.tell("   time commands/s MiB/s written  RssAnon  Go MiB goroutines  disk  live garbage MiB  reclaimed MiB/s forks slowest")
 	}
 	l.slow = max(l.slow, x.Slowest)
 	span := (x.At - l.last.At).Seconds()
@@ -184,8 +184,8 @@ func (l *table) add(x Sample) {
 		return
 	}
 	rate := func(now, before uint64) float64 { return float64(now-before) / (1 << 20) / span }
-	l.tell(fmt.Sprintf("%7v %10.0f %13.1f %8d %10d %5d %5d %11d %16.1f %5d %7v", x.At.Round(time.Second), float64(x.Commands-l.last.Commands)/span,
-		rate(x.Written, l.last.Written), x.Anonymous>>20, x.Goroutines, x.Disk>>20, x.Live>>20, x.Garbage>>20, rate(x.Reclaimed, l.last.Reclaimed),
+	l.tell(fmt.Sprintf("%7v %10.0f %13.1f %8d %7d %10d %5d %5d %11d %16.1f %5d %7v", x.At.Round(time.Second), float64(x.Commands-l.last.Commands)/span,
+		rate(x.Written, l.last.Written), x.Anonymous>>20, x.Held>>20, x.Goroutines, x.Disk>>20, x.Live>>20, x.Garbage>>20, rate(x.Reclaimed, l.last.Reclaimed),
 		x.Forks, l.slow.Round(time.Millisecond)))
 	l.last, l.slow = x, 0
 }

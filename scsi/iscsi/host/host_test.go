@@ -34,6 +34,17 @@ func newTestHost(t *testing.T, portals int, edit func(*Settings)) (*Host, *[]Eve
 	return h, told
 }
 
+// allPathsDown is a device whose only path worked and has died.
+func allPathsDown(h *Host) *Device {
+	d := newDevice(h, scsi.DiskLUN(1), "naa.1")
+	d.found = true
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.paths[0].set(Active, "")
+	d.paths[0].set(Dead, "")
+	return d
+}
+
 // TestVerdicts walks through combinations of path states.
 func TestVerdicts(t *testing.T) {
 	for _, c := range []struct {
@@ -135,12 +146,7 @@ func TestDeviceLife(t *testing.T) {
 // TestHandling switches off what settings switch off.
 func TestHandling(t *testing.T) {
 	h, _ := newTestHost(t, 1, func(s *Settings) { s.APDHandling, s.AutoRemove = false, false })
-	d := newDevice(h, scsi.DiskLUN(1), "naa.1")
-	d.found = true
-	h.mu.Lock()
-	d.paths[0].set(Active, "")
-	d.paths[0].set(Dead, "")
-	h.mu.Unlock()
+	d := allPathsDown(h)
 	h.clock.Step(24 * time.Hour)
 	require.Equal(t, APD, d.State(), "Misc.APDHandlingEnable=0")
 	handle, err := d.Open(ByHost)
@@ -165,12 +171,7 @@ func TestWhoFailsInAPD(t *testing.T) {
 		fail, fails bool
 	}{{ByHost, false, true}, {ByGuest, false, false}, {ByGuest, true, true}} {
 		h, _ := newTestHost(t, 1, func(s *Settings) { s.FailGuestIO = c.fail })
-		d := newDevice(h, scsi.DiskLUN(1), "naa.1")
-		d.found = true
-		h.mu.Lock()
-		d.paths[0].set(Active, "")
-		d.paths[0].set(Dead, "")
-		h.mu.Unlock()
+		d := allPathsDown(h)
 		h.clock.Step(140 * time.Second)
 		handle, err := d.Open(c.use)
 		require.NoError(t, err)
