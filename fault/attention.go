@@ -1,9 +1,6 @@
 package fault
 
 import (
-	"fmt"
-	"strings"
-
 	"vvsim/fault/grammar"
 	"vvsim/scsi"
 	"vvsim/vvol"
@@ -31,14 +28,9 @@ func (a *action) parseAttention(args []string) error {
 	if err != nil {
 		return err
 	}
-	asc, ascq, ok := strings.Cut(text, "/")
-	high, err := grammar.Hexadecimal(asc)
-	low, lowErr := grammar.Hexadecimal(ascq)
-	if !ok || err != nil || lowErr != nil {
-		return fmt.Errorf("%q is not two hexadecimal numbers up to ff", text)
-	}
-	a.sense = scsi.Attention(scsi.ASC(high<<8 | low))
-	return nil
+	asc, ascq, err := grammar.Attention(text)
+	a.sense = scsi.Attention(scsi.ASC(asc)<<8 | scsi.ASC(ascq))
+	return err
 }
 
 // happens tells whether the rule does something when it comes into force, and nothing to

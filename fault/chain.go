@@ -6,27 +6,6 @@ import (
 	"vvsim/vvol"
 )
 
-// MaxNameLength bounds the name of a rule, in bytes.
-const MaxNameLength = 64
-
-// ruleName refuses what is no name: it has to be told from an id, and needs no quotes.
-func ruleName(v string) error {
-	letter := false
-	for _, c := range v {
-		switch {
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
-			letter = true
-		case c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return fmt.Errorf("%q has %q, and not only letters, digits, '-', '_' and '.'", v, c)
-		}
-	}
-	if !letter || len(v) > MaxNameLength {
-		return fmt.Errorf("%q is no name: up to %d bytes, with a letter", v, MaxNameLength)
-	}
-	return nil
-}
-
 // called tells whether text names the rule, by id or by name.
 func (e *entry) called(text string) bool {
 	return text == e.number() || e.name != "" && text == e.name
@@ -87,7 +66,7 @@ func (i *Injector) fired(e *entry) {
 
 // over tells whether the time of a rule that has started is over.
 func (e *entry) over(i *Injector) bool {
-	p, _ := e.schedule.at(i.clock.Now().Sub(e.start))
+	p, _ := e.At(i.clock.Now().Sub(e.start))
 	return p == Over
 }
 

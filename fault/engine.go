@@ -74,7 +74,7 @@ func (r *Rule) reaches(off, n uint64) bool {
 		return true
 	}
 	lba, blocks := blocksAt(off, n)
-	return blocks > 0 && lba <= r.blocks.last && lba+blocks > r.blocks.first
+	return blocks > 0 && lba <= r.blocks.Last && lba+blocks > r.blocks.First
 }
 
 // written heals what was bad of n bytes at off.

@@ -2,7 +2,6 @@ package fault
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,16 +11,15 @@ import (
 	"time"
 
 	"vvsim/fault/bad"
+	"vvsim/fault/kept"
 	"vvsim/fault/network"
+	"vvsim/fault/schedule"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
 
 // MaxRules bounds the rules of one array: each command looks at all of them.
 const MaxRules = 1000
-
-// rowPrefix is where rules with keep are in the engine's Meta, a row each, by id.
-const rowPrefix = "fault/r/"
 
 // Options of an Injector.
 type Options struct {
@@ -92,13 +90,6 @@ type Injector struct {
 	reconnect func()
 }
 
-// kept is a rule in Meta.
-type kept struct {
-	ID    uint64     `json:"id"`
-	Rule  string     `json:"rule"`
-	Since *time.Time `json:"since,omitempty"` // of rules with a time that do not wait for others
-}
-
 // Open returns an Injector with the rules that were kept. Those whose time is over are
 // forgotten. The counters of all begin anew.
 func Open(ctx context.Context, o Options) (*Injector, error) {
@@ -124,31 +115,28 @@ func Open(ctx context.Context, o Options) (*Injector, error) {
 // load reads the rules that were kept.
 func (i *Injector) load(ctx context.Context) error {
 	now := time.Now()
-	return i.o.Meta.View(ctx, func(tx store.MetaTx) error {
-		i.entries = nil
-		for _, b := range tx.Scan([]byte(rowPrefix)) {
-			var row kept
-			if err := json.Unmarshal(b, &row); err != nil {
-				return err
-			}
-			i.last = max(i.last, row.ID)
-			r, err := Parse(row.Rule)
-			if err != nil {
-				return fmt.Errorf("%q: %w", row.Rule, err)
-			}
-			e := i.newEntry(r, row.ID)
-			if r.on == "" {
-				e.start = now
-			}
-			if row.Since != nil {
-				e.start = *row.Since
-			}
-			if p, _ := e.at(now.Sub(e.start)); p != Over || r.on != "" {
-				i.entries = append(i.entries, e)
-			}
+	rows, err := kept.All(ctx, i.o.Meta)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		i.last = max(i.last, row.ID)
+		r, err := Parse(row.Text)
+		if err != nil {
+			return fmt.Errorf("%q: %w", row.Text, err)
 		}
-		return nil
-	})
+		e := i.newEntry(r, row.ID)
+		if r.on == "" {
+			e.start = now
+		}
+		if row.Since != nil {
+			e.start = *row.Since
+		}
+		if p, _ := e.At(now.Sub(e.start)); p != Over || r.on != "" {
+			i.entries = append(i.entries, e)
+		}
+	}
+	return nil
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
@@ -157,7 +145,7 @@ func (i *Injector) newEntry(r *Rule, id uint64) *entry {
 		e.lanes = [2]*network.Lane{network.NewLane(r.action.rate), network.NewLane(r.action.rate)}
 	}
 	if r.action.kind == mediumError && r.blocks != nil {
-		e.bad = bad.New(r.blocks.first, r.blocks.last)
+		e.bad = bad.New(r.blocks.First, r.blocks.Last)
 	}
 	return e
 }
@@ -179,44 +167,83 @@ func (i *Injector) publish() {
 	}
 }
 
-// Add puts a rule behind all others. It is in force, or its time runs, when Add returns. Errors:
-// vvol.ErrInvalid, ErrExists (its name is taken), ErrTooMany, ErrStorage (it could not be kept).
+// Add puts a rule behind all others, as AddAll does.
 func (i *Injector) Add(ctx context.Context, text string) (State, error) {
-	r, err := Parse(text)
+	all, err := i.AddAll(ctx, text)
 	if err != nil {
 		return State{}, err
 	}
-	if err := i.possible(r); err != nil {
-		return State{}, err
+	return all[0], nil
+}
+
+// AddAll puts rules behind all others, all of them or, with an error, none. They are in force,
+// or their time runs, when it returns. Errors: vvol.ErrInvalid, ErrExists (a name is taken),
+// ErrTooMany, ErrStorage (they could not be kept), ErrBusy.
+func (i *Injector) AddAll(ctx context.Context, texts ...string) ([]State, error) {
+	rules := make([]*Rule, len(texts))
+	for k, text := range texts {
+		r, err := Parse(text)
+		if err == nil {
+			err = i.possible(r)
+		}
+		if err != nil {
+			return nil, among(texts, text, err)
+		}
+		rules[k] = r
 	}
 	i.mu.Lock()
 	defer i.unlock()
 	switch {
 	case i.closed:
-		return State{}, fmt.Errorf("%w: the array stops", vvol.ErrBusy)
-	case len(i.entries) >= MaxRules:
-		return State{}, fmt.Errorf("%w: %d fault rules", vvol.ErrTooMany, MaxRules)
+		return nil, fmt.Errorf("%w: the array stops", vvol.ErrBusy)
+	case len(i.entries)+len(rules) > MaxRules:
+		return nil, fmt.Errorf("%w: %d fault rules", vvol.ErrTooMany, MaxRules)
 	}
-	if err := i.linkable(r); err != nil {
-		return State{}, err
+	before, last := i.entries, i.last
+	added, err := i.enlist(ctx, rules)
+	if err != nil {
+		i.entries, i.last = before, last
+		return nil, err
 	}
-	e := i.newEntry(r, i.last+1)
-	if r.on == "" {
-		e.start = i.clock.Now()
-	}
-	if r.keep {
-		if err := i.keep(ctx, e); err != nil {
-			return State{}, err
+	i.link()
+	for _, e := range added {
+		if e.on == "" {
+			i.begin(e, e.start)
 		}
 	}
-	i.last++
-	i.entries = append(i.entries, e)
-	i.link()
-	if r.on == "" {
-		i.begin(e, e.start)
-	}
 	i.publish()
-	return e.state(), nil
+	all := make([]State, len(added))
+	for k, e := range added {
+		all[k] = e.state()
+	}
+	return all, nil
+}
+
+// among says which of several rules an error is of.
+func among(texts []string, text string, err error) error {
+	if len(texts) < 2 {
+		return err
+	}
+	return fmt.Errorf("%q: %w", text, err)
+}
+
+// enlist puts rules into the list and keeps those that ask for it; with an error the list is
+// to be put back. Called with mu held.
+func (i *Injector) enlist(ctx context.Context, rules []*Rule) ([]*entry, error) {
+	first := len(i.entries)
+	i.entries = slices.Clone(i.entries)
+	for _, r := range rules {
+		if err := i.linkable(r); err != nil {
+			return nil, err
+		}
+		i.last++
+		e := i.newEntry(r, i.last)
+		if r.on == "" {
+			e.start = i.clock.Now()
+		}
+		i.entries = append(i.entries, e)
+	}
+	return i.entries[first:], i.keep(ctx, i.entries[first:])
 }
 
 // possible refuses what this array does not have.
@@ -236,44 +263,44 @@ func (i *Injector) possible(r *Rule) error {
 	return nil
 }
 
-// keep writes a rule's row.
-func (i *Injector) keep(ctx context.Context, e *entry) error {
-	row := kept{ID: e.id, Rule: e.String()}
-	if !e.start.IsZero() && e.schedule != (schedule{}) {
-		row.Since = &e.start
+// keep writes the rows of those rules that ask for it.
+func (i *Injector) keep(ctx context.Context, added []*entry) error {
+	var rows []kept.Rule
+	for _, e := range added {
+		if !e.Rule.keep {
+			continue
+		}
+		row := kept.Rule{ID: e.id, Text: e.String()}
+		if !e.start.IsZero() && e.Times != (schedule.Times{}) {
+			row.Since = &e.start
+		}
+		rows = append(rows, row)
 	}
-	b, err := json.Marshal(row)
-	if err == nil {
-		err = i.o.Meta.Update(ctx, func(tx store.MetaTx) error { return tx.Set(e.row(), b) })
+	if len(rows) == 0 {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%w: keeping a fault rule: %w", vvol.ErrStorage, err)
+	if err := kept.Put(ctx, i.o.Meta, rows...); err != nil {
+		return fmt.Errorf("%w: keeping fault rules: %w", vvol.ErrStorage, err)
 	}
 	return nil
 }
 
 // forget deletes the rows of rules.
 func (i *Injector) forget(ctx context.Context, leaving []*entry) error {
-	leaving = slices.DeleteFunc(slices.Clone(leaving), func(e *entry) bool { return !e.Rule.keep })
-	if len(leaving) == 0 {
+	var ids []uint64
+	for _, e := range leaving {
+		if e.Rule.keep {
+			ids = append(ids, e.id)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	err := i.o.Meta.Update(ctx, func(tx store.MetaTx) error {
-		for _, e := range leaving {
-			if err := tx.Delete(e.row()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := kept.Delete(ctx, i.o.Meta, ids...); err != nil {
 		return fmt.Errorf("%w: forgetting fault rules: %w", vvol.ErrStorage, err)
 	}
 	return nil
 }
-
-// row is the key of a rule in Meta; rows sort by id.
-func (e *entry) row() []byte { return fmt.Appendf(nil, "%s%016x", rowPrefix, e.id) }
 
 // List returns all rules in order.
 func (i *Injector) List() []State {

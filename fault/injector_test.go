@@ -104,6 +104,39 @@ func TestOrder(t *testing.T) {
 	require.ErrorIs(t, err, vvol.ErrNotFound)
 }
 
+// Several rules come together or not at all: whatever is wrong with one, none is there, none
+// is kept and no id is used up.
+func TestAddAll(t *testing.T) {
+	engine := mem.New()
+	defer func() { require.NoError(t, engine.Close()) }()
+	o := Options{Meta: engine.Meta()}
+	i := open(t, o)
+	all, err := i.AddAll(t.Context(), "login keep name=first host=iqn.b -> reject 0x0203", "login on=first -> reject 0x0300", "login keep -> reject 0x0301")
+	require.NoError(t, err)
+	require.Equal(t, all, i.List())
+	require.Equal(t, []Phase{Active, Waiting, Active}, []Phase{all[0].Phase, all[1].Phase, all[2].Phase})
+	for want, rules := range map[error][]string{
+		vvol.ErrInvalid: {"login keep -> reject 0x0203", "login -> reject 0x0101"},
+		vvol.ErrExists:  {"login keep -> reject 0x0203", "login name=twice -> reject 0x0203", "login name=twice -> reject 0x0203"},
+	} {
+		_, err := i.AddAll(t.Context(), rules...)
+		require.ErrorIs(t, err, want)
+		require.Equal(t, all, i.List())
+	}
+	_, err = i.AddAll(t.Context(), "login -> reject 0x0203", "login -> reject 0x0101")
+	require.ErrorContains(t, err, `"login -> reject 0x0101": `)
+	many := make([]string, MaxRules-2)
+	for k := range many {
+		many[k] = "login keep -> reject 0x0203"
+	}
+	_, err = i.AddAll(t.Context(), many...)
+	require.ErrorIs(t, err, vvol.ErrTooMany)
+	require.Equal(t, "4", add(t, i, "login -> reject 0x0300").ID)
+	i.Close()
+	again := open(t, o)
+	require.Equal(t, []State{{"1", all[0].Rule, 0, true, Active}, {"3", all[2].Rule, 0, true, Active}}, again.List())
+}
+
 func TestKeep(t *testing.T) {
 	engine := mem.New()
 	defer func() { require.NoError(t, engine.Close()) }()
@@ -138,6 +171,8 @@ func TestKeepFails(t *testing.T) {
 	add(t, i, "login keep -> reject 0x0203")
 	require.NoError(t, engine.Close())
 	_, err := i.Add(t.Context(), "login keep -> reject 0x0300")
+	require.ErrorIs(t, err, vvol.ErrStorage)
+	_, err = i.AddAll(t.Context(), "login -> reject 0x0300", "login keep -> reject 0x0300")
 	require.ErrorIs(t, err, vvol.ErrStorage)
 	require.ErrorIs(t, i.Clear(t.Context()), vvol.ErrStorage)
 	require.Len(t, i.List(), 1)

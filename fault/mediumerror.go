@@ -19,7 +19,7 @@ func (r *Rule) checkBad() error {
 		return fmt.Errorf("medium-error of lu needs lba=, the blocks that can't be read")
 	case r.vvol == "":
 		return fmt.Errorf("medium-error with lba= needs vvol=, as each volume is written by itself")
-	case b.last-b.first >= maxBadBlocks:
+	case b.Last-b.First >= maxBadBlocks:
 		return fmt.Errorf("medium-error has at most %d blocks", maxBadBlocks)
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"vvsim/fault/command"
 	"vvsim/fault/grammar"
 	"vvsim/fault/loss"
+	"vvsim/fault/schedule"
 	"vvsim/scsi"
-	"vvsim/scsi/cdb"
 )
 
 // blockLength is the logical block of all logical units, in bytes.
@@ -75,15 +75,6 @@ func (o operation) covers(op scsi.OpCode) bool {
 		return op == o.code
 	}
 	return true
-}
-
-// overlaps tells whether a command on c touches a block of r.
-func (r *blockRange) overlaps(c *cdb.Block) bool {
-	if c.LBA > r.last {
-		return false
-	}
-	toEnd := c.Blocks == 0 && !command.Reads(c.Op) && !command.Stores(c.Op)
-	return toEnd || c.Blocks > 0 && (c.LBA >= r.first || r.first-c.LBA < uint64(c.Blocks))
 }
 
 // applies tells whether the action can happen to a command.
@@ -153,8 +144,8 @@ func (r *Rule) fits(w grammar.Word) error {
 		return nil
 	}
 	if r.tells() {
-		if r.each > 0 && r.each < minTell {
-			return failed(w.At, "%s tells hosts when it comes: each= is at least %v", w.Text, minTell)
+		if r.Each > 0 && r.Each < schedule.MinTell {
+			return failed(w.At, "%s tells hosts when it comes: each= is at least %v", w.Text, schedule.MinTell)
 		}
 		return nil
 	}

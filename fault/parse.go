@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"vvsim/fault/command"
 	"vvsim/fault/grammar"
 	"vvsim/fault/loss"
 	"vvsim/scsi"
@@ -114,7 +115,8 @@ var conditions = []condition{
 		return err
 	}},
 	{"lba", unitLayer | engineLayer, false, func(r *Rule, v string) (err error) {
-		r.blocks, err = parseBlocks(v)
+		r.blocks = &command.Extent{}
+		r.blocks.First, r.blocks.Last, err = grammar.Range(v)
 		return err
 	}},
 	{"after", everyLayer, false, func(r *Rule, v string) (err error) { r.after, err = grammar.Number(v, 0, math.MaxInt64); return err }},
@@ -127,11 +129,11 @@ var conditions = []condition{
 		return nil
 	}},
 	{"seed", everyLayer, false, func(r *Rule, v string) (err error) { r.seed, err = grammar.Number(v, 0, math.MaxUint64); return err }},
-	{"name", everyLayer, false, func(r *Rule, v string) error { r.name = v; return ruleName(v) }},
+	{"name", everyLayer, false, func(r *Rule, v string) error { r.name = v; return grammar.Name(v) }},
 	{"on", everyLayer, false, func(r *Rule, v string) error { r.on = v; return nil }},
-	{"from", everyLayer, false, func(r *Rule, v string) (err error) { r.from, err = grammar.Duration(v, maxLasting); return err }},
-	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.lasts, err = grammar.Duration(v, maxLasting); return err }},
-	{"each", everyLayer, false, func(r *Rule, v string) (err error) { r.each, err = grammar.Duration(v, maxLasting); return err }},
+	{"from", everyLayer, false, func(r *Rule, v string) (err error) { r.From, err = grammar.Duration(v, maxLasting); return err }},
+	{"for", everyLayer, false, func(r *Rule, v string) (err error) { r.For, err = grammar.Duration(v, maxLasting); return err }},
+	{"each", everyLayer, false, func(r *Rule, v string) (err error) { r.Each, err = grammar.Duration(v, maxLasting); return err }},
 	{"keep", everyLayer, true, func(r *Rule, _ string) error { r.keep = true; return nil }},
 }
 
@@ -140,7 +142,7 @@ func (r *Rule) setConditions(words []grammar.Word, end int) ([]grammar.Word, err
 	seen := map[string]bool{}
 	for i, w := range words {
 		if w.Text == "->" {
-			if err := r.check(); err != nil {
+			if err := r.Check(); err != nil {
 				return nil, failed(w.At, "%v", err)
 			}
 			return words[i+1:], nil
@@ -190,25 +192,6 @@ func (r *Rule) keys() (all []string) {
 		}
 	}
 	return all
-}
-
-func parseBlocks(v string) (*blockRange, error) {
-	from, to, ranged := strings.Cut(v, "-")
-	if !ranged {
-		to = from
-	}
-	first, err := grammar.Number(from, 0, math.MaxUint64)
-	if err != nil {
-		return nil, err
-	}
-	last, err := grammar.Number(to, 0, math.MaxUint64)
-	if err != nil {
-		return nil, err
-	}
-	if last < first {
-		return nil, fmt.Errorf("%d-%d ends before it begins", first, last)
-	}
-	return &blockRange{first, last}, nil
 }
 
 // actionRow is one action of a layer. parse gets the words after the name.
@@ -338,18 +321,9 @@ func (a *action) parseSense(args []string) error {
 	if err != nil {
 		return err
 	}
-	parts := strings.Split(text, "/")
-	if len(parts) != 3 {
-		return fmt.Errorf("%q is not three hexadecimal numbers", text)
-	}
-	var n [3]uint64
-	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
-		if n[i], err = grammar.Hexadecimal(parts[i]); err != nil || n[i] > most {
-			return fmt.Errorf("%q is no hexadecimal number up to %x", parts[i], most)
-		}
-	}
-	a.sense = scsi.Sense(scsi.SenseKey(n[0]), scsi.ASC(n[1]<<8|n[2]))
-	return nil
+	key, asc, ascq, err := grammar.Sense(text)
+	a.sense = scsi.Sense(scsi.SenseKey(key), scsi.ASC(asc)<<8|scsi.ASC(ascq))
+	return err
 }
 
 func (a *action) parseDelay(args []string) error {
@@ -357,20 +331,8 @@ func (a *action) parseDelay(args []string) error {
 	if err != nil {
 		return err
 	}
-	from, to, ranged := strings.Cut(text, "..")
-	if !ranged {
-		to = from
-	}
-	if a.min, err = grammar.Duration(from, maxDelay); err != nil {
-		return err
-	}
-	if a.max, err = grammar.Duration(to, maxDelay); err != nil {
-		return err
-	}
-	if a.max < a.min {
-		return fmt.Errorf("%q ends before it begins", text)
-	}
-	return nil
+	a.min, a.max, err = grammar.Durations(text, maxDelay)
+	return err
 }
 
 func (a *action) parseCorrupt(args []string) error {
@@ -409,11 +371,6 @@ func (a *action) parseReject(args []string) error {
 	if err != nil {
 		return err
 	}
-	digits, ok := strings.CutPrefix(text, "0x")
-	n, err := strconv.ParseUint(digits, 16, 16)
-	if !ok || err != nil || !(n >= 0x0200 && n <= 0x020b || n >= 0x0300 && n <= 0x0302) {
-		return fmt.Errorf("%q is none of 0x0200 to 0x020b and 0x0300 to 0x0302", text)
-	}
-	a.status = uint16(n)
-	return nil
+	a.status, err = grammar.LoginStatus(text)
+	return err
 }

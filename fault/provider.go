@@ -119,12 +119,7 @@ func (a *action) parseCertificate(args []string) (err error) {
 	if a.fault, err = a.single(args); err != nil {
 		return err
 	}
-	for _, f := range flaws {
-		if f == a.fault {
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is none of %s", a.fault, grammar.OneOf(flaws))
+	return grammar.Choice(a.fault, flaws)
 }
 
 // maxStorm bounds the events of one answer's storm: more than clients are kept for them.

@@ -3,6 +3,8 @@ package fault
 import (
 	"time"
 
+	"vvsim/fault/command"
+	"vvsim/fault/schedule"
 	"vvsim/scsi"
 )
 
@@ -44,12 +46,12 @@ type Rule struct {
 	portal    uint16 // 0 for all
 	session   uint64 // 0 for all
 	op        operation
-	blocks    *blockRange
+	blocks    *command.Extent
 
 	after, count, every uint64
 	p                   float64
 	seed                uint64
-	schedule
+	schedule.Times
 	name, on string // of the rule, and of that whose firing starts it
 	keep     bool
 
@@ -61,9 +63,6 @@ func (r *Rule) String() string { return r.text }
 
 // Keep tells whether the rule asks to survive a restart.
 func (r *Rule) Keep() bool { return r.keep }
-
-// blockRange are the logical blocks from first to last.
-type blockRange struct{ first, last uint64 }
 
 // kind of an action.
 type kind uint8

@@ -1,65 +1,19 @@
 package fault
 
 import (
-	"fmt"
 	"time"
+
+	"vvsim/fault/schedule"
 )
-
-// schedule is when a rule is in force, counted from its start: when it was added, or when
-// the rule that it is chained to fired.
-type schedule struct {
-	from  time.Duration // from=: passes before it is in force
-	lasts time.Duration // for=: 0 for ever
-	each  time.Duration // each=: again each; 0 once
-}
-
-// at tells the phase of a rule that started since ago, and after which time that changes:
-// 0 for never.
-func (s *schedule) at(since time.Duration) (p Phase, next time.Duration) {
-	since -= s.from
-	switch {
-	case since < 0:
-		return Waiting, -since
-	case s.lasts == 0:
-		return Active, 0
-	case s.each > 0:
-		if since %= s.each; since >= s.lasts {
-			return Resting, s.each - since
-		}
-	case since >= s.lasts:
-		return Over, 0
-	}
-	return Active, s.lasts - since
-}
-
-// Shortest times of rules that come and go by themselves: each turn looks at all rules, and
-// those that hosts hear of at all sessions too.
-const (
-	minTurn = 10 * time.Millisecond  // in force, and not
-	minTell = 100 * time.Millisecond // of each= where hosts are told
-)
-
-// check refuses times that contradict each other, or are too short.
-func (s *schedule) check() error {
-	switch {
-	case s.each > 0 && s.lasts == 0:
-		return fmt.Errorf("each= needs for=, the time in force")
-	case s.each > 0 && s.lasts >= s.each:
-		return fmt.Errorf("for=%v is no part of each=%v", s.lasts, s.each)
-	case s.each > 0 && (s.lasts < minTurn || s.each-s.lasts < minTurn):
-		return fmt.Errorf("for=%v each=%v: in force and not take at least %v each", s.lasts, s.each, minTurn)
-	}
-	return nil
-}
 
 // Phase is where a rule is in its life.
-type Phase string
+type Phase = schedule.Phase
 
 const (
-	Waiting Phase = "waiting" // for its time, or for the rule that it is chained to
-	Active  Phase = "active"
-	Resting Phase = "resting" // between two times in force
-	Over    Phase = "over"    // its time or its count
+	Waiting = schedule.Waiting
+	Active  = schedule.Active
+	Resting = schedule.Resting
+	Over    = schedule.Over
 )
 
 // Clock is the time that rules go by. Safe for concurrent use.
@@ -104,7 +58,7 @@ func (i *Injector) turn(e *entry) {
 		e.stopTimer()
 		e.stopTimer = nil
 	}
-	p, next := e.schedule.at(i.clock.Now().Sub(e.start))
+	p, next := e.At(i.clock.Now().Sub(e.start))
 	if next > 0 {
 		e.stopTimer = i.clock.After(next, func() { i.timeUp(e) })
 	}

@@ -8,7 +8,6 @@ import (
 	"vvsim/fault/command"
 	"vvsim/fault/loss"
 	"vvsim/scsi"
-	"vvsim/scsi/cdb"
 	"vvsim/vvol"
 )
 
@@ -128,7 +127,7 @@ func (r *Rule) covers(b []byte) bool {
 		return false
 	}
 	c := command.Blocks(b)
-	return r.blocks.overlaps(&c)
+	return r.blocks.Overlaps(&c)
 }
 
 // Execute implements scsi.LogicalUnit.
@@ -309,20 +308,11 @@ func (t *Target) corrupt(e *entry, task *scsi.Task) scsi.Response {
 	}
 	data := task.DataOut
 	spoilt := append([]byte(nil), data...)
-	e.spoil(stored(&c, spoilt), c.LBA)
+	e.spoil(command.Stored(&c, spoilt), c.LBA)
 	task.DataOut = spoilt
 	r := t.Target.Execute(task)
 	task.DataOut = data
 	return r
-}
-
-// stored is the part of Data-Out that a command puts on the medium: the second half of a
-// COMPARE AND WRITE's (SBC-3 5.2).
-func stored(c *cdb.Block, data []byte) []byte {
-	if c.Op == scsi.OpCompareAndWrite {
-		return data[len(data)/2:]
-	}
-	return data
 }
 
 var _ scsi.Target = (*Target)(nil)

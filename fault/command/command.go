@@ -114,3 +114,24 @@ func Fetches(op scsi.OpCode) bool {
 	}
 	return Reads(op)
 }
+
+// Extent are the logical blocks from First to Last.
+type Extent struct{ First, Last uint64 }
+
+// Overlaps tells whether a command on c touches a block of r.
+func (r *Extent) Overlaps(c *cdb.Block) bool {
+	if c.LBA > r.Last {
+		return false
+	}
+	toEnd := c.Blocks == 0 && !Reads(c.Op) && !Stores(c.Op)
+	return toEnd || c.Blocks > 0 && (c.LBA >= r.First || r.First-c.LBA < uint64(c.Blocks))
+}
+
+// Stored is the part of Data-Out that a command puts on the medium: the second half of a
+// COMPARE AND WRITE's (SBC-3 5.2).
+func Stored(c *cdb.Block, data []byte) []byte {
+	if c.Op == scsi.OpCompareAndWrite {
+		return data[len(data)/2:]
+	}
+	return data
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,4 +128,105 @@ func Address(text string) error {
 		_, err = Number(group, 0, math.MaxUint16)
 	}
 	return err
+}
+
+// MaxNameLength bounds the name of a rule, in bytes.
+const MaxNameLength = 64
+
+// Name refuses what is no name of a rule: it has to be told from an id, and needs no quotes.
+func Name(v string) error {
+	letter := false
+	for _, c := range v {
+		switch {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			letter = true
+		case c >= '0' && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return fmt.Errorf("%q has %q, and not only letters, digits, '-', '_' and '.'", v, c)
+		}
+	}
+	if !letter || len(v) > MaxNameLength {
+		return fmt.Errorf("%q is no name: up to %d bytes, with a letter", v, MaxNameLength)
+	}
+	return nil
+}
+
+// Choice refuses what is none of some names.
+func Choice(v string, names []string) error {
+	if slices.Contains(names, v) {
+		return nil
+	}
+	return fmt.Errorf("%q is none of %s", v, OneOf(names))
+}
+
+// Range reads a number, or two with a - between them.
+func Range(v string) (first, last uint64, err error) {
+	from, to, ranged := strings.Cut(v, "-")
+	if !ranged {
+		to = from
+	}
+	if first, err = Number(from, 0, math.MaxUint64); err != nil {
+		return 0, 0, err
+	}
+	if last, err = Number(to, 0, math.MaxUint64); err != nil {
+		return 0, 0, err
+	}
+	if last < first {
+		return 0, 0, fmt.Errorf("%d-%d ends before it begins", first, last)
+	}
+	return first, last, nil
+}
+
+// Durations reads a time, or two with .. between them, each above 0 and up to most.
+func Durations(v string, most time.Duration) (least, longest time.Duration, err error) {
+	from, to, ranged := strings.Cut(v, "..")
+	if !ranged {
+		to = from
+	}
+	if least, err = Duration(from, most); err != nil {
+		return 0, 0, err
+	}
+	if longest, err = Duration(to, most); err != nil {
+		return 0, 0, err
+	}
+	if longest < least {
+		return 0, 0, fmt.Errorf("%q ends before it begins", v)
+	}
+	return least, longest, nil
+}
+
+// Sense reads K/ASC/ASCQ, each in hexadecimal digits.
+func Sense(v string) (key, asc, ascq byte, err error) {
+	parts := strings.Split(v, "/")
+	if len(parts) != 3 {
+		return 0, 0, 0, fmt.Errorf("%q is not three hexadecimal numbers", v)
+	}
+	var n [3]uint64
+	for i, most := range [3]uint64{0xf, 0xff, 0xff} {
+		if n[i], err = Hexadecimal(parts[i]); err != nil || n[i] > most {
+			return 0, 0, 0, fmt.Errorf("%q is no hexadecimal number up to %x", parts[i], most)
+		}
+	}
+	return byte(n[0]), byte(n[1]), byte(n[2]), nil
+}
+
+// Attention reads ASC/ASCQ, each in hexadecimal digits.
+func Attention(v string) (asc, ascq byte, err error) {
+	high, low, ok := strings.Cut(v, "/")
+	a, err := Hexadecimal(high)
+	b, lowErr := Hexadecimal(low)
+	if !ok || err != nil || lowErr != nil {
+		return 0, 0, fmt.Errorf("%q is not two hexadecimal numbers up to ff", v)
+	}
+	return byte(a), byte(b), nil
+}
+
+// LoginStatus reads a status of RFC 7143 11.13.5 that refuses.
+func LoginStatus(v string) (uint16, error) {
+	digits, ok := strings.CutPrefix(v, "0x")
+	n, err := strconv.ParseUint(digits, 16, 16)
+	if !ok || err != nil || !(n >= 0x0200 && n <= 0x020b || n >= 0x0300 && n <= 0x0302) {
+		return 0, fmt.Errorf("%q is none of 0x0200 to 0x020b and 0x0300 to 0x0302", v)
+	}
+	return uint16(n), nil
 }
