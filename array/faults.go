@@ -28,7 +28,7 @@ import (
 // openFaults reads the rules that were kept. Rules of the configuration come later, when
 // all is there that they may name.
 func (a *Array) openFaults(ctx context.Context) (err error) {
-	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerName, Endpoint: a.endpointID}
+	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerOf, ContainerName: a.containerName, Endpoint: a.endpointID}
 	if a.c.Data != InMemory {
 		o.Meta = a.engine.Meta()
 	}
@@ -49,21 +49,24 @@ func (a *Array) volumeName(id vvol.ID) string {
 	return ""
 }
 
-// containerName is the name of the container that has a volume, "" where there is none.
-func (a *Array) containerName(id vvol.ID) string {
-	s := a.named.Load()
-	if s == nil {
-		return ""
+// containerOf is the container that has a volume, zero where there is none.
+func (a *Array) containerOf(id vvol.ID) (k vvol.ContainerID) {
+	if s := a.named.Load(); s != nil {
+		if v, err := s.VVol(id); err == nil {
+			k = v.Container
+		}
 	}
-	v, err := s.VVol(id)
-	if err != nil {
-		return ""
+	return k
+}
+
+// containerName is the name of a container, "" where there is none.
+func (a *Array) containerName(id vvol.ContainerID) string {
+	if s := a.named.Load(); s != nil {
+		if k, err := s.Container(id.String()); err == nil {
+			return k.Name
+		}
 	}
-	k, err := s.Container(v.Container.String())
-	if err != nil {
-		return ""
-	}
-	return k.Name
+	return ""
 }
 
 // endpointID is the id of the protocol endpoint of that name, "" where there is none.
@@ -107,6 +110,10 @@ func (a *Array) breakProvider(p *vasa.Provider) {
 	p.Decorate(func(next vasa.Invoker) vasa.Invoker {
 		return a.faults.NewProvider(next, fault.Failures{Silence: vasa.ErrSilence,
 			HasSession: p.HasSession, EndSession: p.EndSession, LoseEvents: p.LoseEvents, Storm: p.Storm,
+			Subjects: func(ctx context.Context, req any) (s fault.Subjects) {
+				s.VVols, s.Containers, s.Initiators = p.Subjects(ctx, req)
+				return s
+			},
 			Fault: func(op, name string) (error, bool) {
 				f, err := vasa.FaultNamed(op, name)
 				return f, err == nil && vasa.Declares(op, name)

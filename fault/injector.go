@@ -28,9 +28,10 @@ type Options struct {
 	// Name is the present name of a volume, "" for none. Safe for concurrent use; nil
 	// knows no names.
 	Name func(id vvol.ID) string
-	// Container is the name of the container that has a volume, "" for none. Safe for
-	// concurrent use; nil knows none.
-	Container func(id vvol.ID) string
+	// Container is the container that has a volume, zero for none; ContainerName its name, ""
+	// for none. Safe for concurrent use; nil knows none.
+	Container     func(id vvol.ID) vvol.ContainerID
+	ContainerName func(id vvol.ContainerID) string
 	// Endpoint is the id of the protocol endpoint of that name, "" for none. Safe for
 	// concurrent use; nil knows no ids.
 	Endpoint func(name string) string
@@ -476,15 +477,20 @@ func (i *Injector) reachedBy(r *Rule, endpoint string) bool {
 
 // concerns tells whether a rule with vvol= or container= means a volume.
 func (i *Injector) concerns(r *Rule, id vvol.ID) bool {
-	switch {
-	case r.container != "" && (id == vvol.ID{} || i.o.Container == nil || r.container != i.o.Container(id)):
-		return false
-	case r.vvol == "":
-		return true
-	case id == vvol.ID{}:
-		return false
-	case r.vvol == id.String():
-		return true
-	}
-	return i.o.Name != nil && r.vvol == i.o.Name(id)
+	return (r.container == "" || i.contained(r, id)) && (r.vvol == "" || i.isVolume(r, id))
+}
+
+// isVolume tells whether a volume is that of vvol=.
+func (i *Injector) isVolume(r *Rule, id vvol.ID) bool {
+	return id != vvol.ID{} && (r.vvol == id.String() || i.o.Name != nil && r.vvol == i.o.Name(id))
+}
+
+// contained tells whether a volume is in the container of container=.
+func (i *Injector) contained(r *Rule, id vvol.ID) bool {
+	return id != vvol.ID{} && i.o.Container != nil && i.isContainer(r, i.o.Container(id))
+}
+
+// isContainer tells whether a container is that of container=.
+func (i *Injector) isContainer(r *Rule, id vvol.ContainerID) bool {
+	return id != vvol.ContainerID{} && (r.container == id.String() || i.o.ContainerName != nil && r.container == i.o.ContainerName(id))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,77 @@ func TestProvider(t *testing.T) {
 
 	_, err = open(t, Options{}).Add(t.Context(), "vasa -> hang")
 	require.ErrorIs(t, err, vvol.ErrInvalid)
+}
+
+// Rules of layer vasa with vvol=, container= and host= meet operations that are about these,
+// each condition by itself. What they are about is asked for once, and not without need.
+func TestProviderScopes(t *testing.T) {
+	a, b, in, other := vvol.ID{1}, vvol.ID{2}, vvol.ContainerID{7}, vvol.ContainerID{8}
+	i := open(t, Options{Named: func(string, string) error { return nil },
+		Name:          func(id vvol.ID) string { return map[vvol.ID]string{a: "my disk", b: "b"}[id] },
+		Container:     func(id vvol.ID) vvol.ContainerID { return map[vvol.ID]vvol.ContainerID{a: in, b: other}[id] },
+		ContainerName: func(id vvol.ContainerID) string { return map[vvol.ContainerID]string{in: "pool", other: "b"}[id] }})
+	var about Subjects
+	looked := 0
+	p := i.NewProvider(&invoked{}, Failures{Fault: func(string, string) (error, bool) { return errFault, true }, Subjects: func(_ context.Context, req any) Subjects {
+		require.Equal(t, "request", req)
+		looked++
+		return about
+	}})
+	call := func(s Subjects) bool {
+		about = s
+		_, err := p.Invoke(t.Context(), "bind", "request")
+		return errors.Is(err, errFault)
+	}
+	ofA, ofB, inPool, elsewhere := Subjects{VVols: []vvol.ID{a}}, Subjects{VVols: []vvol.ID{b}}, Subjects{Containers: []vvol.ContainerID{in}}, Subjects{Containers: []vvol.ContainerID{other}}
+	both := Subjects{VVols: []vvol.ID{b, a}, Containers: []vvol.ContainerID{other}, Initiators: []string{"iqn.two", "iqn.one"}}
+	gone := Subjects{VVols: []vvol.ID{{9}}}
+	hits := []Subjects{ofA, ofB, inPool, elsewhere, both, gone, {}}
+	for conditions, want := range map[string]string{
+		"":                            "xxxxxxx",
+		"op=other":                    ".......",
+		`vvol="my disk"`:              "x...x..",
+		"vvol=" + a.String():          "x...x..",
+		"vvol=" + vvol.ID{9}.String(): ".....x.",
+		"container=pool":              "x.x.x..",
+		"container=" + in.String():    "x.x.x..",
+		"container=b":                 ".x.xx..",
+		"container=nowhere":           ".......",
+		"host=iqn.one":                "....x..",
+		"host=IQN.One":                "....x..",
+		"host=iqn.on":                 ".......",
+		"vvol=b container=b":          ".x..x..",
+		"vvol=b container=pool":       "....x..",
+		"op=bind vvol=b host=iqn.two": "....x..",
+		"op=other vvol=b":             ".......",
+		"vvol=b count=1":              ".x.....",
+	} {
+		add(t, i, "vasa "+conditions+" -> fault OutOfResource")
+		got := ""
+		for _, s := range hits {
+			if call(s) {
+				got += "x"
+			} else {
+				got += "."
+			}
+		}
+		require.Equal(t, want, got, conditions)
+		require.EqualValues(t, strings.Count(want, "x"), i.List()[0].Hits, conditions)
+		require.NoError(t, i.Clear(t.Context()))
+	}
+	looked = 0
+	add(t, i, "vasa op=other vvol=b -> hang")
+	add(t, i, "vasa for=1h after=99 -> hang")
+	require.False(t, call(ofB))
+	require.Zero(t, looked, "nobody wants to know")
+	add(t, i, "vasa vvol=c -> hang")
+	add(t, i, "vasa container=c -> hang")
+	require.False(t, call(ofB))
+	require.Equal(t, 1, looked)
+	require.NoError(t, i.Clear(t.Context()))
+	add(t, i, "vasa vvol=b -> fault OutOfResource")
+	_, err := i.NewProvider(&invoked{}, Failures{Fault: func(string, string) (error, bool) { return errFault, true }}).Invoke(t.Context(), "bind", nil)
+	require.NoError(t, err, "a provider that can't tell")
 }
 
 // What rules do to a provider's connections, sessions and events.

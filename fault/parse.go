@@ -100,9 +100,9 @@ const everyLayer = unitLayer | pathLayer | engineLayer | providerLayer | loginLa
 
 // conditions are the keys in the order in which they are named.
 var conditions = []condition{
-	{"vvol", unitLayer | engineLayer, false, func(r *Rule, v string) error { r.vvol = v; return nil }},
-	{"container", unitLayer | engineLayer, false, func(r *Rule, v string) error { r.container = v; return nil }},
-	{"host", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
+	{"vvol", unitLayer | engineLayer | providerLayer, false, func(r *Rule, v string) error { r.vvol = v; return nil }},
+	{"container", unitLayer | engineLayer | providerLayer, false, func(r *Rule, v string) error { r.container = v; return nil }},
+	{"host", unitLayer | pathLayer | loginLayer | providerLayer, false, func(r *Rule, v string) error { r.host = v; return nil }},
 	{"pe", unitLayer, false, func(r *Rule, v string) error { r.endpoint = v; return nil }},
 	{"portal", unitLayer | pathLayer | loginLayer, false, func(r *Rule, v string) error {
 		n, err := grammar.Number(v, 1, maxPortal)

@@ -3,8 +3,11 @@ package fault
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"vvsim/fault/grammar"
+	"vvsim/vvol"
 )
 
 // Invoker answers operations of a VASA provider, as vasa.Invoker does.
@@ -23,9 +26,26 @@ type Failures struct {
 	HasSession func(ctx context.Context) bool
 	// EndSession ends the caller's session and makes the error that tells it so.
 	EndSession func(ctx context.Context) error
+	// Subjects tells what a request is about and who asks. Called only for rules with vvol=,
+	// container= or host=, once for an operation. nil: no operation is about anything.
+	Subjects func(ctx context.Context, req any) Subjects
 	// LoseEvents drops what the caller was not told yet; Storm queues n events for it.
 	LoseEvents func(ctx context.Context)
 	Storm      func(ctx context.Context, n int)
+}
+
+// Subjects are what an operation is about, and who asks.
+type Subjects struct {
+	VVols      []vvol.ID
+	Containers []vvol.ContainerID
+	Initiators []string // of the host that asks
+}
+
+// asked is an operation that rules look at.
+type asked struct {
+	op    string
+	req   any
+	about *Subjects // nil: no rule wanted to know yet
 }
 
 // eventsOperation is the one with which clients ask for events.
@@ -47,8 +67,9 @@ func (p *Provider) Invoke(ctx context.Context, op string, req any) (any, error) 
 	if rules == nil {
 		return p.next.Invoke(ctx, op, req)
 	}
+	a := asked{op: op, req: req}
 	for _, e := range *rules {
-		done, err := p.meet(ctx, e, op)
+		done, err := p.meet(ctx, e, &a)
 		if err != nil {
 			return nil, err
 		}
@@ -61,8 +82,9 @@ func (p *Provider) Invoke(ctx context.Context, op string, req any) (any, error) 
 
 // meet has a rule break an operation. done tells that it did; without an error the
 // operation goes on.
-func (p *Provider) meet(ctx context.Context, e *entry, op string) (done bool, err error) {
-	if e.op.class == namedClass && e.op.name != op {
+func (p *Provider) meet(ctx context.Context, e *entry, a *asked) (done bool, err error) {
+	op := a.op
+	if e.op.class == namedClass && e.op.name != op || !p.means(ctx, e.Rule, a) {
 		return false, nil
 	}
 	switch e.action.kind {
@@ -88,6 +110,27 @@ func (p *Provider) meet(ctx context.Context, e *entry, op string) (done bool, er
 	}
 	return true, p.do(ctx, e)
 }
+
+// means tells whether a rule's vvol=, container= and host= hold for an operation, each by itself.
+func (p *Provider) means(ctx context.Context, r *Rule, a *asked) bool {
+	if !r.scoped() {
+		return true
+	}
+	if a.about == nil {
+		a.about = &Subjects{}
+		if p.f.Subjects != nil {
+			*a.about = p.f.Subjects(ctx, a.req)
+		}
+	}
+	s := a.about
+	return (r.host == "" || slices.ContainsFunc(s.Initiators, func(name string) bool { return strings.EqualFold(name, r.host) })) &&
+		(r.vvol == "" || slices.ContainsFunc(s.VVols, func(id vvol.ID) bool { return p.i.isVolume(r, id) })) &&
+		(r.container == "" || slices.ContainsFunc(s.Containers, func(id vvol.ContainerID) bool { return p.i.isContainer(r, id) }) ||
+			slices.ContainsFunc(s.VVols, func(id vvol.ID) bool { return p.i.contained(r, id) }))
+}
+
+// scoped tells whether a rule has vvol=, container= or host=.
+func (r *Rule) scoped() bool { return r.vvol != "" || r.container != "" || r.host != "" }
 
 // do is what a rule that has fired does before the operation, or in its place.
 func (p *Provider) do(ctx context.Context, e *entry) error {
@@ -139,12 +182,15 @@ func (a *action) parseStorm(args []string) error {
 func (r *Rule) providerFits() error {
 	switch r.action.kind {
 	case certificate, down:
-		if r.op.class == namedClass {
-			return fmt.Errorf("it is about connections, and has no op=")
+		if r.op.class == namedClass || r.scoped() {
+			return fmt.Errorf("it is about connections, and has no op=, vvol=, container= or host=")
 		}
 	case loseEvents, eventStorm:
 		if r.op.class == namedClass && r.op.name != eventsOperation {
 			return fmt.Errorf("it happens to %s alone", eventsOperation)
+		}
+		if r.vvol != "" || r.container != "" {
+			return fmt.Errorf("it happens to %s, which is about no VVol and no container", eventsOperation)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ type Rule struct {
 	layer layer
 
 	vvol      string // id or name; "" for all
-	container string // name
+	container string // id or name
 	host      string // iSCSI initiator name
 	endpoint  string // name or id of a protocol endpoint
 	portal    uint16 // 0 for all

@@ -122,6 +122,7 @@ func TestScope(t *testing.T) {
 		{"vvol=disk1", task(a, 1), true}, {"vvol=disk1", task(a, 0), false}, {"vvol=disk2", task(a, 1), false},
 		{"vvol=" + vvol.ID{1}.String(), task(a, 1), true}, {"vvol=" + vvol.ID{2}.String(), task(a, 1), false},
 		{"container=pool1", task(a, 1), true}, {"container=pool2", task(a, 1), false}, {"container=pool1", task(a, 0), false},
+		{"container=" + vvol.ContainerID{9}.String(), task(a, 1), true}, {"container=" + vvol.ContainerID{8}.String(), task(a, 1), false},
 		{"container=pool1 vvol=disk1", task(a, 1), true}, {"container=pool2 vvol=disk1", task(a, 1), false}, {"container=pool1 vvol=disk2", task(a, 1), false},
 		{"op=0x12", task(a, 0, 0x12), true}, {"op=0x12", task(a, 0, 0x00), false},
 		{"op=read", task(a, 0, read(5, 1)...), true}, {"op=write", task(a, 0, read(5, 1)...), false}, {"op=media", task(a, 0, read(5, 1)...), true},
@@ -130,8 +131,9 @@ func TestScope(t *testing.T) {
 		{"lba=5-6", task(a, 0, read(6, 100)...), true}, {"lba=5-6", task(a, 0, read(7, 1)...), false}, {"lba=5-6", task(a, 0, read(5, 0)...), false},
 		{"lba=5-6", task(a, 0, 0x00), false}, {"lba=5-6", task(a, 0, 0x91), true}, {"lba=18446744073709551615", task(a, 0, read(1<<64-1, 1)...), true},
 	} {
-		i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }, Container: func(vvol.ID) string { return "pool1" },
-			Endpoint: func(name string) string { return "naa." + name }})
+		i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }, Container: func(vvol.ID) vvol.ContainerID { return vvol.ContainerID{9} },
+			ContainerName: func(vvol.ContainerID) string { return "pool1" },
+			Endpoint:      func(name string) string { return "naa." + name }})
 		behind := &nowhere{}
 		target := i.NewTarget(behind, behind)
 		add(t, i, "lu "+c.condition+" -> busy")

@@ -185,14 +185,10 @@ func (p *Provider) unbindVirtualVolume(ctx context.Context, c *caller, q *wire.U
 	if !wire.Valid(q.UnbindContext) {
 		return nil, invalid("unbindContext %q is none of the contract's", q.UnbindContext)
 	}
-	client := c.client()
-	if !client.Host { // PermissionDenied is not declared here
-		return nil, invalid("only hosts have handles, %s is none", client.Key())
+	if !c.client().Host { // PermissionDenied is not declared here
+		return nil, invalid("only hosts have handles, %s is none", c.client().Key())
 	}
-	var bound []vvol.Binding
-	for _, host := range p.hostIDs(client.GUID, c.session.Initiators()) {
-		bound = append(bound, p.o.Service.Bindings(vvol.BindingFilter{Host: host})...)
-	}
+	bound := p.bound(c.session)
 	r := &wire.UnbindVirtualVolumeResponse{Return: make([]wire.BatchReturnStatus, len(q.VVolHandle))}
 	for i, err := range p.inParallel(c, len(q.VVolHandle), func(i int) error {
 		return p.unbindHandle(ctx, c.session, bound, q.VVolHandle[i], q.UnbindContext)
@@ -202,18 +198,29 @@ func (p *Provider) unbindVirtualVolume(ctx context.Context, c *caller, q *wire.U
 	return r, nil
 }
 
+// bound are the bindings of a session's host.
+func (p *Provider) bound(s *session.Session) (bound []vvol.Binding) {
+	for _, host := range p.hostIDs(s.Client.GUID, s.Initiators()) {
+		bound = append(bound, p.o.Service.Bindings(vvol.BindingFilter{Host: host})...)
+	}
+	return bound
+}
+
+// handleIn is which of a host's bindings a handle is, -1 for none.
+func (p *Provider) handleIn(bound []vvol.Binding, h wire.VirtualVolumeHandle) int {
+	return slices.IndexFunc(bound, func(b vvol.Binding) bool {
+		return isInBand(h.PEInBandID, b.PE) && strings.EqualFold(h.VVolSecondaryID, p.o.SecondaryID(b.Secondary)) &&
+			(value(h.UniqueIdentifier) == "" || strings.EqualFold(value(h.UniqueIdentifier), b.VVol.String()))
+	})
+}
+
 // unbindHandle does so with one of the bindings that a host has.
 func (p *Provider) unbindHandle(ctx context.Context, s *session.Session, bound []vvol.Binding, h wire.VirtualVolumeHandle, unbind wire.UnbindContext) error {
 	id := value(h.UniqueIdentifier)
-	if id != "" {
-		if _, err := volumeID(id); err != nil {
-			return err
-		}
+	if _, err := volumeID(id); err != nil && id != "" {
+		return err
 	}
-	i := slices.IndexFunc(bound, func(b vvol.Binding) bool {
-		return isInBand(h.PEInBandID, b.PE) && strings.EqualFold(h.VVolSecondaryID, p.o.SecondaryID(b.Secondary)) &&
-			(id == "" || strings.EqualFold(id, b.VVol.String()))
-	})
+	i := p.handleIn(bound, h)
 	if i < 0 {
 		if unbind == wire.UnbindContextRebindEnd {
 			return nil

@@ -10,7 +10,7 @@ import (
 
 const faultHelp = `A rule is one line: where, when, -> and what. The first rule that matches an event wins.
 
-  lu      vvol=ID|NAME container=NAME host=IQN pe=ID|NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
+  lu      vvol=ID|NAME container=ID|NAME host=IQN pe=ID|NAME portal=N session=N op=read|write|media|any|0x2a lba=A-B
           -> pdl [K/ASC/ASCQ] | apd [drop] | sense K/ASC/ASCQ | busy | task-set-full | reservation-conflict | delay TIME[..TIME] | hang
              | drop-response | corrupt [BYTE] | torn BYTES [silent] | unavailable | no-space | attention ASC/ASCQ | medium-error | miscompare | reservation-lost [released]
              | late TIME[..TIME] | duplicate | short BYTES | residual BYTES [over] | digest [header]
@@ -18,9 +18,10 @@ const faultHelp = `A rule is one line: where, when, -> and what. The first rule 
   path    portal=N host=IQN session=N            -> down | stall [in|out] | reset [TIME[..TIME]] | delay TIME[..TIME] | rate 10MiB/s
              | logout [TIME] | drop-connection | drop-session
   login   portal=N host=IQN                      -> reject 0x0203 | redirect HOST:PORT[,GROUP] [permanent] | hang | delay TIME[..TIME]
-  vasa    op=bindVirtualVolume                   -> fault NAME | hang | delay TIME[..TIME] | drop | drop-session | lose-events | event-storm N
+  vasa    vvol=ID|NAME container=ID|NAME host=IQN op=bindVirtualVolume
+          -> fault NAME | hang | delay TIME[..TIME] | drop | drop-session | lose-events | event-storm N
   vasa                                           -> down | certificate expired|wrong-name|untrusted
-  engine  vvol=ID|NAME container=NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt
+  engine  vvol=ID|NAME container=ID|NAME op=read|write|flush lba=A-B -> medium-error | no-space | delay TIME[..TIME] | corrupt
 
 Every rule takes after=N count=N every=N p=0.01 seed=N, times: from=1m for=30s each=2m, name=NAME, on=NAME|ID (begins when
 that rule breaks something), and keep (which survives a restart). A value with spaces is quoted: vvol="my disk". What each

@@ -38,7 +38,7 @@ func lies(r *rand.Rand) string {
 
 // anyRule draws a rule of any layer.
 func anyRule(r *rand.Rand) string {
-	provider := []string{"vasa -> hang", "vasa -> delay 1s", "vasa -> drop", "vasa p=0.5 -> drop"}
+	provider := []string{"vasa -> hang", "vasa -> delay 1s", "vasa -> drop", "vasa p=0.5 -> drop", "vasa container=default -> hang", "vasa vvol=conformance p=0.5 -> drop"}
 	for {
 		rule := quick(sim.AnyRule(r, "conformance", "conformance", "frozen"))
 		switch r.IntN(6) {

@@ -511,6 +511,7 @@ func TestHangingProvider(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.status("/healthz"))
 	require.Contains(t, s.refused("vasa op=bindVirtualVolume -> fault NotThere"), `no operation of VASA declares the fault "NotThere"; bindVirtualVolume declares InactiveProvider, `)
 	require.Contains(t, s.refused("vasa op=bind -> hang"), `"bind" is no operation of VASA`)
+	require.Contains(t, s.refused("vasa container=default -> down"), "it is about connections, and has no op=, vvol=, container= or host=")
 	require.Contains(t, s.refused("lu -> explode"), "column 7")
 	require.Contains(t, s.refused("path vvol=victim -> down"), "column 6")
 	require.Contains(t, s.refused("lu keep -> pdl"), "needs a data directory")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -194,10 +195,13 @@ func (s *play) silence(values map[preset.Parameter]string, victims, others []*in
 	s.rejoin()
 }
 
-// createdByVASA is how creating a volume through the provider ends.
-func (s *play) createdByVASA() error {
+// createdByVASA is how creating a volume through the provider ends, in the default container.
+func (s *play) createdByVASA() error { return s.createdIn("default") }
+
+func (s *play) createdIn(container string) error {
 	site := newSite(s.lab)
-	id, err := site.create(s.ctx, site.host("esx3"), 1, "VMW_VVolName", "new")
+	k := call[api.Container](s.lab, "GET", "/api/v1/containers/"+url.PathEscape(container), nil, http.StatusOK)
+	id, err := site.createIn(s.ctx, site.host("esx3"), k.ID, 1, "VMW_VVolName", "new")
 	if err == nil {
 		call[any](s.lab, "DELETE", "/api/v1/vvols/"+id, nil, http.StatusNoContent)
 	}
@@ -372,6 +376,11 @@ var presets = map[string]func(s *play){
 		s.heal()
 		require.NoError(s.t, s.createdByVASA())
 		other := s.elsewhere("other pool")
+		s.with("", nil)
+		require.ErrorContains(s.t, s.createdByVASA(), "OutOfResource")
+		require.NoError(s.t, s.createdIn("other pool"))
+		s.write(other, 0, s.content)
+		s.heal()
 		s.with("", values{preset.VVol: "victim"})
 		full(s.v1, s.v2, s.vh)
 		s.write(s.sister, 0, s.sisterContent)
@@ -379,6 +388,8 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.with("", values{preset.Container: "other pool"})
 		full(other)
+		require.ErrorContains(s.t, s.createdIn("other pool"), "OutOfResource")
+		require.NoError(s.t, s.createdByVASA())
 		s.othersUnharmed()
 		s.write(s.v1, 0, s.content)
 		s.heal()

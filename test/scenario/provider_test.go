@@ -31,8 +31,12 @@ func newSite(l *lab) *site {
 	require.NoError(l.t, err)
 	k, err := vasatest.Do[wire.QueryStorageContainerResponse](l.ctx, s.host("first"), &wire.QueryStorageContainer{})
 	require.NoError(l.t, err)
-	require.Len(l.t, k.Return, 1)
-	s.container = *k.Return[0].UniqueIdentifier
+	for _, x := range k.Return {
+		if x.Name == "default" {
+			s.container = *x.UniqueIdentifier
+		}
+	}
+	require.NotEmpty(l.t, s.container)
 	return s
 }
 
@@ -64,7 +68,11 @@ func (s *site) host(name string) *vasatest.Client {
 
 // create makes a Data VVol in the default container; metadata are keys and values in turn.
 func (s *site) create(ctx context.Context, c *vasatest.Client, mb int64, metadata ...string) (string, error) {
-	q := &wire.CreateVirtualVolume{ContainerID: s.container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: mb, Metadata: pairs(metadata)}
+	return s.createIn(ctx, c, s.container, mb, metadata...)
+}
+
+func (s *site) createIn(ctx context.Context, c *vasatest.Client, container string, mb int64, metadata ...string) (string, error) {
+	q := &wire.CreateVirtualVolume{ContainerID: container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: mb, Metadata: pairs(metadata)}
 	r, err := vasatest.Do[wire.CreateVirtualVolumeResponse](ctx, c, q)
 	if err != nil {
 		return "", err

@@ -114,6 +114,85 @@ func TestProviderSessions(t *testing.T) {
 	l.removeFault(f)
 }
 
+// TestProviderScopes shows operations that fail for a container, for a volume and for a host,
+// while others of the same kind are answered as ever; and that they are when the rule goes.
+func TestProviderScopes(t *testing.T) {
+	l := newLab(t, ":memory:", nil)
+	s := newSite(l)
+	esx1, esx2 := s.host("esx1"), s.host("esx2")
+	pool := call[api.Container](l, "POST", "/api/v1/containers", map[string]any{"name": "my pool", "sizeBytes": 1 << 30}, http.StatusCreated)
+	makes := func(container string) error {
+		_, err := s.createIn(l.ctx, esx1, container, 1, "VMW_VVolName", "new")
+		return err
+	}
+	a, err := s.createIn(l.ctx, esx1, pool.ID, 1, "VMW_VVolName", "a")
+	require.NoError(t, err)
+	b, err := s.create(l.ctx, esx1, 1, "VMW_VVolName", "b")
+	require.NoError(t, err)
+	clones := func(id string, to *string) error {
+		_, err := esx1.Call(l.ctx, &wire.CloneVirtualVolume{VVolID: id, NewContainerID: to, Metadata: pairs([]string{"VMW_VVolName", "clone"})})
+		return err
+	}
+	binds := func(c *vasatest.Client, ids ...string) error {
+		_, err := s.bind(l.ctx, c, ids...)
+		return err
+	}
+	grows := func(id string) error {
+		_, err := esx1.Call(l.ctx, &wire.ResizeVirtualVolume{VVolID: id, SizeInMB: 2})
+		return err
+	}
+	for _, name := range []string{`"my pool"`, pool.ID} {
+		f := l.addFault("vasa container=" + name + " -> fault OutOfResource")
+		for i, err := range []error{makes(pool.ID), makes(strings.ToUpper(pool.ID)), clones(b, &pool.ID), clones(a, nil), grows(a)} {
+			require.ErrorContains(t, err, "OutOfResource", i)
+		}
+		require.EqualValues(t, 5, l.hits(f))
+		for i, err := range []error{makes(s.container), clones(b, nil), grows(b), binds(esx1, a), binds(esx2, a, a), binds(esx1, b)} {
+			require.NoError(t, err, i)
+		}
+		require.EqualValues(t, 5, l.hits(f), "a bind needs no space, as it has no such fault")
+		l.removeFault(f)
+		for i, err := range []error{makes(pool.ID), clones(b, &pool.ID), clones(a, nil), grows(a)} {
+			require.NoError(t, err, i)
+		}
+	}
+
+	f := l.addFault("vasa vvol=" + a + " op=bindVirtualVolume -> fault InactiveProvider")
+	require.ErrorContains(t, binds(esx1, a), "InactiveProvider")
+	require.ErrorContains(t, binds(esx2, a), "InactiveProvider")
+	require.NoError(t, binds(esx1, b))
+	require.NoError(t, grows(a))
+	l.removeFault(f)
+	require.NoError(t, binds(esx2, a))
+
+	f = l.addFault("vasa host=" + iqn("esx1") + " op=bindVirtualVolume -> fault InactiveProvider")
+	require.ErrorContains(t, binds(esx1, a), "InactiveProvider")
+	require.ErrorContains(t, binds(esx1, b), "InactiveProvider")
+	require.NoError(t, binds(esx2, a))
+	require.NoError(t, grows(a))
+	require.EqualValues(t, 2, l.hits(f))
+	l.removeFault(f)
+	require.NoError(t, binds(esx1, a, a))
+
+	f = l.addFault("vasa host=" + iqn("esx1") + " count=1 -> drop-session")
+	require.NoError(t, binds(esx2, b))
+	require.ErrorContains(t, binds(esx1, b), "InvalidSession")
+	l.removeFault(f)
+	esx1 = s.host("esx1")
+	require.NoError(t, binds(esx1, b))
+
+	handles, err := s.bind(l.ctx, esx1, a)
+	require.NoError(t, err)
+	sister, err := s.bind(l.ctx, esx1, b)
+	require.NoError(t, err)
+	handles[0].UniqueIdentifier = nil
+	f = l.addFault("vasa vvol=a op=unbindVirtualVolume -> fault NotFound")
+	require.ErrorContains(t, s.unbind(l.ctx, esx1, handles[0]), "NotFound", "a handle that does not say whose it is")
+	require.NoError(t, s.unbind(l.ctx, esx1, sister...))
+	l.removeFault(f)
+	require.NoError(t, s.unbind(l.ctx, esx1, handles[0]))
+}
+
 // TestProviderSilence shows a client calls that are not answered, or late, while other
 // operations and other clients are served, and that they go on when the rule goes.
 func TestProviderSilence(t *testing.T) {
