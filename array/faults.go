@@ -28,12 +28,16 @@ import (
 // openFaults reads the rules that were kept. Rules of the configuration come later, when
 // all is there that they may name.
 func (a *Array) openFaults(ctx context.Context) (err error) {
-	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerOf, ContainerName: a.containerName, Endpoint: a.endpointID}
+	o := fault.Options{Named: vasa.Named, Name: a.volumeName, Container: a.containerOf, ContainerName: a.containerName,
+		Portals: len(a.c.ISCSI.Portals), Endpoints: a.faultEndpoints()}
 	if a.c.Data != InMemory {
 		o.Meta = a.engine.Meta()
 	}
 	if a.faults, err = fault.Open(ctx, o); err != nil {
 		return err
+	}
+	for _, err := range a.faults.Impossible() {
+		a.log.Warn("a fault rule that was kept means nothing that the array has", zap.Error(err))
 	}
 	a.engine = a.faults.NewEngine(a.engine)
 	return nil
@@ -69,14 +73,12 @@ func (a *Array) containerName(id vvol.ContainerID) string {
 	return ""
 }
 
-// endpointID is the id of the protocol endpoint of that name, "" where there is none.
-func (a *Array) endpointID(name string) string {
+// faultEndpoints are the protocol endpoints by name and id.
+func (a *Array) faultEndpoints() (all []fault.Endpoint) {
 	for _, p := range a.c.PEs {
-		if p.Name == name {
-			return pe.EndpointNAA(a.number, p.LUN).String()
-		}
+		all = append(all, fault.Endpoint{Name: p.Name, ID: pe.EndpointNAA(a.number, p.LUN).String()})
 	}
-	return ""
+	return all
 }
 
 // configuredFaults adds the rules of the configuration behind those that were kept.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,13 +33,22 @@ type Options struct {
 	// for none. Safe for concurrent use; nil knows none.
 	Container     func(id vvol.ID) vvol.ContainerID
 	ContainerName func(id vvol.ContainerID) string
-	// Endpoint is the id of the protocol endpoint of that name, "" for none. Safe for
-	// concurrent use; nil knows no ids.
-	Endpoint func(name string) string
+	// Portals is the number of portals; rules that are added name none above it. 0 lets them
+	// name any.
+	Portals int
+	// Endpoints are the protocol endpoints; rules that are added name no others. nil lets them
+	// name any.
+	Endpoints []Endpoint
 	// Named refuses an operation or a fault that the provider does not have; "" is none of
 	// it. Its error is vvol.ErrInvalid. nil refuses every rule of layer vasa.
 	Named func(op, fault string) error
 }
+
+// Endpoint is a protocol endpoint, which rules name either way.
+type Endpoint struct{ Name, ID string }
+
+// called tells whether pe= means it.
+func (e Endpoint) called(text string) bool { return text == e.Name || text == e.ID }
 
 // State is what is known of one rule.
 type State struct {
@@ -252,6 +262,16 @@ func (i *Injector) possible(r *Rule) error {
 	if r.keep && i.o.Meta == nil {
 		return fmt.Errorf("%w: fault rule: keep needs a data directory", vvol.ErrInvalid)
 	}
+	if n := i.o.Portals; n > 0 && int(r.portal) > n {
+		return fmt.Errorf("%w: fault rule: portal=%d: the array's portals are 1 to %d", vvol.ErrInvalid, r.portal, n)
+	}
+	if r.endpoint != "" && i.o.Endpoints != nil && !slices.ContainsFunc(i.o.Endpoints, func(e Endpoint) bool { return e.called(r.endpoint) }) {
+		var names []string
+		for _, e := range i.o.Endpoints {
+			names = append(names, fmt.Sprintf("%s (%s)", e.Name, e.ID))
+		}
+		return fmt.Errorf("%w: fault rule: pe=%s: the array has the protocol endpoints %s", vvol.ErrInvalid, r.endpoint, strings.Join(names, ", "))
+	}
 	if r.layer != providerLayer {
 		return nil
 	}
@@ -262,6 +282,19 @@ func (i *Injector) possible(r *Rule) error {
 		return fmt.Errorf("fault rule: %w", err)
 	}
 	return nil
+}
+
+// Impossible are the errors with which rules could not be added now that were kept when the
+// array had what they name. They stay, and break nothing until it has.
+func (i *Injector) Impossible() (all []error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, e := range i.entries {
+		if err := i.possible(e.Rule); err != nil {
+			all = append(all, fmt.Errorf("%s: %w", e.number(), err))
+		}
+	}
+	return all
 }
 
 // keep writes the rows of those rules that ask for it.
@@ -472,7 +505,7 @@ func (i *Injector) reachedBy(r *Rule, endpoint string) bool {
 	if r.endpoint == "" || r.endpoint == endpoint {
 		return true
 	}
-	return endpoint != "" && i.o.Endpoint != nil && r.endpoint == i.o.Endpoint(endpoint)
+	return slices.Contains(i.o.Endpoints, Endpoint{endpoint, r.endpoint})
 }
 
 // concerns tells whether a rule with vvol= or container= means a volume.

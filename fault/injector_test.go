@@ -181,6 +181,43 @@ func TestKeepFails(t *testing.T) {
 	require.EqualValues(t, 0x0203, status)
 }
 
+// Rules that name a portal or a protocol endpoint that is not there are refused with what is,
+// volumes, containers and hosts may come yet; rules that were kept stay.
+func TestImpossible(t *testing.T) {
+	engine := mem.New()
+	defer func() { require.NoError(t, engine.Close()) }()
+	o := Options{Meta: engine.Meta(), Portals: 3, Endpoints: []Endpoint{{"pe0", "naa.60"}, {"my pe", "naa.61"}}}
+	i := open(t, o)
+	for rule, want := range map[string]string{
+		"lu portal=4 -> pdl":           "invalid argument: fault rule: portal=4: the array's portals are 1 to 3",
+		"path portal=4 -> down":        "portal=4",
+		"login portal=4 -> hang":       "portal=4",
+		"lu pe=pe1 -> pdl":             "invalid argument: fault rule: pe=pe1: the array has the protocol endpoints pe0 (naa.60), my pe (naa.61)",
+		"lu pe=naa.62 portal=1 -> pdl": "pe=naa.62",
+	} {
+		_, err := i.Add(t.Context(), rule)
+		require.ErrorIs(t, err, vvol.ErrInvalid, rule)
+		require.ErrorContains(t, err, want)
+	}
+	require.Empty(t, i.List())
+	for _, rule := range []string{"lu portal=3 pe=pe0 keep -> pdl", `lu pe="my pe" -> pdl`, "lu pe=naa.61 keep -> busy", "path portal=3 keep -> down", "login portal=1 -> hang",
+		"lu vvol=later container=later host=iqn.later -> pdl"} {
+		add(t, i, rule)
+	}
+	require.Empty(t, i.Impossible())
+	i.Close()
+	o.Portals, o.Endpoints = 2, o.Endpoints[:1]
+	i = open(t, o)
+	require.Len(t, i.List(), 3)
+	var texts []string
+	for _, err := range i.Impossible() {
+		texts = append(texts, err.Error())
+	}
+	require.Equal(t, []string{"1: invalid argument: fault rule: portal=3: the array's portals are 1 to 2",
+		"3: invalid argument: fault rule: pe=naa.61: the array has the protocol endpoints pe0 (naa.60)",
+		"4: invalid argument: fault rule: portal=3: the array's portals are 1 to 2"}, texts)
+}
+
 func TestTooMany(t *testing.T) {
 	i := open(t, Options{})
 	for range MaxRules {

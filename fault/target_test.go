@@ -133,7 +133,7 @@ func TestScope(t *testing.T) {
 	} {
 		i := open(t, Options{Name: func(vvol.ID) string { return "disk1" }, Container: func(vvol.ID) vvol.ContainerID { return vvol.ContainerID{9} },
 			ContainerName: func(vvol.ContainerID) string { return "pool1" },
-			Endpoint:      func(name string) string { return "naa." + name }})
+			Endpoints:     []Endpoint{{"pe0", "naa.pe0"}, {"pe1", "naa.pe1"}}})
 		behind := &nowhere{}
 		target := i.NewTarget(behind, behind)
 		add(t, i, "lu "+c.condition+" -> busy")

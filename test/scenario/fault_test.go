@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"vvsim/api"
 	"vvsim/array"
@@ -589,6 +591,33 @@ func TestFaultsAcrossRestart(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestFaultNames shows that rules which name what the configuration does not have are refused,
+// whichever way they come, and that those stay which were kept while it had.
+func TestFaultNames(t *testing.T) {
+	l := newLab(t, t.TempDir(), nil)
+	require.Contains(t, l.refused("path portal=3 -> down"), "portal=3: the array's portals are 1 to 2")
+	require.Contains(t, l.refused("lu pe=pe9 -> pdl"), "pe=pe9: the array has the protocol endpoints pe0 (naa.")
+	id := call[[]api.PE](l, "GET", "/api/v1/pes", nil, 0)[0].ID
+	l.removeFault(l.addFault("lu pe=" + id + " vvol=later container=later host=" + iqn("later") + " -> pdl"))
+	kept := l.addFault("path portal=2 keep -> down")
+	require.NoError(t, l.a.Close(context.Background()))
+	l.c.ISCSI.Portals = l.c.ISCSI.Portals[:1]
+	log, seen := observer.New(zap.WarnLevel)
+	a, err := array.Open(l.ctx, l.c, "test", zap.New(log))
+	require.NoError(t, err)
+	require.NoError(t, a.Start(l.ctx))
+	l.a = a
+	require.Equal(t, []api.Fault{kept}, call[[]api.Fault](l, "GET", "/api/v1/faults", nil, 0))
+	require.Len(t, seen.FilterMessageSnippet("kept").All(), 1)
+	require.NoError(t, l.login("esx1", 0).NOP(l.ctx, nil))
+
+	c := l.c
+	c.Data, c.Faults = ":memory:", []string{"lu vvol=later -> pdl", "lu portal=2 -> pdl"}
+	_, err = array.Open(l.ctx, c, "test", zap.NewNop())
+	require.ErrorIs(t, err, array.ErrConfig)
+	require.ErrorContains(t, err, "faults[1]: invalid argument: fault rule: portal=2: the array's portals are 1 to 1")
 }
 
 // anyFault generates rules of devices, the engine and paths, with conditions of all kinds;
