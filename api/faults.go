@@ -14,6 +14,9 @@ type FaultSource interface {
 	Add(ctx context.Context, rule string) (Fault, error)
 	Remove(ctx context.Context, id string) error
 	Clear(ctx context.Context) error
+	// Presets are all failures that have a name; Play adds the rules of one, all or none.
+	Presets() []FaultPreset
+	Play(ctx context.Context, name string, c PresetChoice) (PlayedPreset, error)
 }
 
 // Fault is one fault rule.
@@ -43,6 +46,7 @@ func (h *handlers) registerFaults(a huma.API) {
 	add(a, http.MethodDelete, path, "clear-faults", "Remove all fault rules", http.StatusNoContent, h.clearFaults)
 	add(a, http.MethodGet, path+"/{id}", "show-fault", "Show a fault rule", http.StatusOK, h.showFault)
 	add(a, http.MethodDelete, path+"/{id}", "remove-fault", "Remove a fault rule, and let go of what it holds", http.StatusNoContent, h.removeFault)
+	h.registerPresets(a)
 }
 
 func (h *handlers) listFaults(_ context.Context, in *Paging) (*list[Fault], error) {

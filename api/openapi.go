@@ -9,7 +9,8 @@ import (
 )
 
 // describeRest adds to the document what the registered operations do not say:
-// the event stream, the metrics, the token, and that no list is ever null.
+// the event stream, the metrics, the dry run of a preset, the token, and that no list is
+// ever null.
 func describeRest(d *huma.OpenAPI, token bool) {
 	events := d.Paths["/api/v1/events"].Get
 	events.Responses["200"].Content["text/event-stream"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString,
@@ -21,6 +22,10 @@ func describeRest(d *huma.OpenAPI, token bool) {
 			"200":     {Description: "OK", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}},
 			"default": d.Paths["/readyz"].Get.Responses["default"],
 		}})
+	if presets := d.Paths[presetsPath+"/{id}"]; presets != nil {
+		responses := presets.Post.Responses
+		responses["200"] = &huma.Response{Description: "With dryRun", Content: responses["201"].Content}
+	}
 	if token {
 		d.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	}

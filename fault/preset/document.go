@@ -7,10 +7,11 @@ import (
 
 const preamble = "# Presets\n\n" +
 	"<!-- Written by `make docs` from the table in fault/preset; changes belong there. -->\n\n" +
-	"`vvsim fault preset NAME` adds the rules of a failure that has a name, and prints them, what an ESXi host is expected to log and do,\n" +
-	"and how to heal it; `vvsim fault preset` lists all, `--dry-run` adds nothing. Parameters in braces are options: `{vvol}` is `--vvol`, and\n" +
-	"without it the rule is about all; `{portal|1}` is portal 1 unless another is given. Where there are several ways, the first is taken\n" +
-	"unless `--way` names another. The words in brackets tell how certain a statement is ([sense.md](sense.md)).\n"
+	"`vvsim fault preset NAME`, or `POST /api/v1/fault-presets/NAME`, adds the rules of a failure that has a name, all of them or none, and\n" +
+	"tells them, what an ESXi host is expected to log and do, and how to heal it; `vvsim fault preset` lists all, `--dry-run` adds nothing.\n" +
+	"Parameters in braces are options: `{vvol}` is `--vvol`, and without it the rule is about all; `{portal|1}` is portal 1 unless another is\n" +
+	"given. Where there are several ways, the first is taken unless `--way` names another. The words in brackets tell how certain a\n" +
+	"statement is ([sense.md](sense.md)).\n"
 
 // Document is the table in Markdown.
 func Document() string {

@@ -16,7 +16,7 @@ type Parameter string
 
 const (
 	VVol      Parameter = "vvol"      // id or name
-	Container Parameter = "container" // name
+	Container Parameter = "container" // id or name
 	Host      Parameter = "host"      // initiator name
 	Portal    Parameter = "portal"    // from 1
 	PE        Parameter = "pe"        // id or name of a protocol endpoint
@@ -30,28 +30,28 @@ var ErrParameters = errors.New("wrong parameters")
 
 // Preset is a failure with a name.
 type Preset struct {
-	Name  string      `json:"name"`
-	Title string      `json:"title"` // what fails
-	Needs []Parameter `json:"needs,omitempty"`
-	Ways  []Way       `json:"ways"` // to bring it about; the first unless another is asked for
+	Name  string
+	Title string // what fails
+	Needs []Parameter
+	Ways  []Way // to bring it about; the first unless another is asked for
 	// Expect is what an ESXi host logs and does, whichever the way; those of a way come after it.
-	Expect []Statement `json:"expect"`
-	Heals  string      `json:"heals"` // what follows when the rules are removed
+	Expect []Statement
+	Heals  string // what follows when the rules are removed
 }
 
 // Way is how a preset is brought about.
 type Way struct {
-	Name string `json:"name,omitempty"` // "" where there is one way
+	Name string // "" where there is one way
 	// Rules have parameters in braces: {host} stands for host=IQN or for nothing, {portal|1}
 	// for portal=1 when no other is asked for.
-	Rules  []string    `json:"rules"`
-	Expect []Statement `json:"expect,omitempty"`
+	Rules  []string
+	Expect []Statement
 }
 
 // Statement is something that hosts do, and how certain that is.
 type Statement struct {
-	Text      string            `json:"text"`
-	Certainty []codes.Certainty `json:"certainty"`
+	Text      string
+	Certainty []codes.Certainty
 }
 
 func does(text string, c ...codes.Certainty) Statement { return Statement{text, c} }
@@ -76,6 +76,11 @@ func (p *Preset) Takes() (all []Parameter) {
 		}
 	}
 	return all
+}
+
+// Takes lists the parameters that the way has a place for.
+func (w *Way) Takes() []Parameter {
+	return slices.DeleteFunc(slices.Clone(parameters), func(name Parameter) bool { return !w.takes(name) })
 }
 
 func (w *Way) takes(name Parameter) bool {
@@ -106,7 +111,7 @@ func (p *Preset) Fill(w *Way, values map[Parameter]string) ([]string, error) {
 		case value != "" && !w.takes(name):
 			return nil, fmt.Errorf("%w: %s takes no %s%s", ErrParameters, p.Name, name, p.instead(w))
 		case value == "" && slices.Contains(p.Needs, name):
-			return nil, fmt.Errorf("%w: %s needs --%s", ErrParameters, p.Name, name)
+			return nil, fmt.Errorf("%w: %s needs %s", ErrParameters, p.Name, name)
 		}
 	}
 	rules := make([]string, len(w.Rules))
@@ -129,14 +134,12 @@ func (p *Preset) Fill(w *Way, values map[Parameter]string) ([]string, error) {
 // instead is what a way takes, for errors.
 func (p *Preset) instead(w *Way) string {
 	var names []string
-	for _, name := range parameters {
-		if w.takes(name) {
-			names = append(names, "--"+string(name))
-		}
+	for _, name := range w.Takes() {
+		names = append(names, string(name))
 	}
 	of := ""
 	if w.Name != "" {
-		of = " with --way " + w.Name
+		of = " with way " + w.Name
 	}
 	if len(names) == 0 {
 		return of + ", nor anything else"

@@ -49,7 +49,7 @@ func TestPresets(t *testing.T) {
 				least[name] = all[name]
 				_, err := p.Fill(&w, map[Parameter]string{})
 				require.ErrorIs(t, err, ErrParameters)
-				require.ErrorContains(t, err, "needs --"+string(name))
+				require.ErrorContains(t, err, "needs "+string(name))
 			}
 			for _, values := range []map[Parameter]string{given, least} {
 				rules, err := p.Fill(&w, values)
@@ -101,7 +101,7 @@ func TestFill(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{`lu vvol="my disk" host=iqn.x -> pdl`}, rules)
 	_, err = p.Fill(w, map[Parameter]string{VVol: "a", Portal: "1"})
-	require.ErrorContains(t, err, "pdl-vvol takes no portal with --way 05/25/00, but --vvol and --host")
+	require.ErrorContains(t, err, "pdl-vvol takes no portal with way 05/25/00, but vvol and host")
 	p, _ = Find("vp-hang")
 	_, err = p.Fill(&p.Ways[0], map[Parameter]string{Host: "x"})
 	require.ErrorContains(t, err, "vp-hang takes no host, nor anything else")

@@ -76,7 +76,7 @@ func importTable() map[string]row {
 		"fault":                {imports: []string{"fault/grammar", "fault/bad", "fault/command", "fault/kept", "fault/loss", "fault/network", "fault/schedule", "scsi", "scsi/cdb", "scsi/iscsi/line", "vvol/store", "vvol"}, tests: []string{"vvol/store/mem"}},
 		"api":                  {imports: []string{"vvol", "vasa/trust"}, tests: []string{"vvol/store", "vvol/store/mem"}},
 		"array":                {imports: []string{"*"}},
-		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "fault/preset", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
+		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
 
 		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -40,14 +41,14 @@ type play struct {
 // with adds the rules of a way.
 func (s *play) with(way string, values map[preset.Parameter]string) {
 	s.t.Helper()
+	body := map[string]any{"way": way}
+	for name, value := range values {
+		body[string(name)] = value
+	}
+	s.rules = call[api.PlayedPreset](s.lab, "POST", "/api/v1/fault-presets/"+s.p.Name, body, http.StatusCreated).Added
 	w, err := s.p.Way(way)
 	require.NoError(s.t, err)
-	rules, err := s.p.Fill(w, values)
-	require.NoError(s.t, err)
-	s.rules = nil
-	for _, r := range rules {
-		s.rules = append(s.rules, call[api.Fault](s.lab, "POST", "/api/v1/faults", map[string]any{"rule": r}, http.StatusCreated))
-	}
+	require.Len(s.t, s.rules, len(w.Rules))
 }
 
 // heal removes the rules.
@@ -554,5 +555,79 @@ func TestPresets(t *testing.T) {
 			s.healed()
 			s.othersUnharmed()
 		})
+	}
+}
+
+// TestPresetsByAPI shows that the API has all presets, that each can be played as it is
+// described there, that a dry run adds nothing, and that what can't be added whole is not
+// added at all.
+func TestPresetsByAPI(t *testing.T) {
+	l := newLab(t, ":memory:", nil)
+	list := call[[]api.FaultPreset](l, "GET", "/api/v1/fault-presets", nil, http.StatusOK)
+	require.Len(t, list, len(preset.Table()))
+	faults := func() []api.Fault { return call[[]api.Fault](l, "GET", "/api/v1/faults", nil, http.StatusOK) }
+	given := map[string]any{"vvol": `my "disk"`, "container": "my pool", "host": iqn("esx1"), "portal": 2, "pe": "pe0"}
+	for _, p := range list {
+		require.NotEmpty(t, p.Expect, p.Name)
+		require.NotEmpty(t, p.Expect[0].Certainty, p.Name)
+		require.NotEmpty(t, p.Heals, p.Name)
+		needed := map[string]any{}
+		for _, x := range p.Parameters {
+			if x.Needed {
+				needed[x.Name] = given[x.Name]
+			}
+		}
+		if len(needed) > 0 {
+			missing := call[struct{ Detail string }](l, "POST", "/api/v1/fault-presets/"+p.Name, nil, http.StatusBadRequest)
+			require.Contains(t, missing.Detail, p.Name+" needs ")
+		}
+		for i, w := range p.Ways {
+			all := map[string]any{"way": w.Name}
+			for _, name := range w.Takes {
+				all[name] = given[name]
+			}
+			dry := maps.Clone(all)
+			dry["dryRun"] = true
+			planned := call[api.PlayedPreset](l, "POST", "/api/v1/fault-presets/"+p.Name, dry, http.StatusOK)
+			require.Empty(t, planned.Added)
+			require.Empty(t, faults())
+			played := call[api.PlayedPreset](l, "POST", "/api/v1/fault-presets/"+p.Name, all, http.StatusCreated)
+			require.Equal(t, planned.Rules, played.Rules)
+			require.Len(t, played.Added, len(w.Rules))
+			for k, f := range played.Added {
+				require.Equal(t, played.Rules[k], f.Rule)
+				require.NotContains(t, f.Rule, "{")
+			}
+			require.Equal(t, append(p.Expect, w.Expect...), played.Expect)
+			require.Equal(t, p.Heals, played.Heals)
+			for k, f := range faults() {
+				require.Equal(t, played.Added[k].ID, f.ID)
+			}
+			call[any](l, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+			if i == 0 {
+				least := call[api.PlayedPreset](l, "POST", "/api/v1/fault-presets/"+p.Name, needed, http.StatusCreated)
+				require.Equal(t, w.Name, least.Way)
+				call[any](l, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+			}
+		}
+	}
+
+	for path, c := range map[string]struct {
+		body   map[string]any
+		status int
+		want   string
+	}{
+		"apocalypse":   {map[string]any{}, http.StatusNotFound, `fault preset "apocalypse"`},
+		"vp-hang":      {map[string]any{"portal": 1}, http.StatusBadRequest, "vp-hang takes no portal, nor anything else"},
+		"apd":          {map[string]any{"way": "magic"}, http.StatusBadRequest, `"magic" is no way of apd, but down, stall`},
+		"lossy-path":   {map[string]any{"portal": 3}, http.StatusBadRequest, "\"path portal=3 -> reset 10s..1m\": invalid argument: fault rule: portal=3: the array's portals are 1 to 2"},
+		"pdl-pe":       {map[string]any{"pe": "pe9"}, http.StatusBadRequest, "pe=pe9: the array has the protocol endpoints pe0"},
+		"apd-one-path": {map[string]any{"host": "a\nb"}, http.StatusBadRequest, "one line without control characters"},
+		// The first rule is one that can be, the second is longer than a rule may be.
+		"container-full": {map[string]any{"vvol": strings.Repeat("a", 790)}, http.StatusBadRequest, "a rule has at most 800 bytes"},
+	} {
+		p := call[struct{ Detail string }](l, "POST", "/api/v1/fault-presets/"+path, c.body, c.status)
+		require.Contains(t, p.Detail, c.want)
+		require.Empty(t, faults(), path)
 	}
 }
