@@ -72,6 +72,12 @@ func (e *Engine) dropLayer(l *index.Layer) error {
 	return nil
 }
 
+// tooDead tells whether records hold so many dead blocks for each live one that they are
+// cleaned.
+func tooDead(n index.Counts, from float64) bool {
+	return (n.Held-n.Live)*blockSize > uint64(float64(n.Live*blockSize)*from)+garbageSlack
+}
+
 // clean moves the live blocks out of the emptiest segment while too much of what
 // records hold is dead; its records then die as a whole, and with them the part of
 // the value log that holds them. One step for each transaction of the drainer, and as
@@ -81,7 +87,7 @@ func (d *drainer) clean(from float64) (moved bool, err error) {
 	e.index.RLock()
 	n := e.index.Counts()
 	var victims []*index.Record
-	if (n.Held-n.Live)*blockSize > uint64(float64(n.Live*blockSize)*from)+garbageSlack {
+	if tooDead(n, from) {
 		victims = e.index.Survivors(e.nextID.Load(), drainPages)
 	}
 	e.index.RUnlock()

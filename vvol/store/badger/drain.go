@@ -214,7 +214,8 @@ func (d *drainer) work(quiet bool) error {
 		}
 		held := d.drained.page - j.Tail()
 		if held > j.Pages()/checkpointShare || held > 0 && urgent && j.Used() > j.Pages()/2 ||
-			quiet && !due && !cleaned && (held > 0 || d.next().dead > 0) {
+			quiet && !due && !cleaned && (held > 0 || d.next().dead > 0) ||
+			d.next().dead >= deadAtOnce {
 			d.beginCheckpoint()
 		}
 		if !due && !cleaned && quiet {

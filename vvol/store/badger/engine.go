@@ -21,6 +21,7 @@ import (
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/inuse"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/pace"
 	"vvsim/vvol/store/badger/places"
 	"vvsim/vvol/store/badger/rows"
 	"vvsim/vvol/store/badger/values"
@@ -38,6 +39,7 @@ type Engine struct {
 	journal     *journal.Ring
 	values      *values.Log
 	collecting  sync.Mutex   // held while values are collected
+	barren      pace.Barren  // guarded by collecting
 	writing     sync.RWMutex // held for reading by transactions
 	meta        *meta
 	views       inuse.Views

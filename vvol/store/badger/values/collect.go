@@ -2,6 +2,7 @@ package values
 
 import (
 	"errors"
+	"math/bits"
 	"slices"
 
 	bdb "github.com/dgraph-io/badger/v4"
@@ -24,15 +25,21 @@ type Step func(values int64, f func() error) error
 //
 // A compaction keeps a deletion, and what was deleted, as long as somebody reads in a view
 // from before; in the last level both stay then until something in their range is
-// written. So views are renewed first; and after a collection that gave nothing, while tables of
-// the last level have something stale, the filling reaches over all keys.
+// written. So views are renewed first; and after collections that gave nothing, the first, the
+// second, the fourth and so on, the filling reaches over all keys if tables of the last level
+// have something stale: then the whole tree is merged.
 func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, err error) {
 	_, before := l.files.Sizes()
 	l.o.Renew()
-	if err := l.fillTable(step, l.fruitless && l.stale()); err != nil {
+	wide := bits.OnesCount(uint(l.fruitless)) == 1 && l.stale()
+	if err := l.fillTable(step, wide); err != nil {
 		return c, err
 	}
-	defer func() { l.fruitless = c.Files == 0 }()
+	defer func() {
+		if l.fruitless++; c.Files > 0 {
+			l.fruitless = 0
+		}
+	}()
 	if err := l.db.Flatten(1); err != nil {
 		return c, err
 	}

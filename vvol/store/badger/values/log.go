@@ -15,7 +15,7 @@ type Log struct {
 	files *files.Directory
 	o     Options
 
-	fruitless bool // the last Collect gave nothing back; Collect only
+	fruitless int // how many of the last Collects gave nothing back; Collect only
 
 	view *bdb.Txn      // of keep
 	keep *bdb.Iterator // keeps the file that was rewritten, until what it held is on stable storage; Collect only

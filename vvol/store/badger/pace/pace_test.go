@@ -1,0 +1,64 @@
+package pace
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestCalm takes what is most dead first, and less only when records have settled.
+func TestCalm(t *testing.T) {
+	var c Calm
+	round := func(crowding float64, settled, gave bool) (float64, bool) {
+		from, ok := c.Begin(crowding, settled)
+		if ok {
+			c.Ended(gave)
+		}
+		return from, ok
+	}
+	for _, s := range []struct {
+		crowding      float64
+		settled, gave bool
+		from          float64 // 0: none
+	}{
+		{2.5, false, false, 0.5}, {2.5, false, false, 0.5}, // records are cleaned
+		{2.5, true, true, 0.5}, {2, true, false, 0.5},
+		{2, true, true, 0.35}, {1.8, true, false, 0.35},
+		{1.8, true, true, 0.2}, {1.6, true, false, 0.2},
+		{1.6, true, false, 0}, {1.6, true, false, 0.2}, // one round is let pass
+		{1.6, true, false, 0}, {1.6, true, false, 0}, {1.6, true, false, 0}, {1.6, true, true, 0.2}, // three
+		{1.5, true, false, 0.2}, {1.5, true, false, 0},
+		{1.58, true, false, 0.5},                        // there is more: from the beginning
+		{1.58, true, false, 0.35}, {1.1, true, true, 0}, // and now it is little
+	} {
+		from, ok := round(s.crowding, s.settled, s.gave)
+		require.Equal(t, s.from > 0, ok, "%+v", s)
+		if ok {
+			require.Equal(t, s.from, from, "%+v", s)
+		}
+	}
+	passed := 0
+	for n := 0; n < 1000 && passed < mostRests; n++ {
+		if _, ok := round(1.5, true, false); ok {
+			require.LessOrEqual(t, passed, mostRests)
+			passed = 0
+		} else {
+			passed++
+		}
+	}
+	require.Equal(t, mostRests, passed, "rests grow to their bound")
+}
+
+func TestBarren(t *testing.T) {
+	var b Barren
+	require.False(t, b.Is(0.5, 0, 0, 64), "nothing is known")
+	b.Ended(false, 0.5, 1000)
+	require.True(t, b.Is(0.5, 1000, 10, 64))
+	require.True(t, b.Is(0.95, 1063, 10, 64))
+	require.False(t, b.Is(0.5, 1064, 10, 64), "a file more is dead")
+	require.True(t, b.Is(0.5, 1064, 20, 64), "the tree costs more")
+	require.False(t, b.Is(0.5, 1080, 20, 64))
+	require.False(t, b.Is(0.4, 1000, 10, 64), "a smaller share")
+	b.Ended(true, 0.5, 1000)
+	require.False(t, b.Is(0.5, 1000, 10, 64))
+}
