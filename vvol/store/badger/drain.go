@@ -227,6 +227,11 @@ func (d *drainer) work(quiet bool) error {
 		select {
 		case <-d.e.stop:
 			return nil
+		case err := <-d.made: // there may be work for long, and reason for the next
+			d.checkpointing = false
+			if err != nil {
+				return err
+			}
 		default:
 		}
 		quiet = quiet && d.e.journal.Head() == d.last
