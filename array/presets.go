@@ -12,7 +12,10 @@ import (
 )
 
 // Presets lists the failures that have a name.
-func (faultSource) Presets() (all []api.FaultPreset) {
+func (faultSource) Presets() []api.FaultPreset { return FaultPresets() }
+
+// FaultPresets lists the failures that have a name; it needs no array.
+func FaultPresets() (all []api.FaultPreset) {
 	for _, p := range preset.Table() {
 		shown := api.FaultPreset{Name: p.Name, Title: p.Title, Heals: p.Heals, Expect: expectations(p.Expect), Parameters: []api.PresetParameter{}}
 		for _, name := range p.Takes() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"vvsim/api"
+	"vvsim/array"
 )
 
 func newPreset() *cobra.Command {
 	var choice api.PresetChoice
 	c := outputFlag(&cobra.Command{Use: "preset [NAME]", Short: "Add the rules of a failure that has a name, or list these",
 		Long: "Add the rules of a failure that has a name, all of them or none, and print them, what an ESXi host is expected to log and do with how\n" +
-			"certain that is, and how to heal it. Without a name list all. Rules, ways and parameters of each: docs/presets.md.",
+			"certain that is, and how to heal it. Without a name list all, which needs no array. Rules, ways and parameters of each: docs/presets.md.",
 		Example: "  vvsim fault preset\n  vvsim fault preset pdl-vvol --vvol disk1\n  vvsim fault preset apd-host --host iqn.1998-01.com.vmware:esx1-1a2b3c4d --way stall",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -43,8 +45,12 @@ func listPresets(c *cobra.Command) error {
 		}
 		return strings.Join(list, " ")
 	}
-	return table(c, "/fault-presets", column[api.FaultPreset]{"NAME", func(p api.FaultPreset) any { return p.Name }},
-		column[api.FaultPreset]{"OPTIONS", options}, column[api.FaultPreset]{"WHAT FAILS", func(p api.FaultPreset) any { return p.Title }})
+	all := array.FaultPresets()
+	if wantsJSON(c) {
+		return json.NewEncoder(c.OutOrStdout()).Encode(all) // as the API has it
+	}
+	return writeTable(c.OutOrStdout(), all, []column[api.FaultPreset]{{"NAME", func(p api.FaultPreset) any { return p.Name }},
+		{"OPTIONS", options}, {"WHAT FAILS", func(p api.FaultPreset) any { return p.Title }}})
 }
 
 func playPreset(c *cobra.Command, name string, choice api.PresetChoice) error {
