@@ -30,36 +30,46 @@ func (d *drainer) collect() error {
 // dropLayers removes up to n layers that nothing stands on.
 func (d *drainer) dropLayers(n int) error {
 	e := d.e
-	for range n {
-		e.index.RLock()
-		victim := e.index.Orphan() // and for ever
-		e.index.RUnlock()
-		if victim == nil {
-			return nil
-		}
-		e.forget(victim)
+	e.index.RLock()
+	victims := e.index.Orphans(n)
+	e.index.RUnlock()
+	for _, l := range victims {
+		e.forget(l)
 		for done := false; !done; {
 			e.index.Lock()
-			done = e.index.Unload(victim, unloadAtOnce)
+			done = e.index.Unload(l, unloadAtOnce)
 			e.index.Unlock()
 		}
-		if err := e.dropLayer(victim); err != nil {
+	}
+	for len(victims) > 0 {
+		k, rows := 1, len(victims[0].Zeros)
+		for k < len(victims) && rows+len(victims[k].Zeros) < deleteBatch {
+			rows += 1 + len(victims[k].Zeros)
+			k++
+		}
+		if err := e.dropTogether(victims[:k]); err != nil {
 			return err
 		}
+		victims = victims[k:]
 	}
 	return nil
 }
 
-// dropLayer takes one layer away whose records are buried. As nothing stands on it nothing
+// dropTogether takes layers away whose records are buried. As nothing stands on them nothing
 // can come to, so that changes of volumes need not wait for Badger meanwhile.
-func (e *Engine) dropLayer(l *index.Layer) error {
+func (e *Engine) dropTogether(layers []*index.Layer) error {
 	err := e.write(func(tx *bdb.Txn) error {
-		for _, z := range l.Zeros {
-			if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
+		for _, l := range layers {
+			for _, z := range l.Zeros {
+				if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
+					return err
+				}
+			}
+			if err := tx.Delete(numberKey(keyLayer, l.ID)); err != nil {
 				return err
 			}
 		}
-		return tx.Delete(numberKey(keyLayer, l.ID))
+		return nil
 	})
 	if err != nil {
 		return err
@@ -68,7 +78,9 @@ func (e *Engine) dropLayer(l *index.Layer) error {
 	defer e.structure.Unlock()
 	e.index.Lock()
 	defer e.index.Unlock()
-	e.index.Drop(l)
+	for _, l := range layers {
+		e.index.Drop(l)
+	}
 	return nil
 }
 

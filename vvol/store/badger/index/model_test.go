@@ -181,12 +181,19 @@ func (m *model) forget(l *Layer) {
 	}
 }
 
+// drop takes orphans away, as many together as the drainer may.
+func (m *model) drop() {
+	for all := m.x.Orphans(3); len(all) > 0; all = m.x.Orphans(3) {
+		for _, l := range all {
+			m.x.Drop(l)
+		}
+	}
+}
+
 // rebuild counts anew what is known.
 func (m *model) rebuild() {
 	m.x.RowsSet = m.page
-	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
-		m.x.Drop(l)
-	}
+	m.drop()
 	for _, l := range m.x.Layers {
 		l.shown, l.alone, l.forgotten = 77, 78, 79
 	}
@@ -197,9 +204,7 @@ func (m *model) rebuild() {
 // collect drops all orphans and merges one link, as the drainer does.
 func (m *model) collect() {
 	m.x.RowsSet = m.page
-	for l := m.x.Orphan(); l != nil; l = m.x.Orphan() {
-		m.x.Drop(l)
-	}
+	m.drop()
 	l := m.x.Mergeable(m.page)
 	if l == nil {
 		return

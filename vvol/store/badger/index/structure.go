@@ -135,15 +135,18 @@ func (x *Index) classify(l *Layer) {
 // Shrinking tells whether layers wait for the collector. R.
 func (x *Index) Shrinking() bool { return len(x.links)+len(x.orphans) > 0 }
 
-// Orphan returns a layer that may be dropped, or nil. The rows that made it one are in
-// Badger, which else would lead to it after a crash. R.
-func (x *Index) Orphan() *Layer {
+// Orphans returns up to n layers that may be dropped, now and for ever. The rows that made
+// them such are in Badger, which else would lead to them after a crash. R.
+func (x *Index) Orphans(n int) (all []*Layer) {
 	for l := range x.orphans {
+		if len(all) == n {
+			break
+		}
 		if l.RowPage <= x.RowsSet {
-			return l
+			all = append(all, l)
 		}
 	}
-	return nil
+	return all
 }
 
 // Unload buries up to n records of an orphan, and tells whether none is left. W.
