@@ -366,15 +366,18 @@ func (m *model) compareSpace(v *volume) {
 			}
 		}
 	}
+	own := func(i int) bool { return v.blocks[i].allocated && !shared[v.blocks[i].birth] }
 	allocated, unshared := 0, 0
-	for _, b := range v.blocks {
+	for i, b := range v.blocks {
 		if b.allocated {
 			allocated += modelBlock
-			if !shared[b.birth] {
-				unshared += modelBlock
-			}
+		}
+		if own(i) {
+			unshared += modelBlock
 		}
 	}
+	chunks, size := m.unsharedChunks(v, nil)
+	require.Equal(m.t, marked(len(v.blocks), size/modelBlock, own), chunks, "%s: chunks of %s that nobody else has", m.log, v.id)
 	shown := call[api.VVol](m.site.lab, "GET", "/api/v1/vvols/"+v.id, nil, 0)
 	require.EqualValues(m.t, allocated, shown.AllocatedBytes, "%s: allocated bytes of %s", m.log, v.id)
 	require.EqualValues(m.t, unshared, shown.UnsharedBytes, "%s: unshared bytes of %s", m.log, v.id)
@@ -385,15 +388,41 @@ func (m *model) compareSpace(v *volume) {
 		r.Return, "%s", m.log)
 }
 
+// unsharedChunks is the array's count of chunks of a whole volume that differ from a base, or
+// that nobody else has, and the bytes of one.
+func (m *model) unsharedChunks(v *volume, base *string) (chunks, size int) {
+	r, err := vasatest.Do[wire.UnsharedChunksVirtualVolumeResponse](m.ctx, m.host, &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: base,
+		SegmentLengthBytes: int64(len(v.content))})
+	m.no(err)
+	size = int(r.Return.ChunkSizeBytes)
+	require.EqualValues(m.t, (len(v.content)+size-1)/size, r.Return.ScannedChunks, m.log)
+	return int(r.Return.UnsharedChunks), size
+}
+
+// marked counts the chunks that have at least one of the blocks.
+func marked(blocks, perChunk int, block func(i int) bool) (n int) {
+	next := 0 // chunk
+	for i := range blocks {
+		if i/perChunk >= next && block(i) {
+			n, next = n+1, i/perChunk+1
+		}
+	}
+	return n
+}
+
 // compareUnshared: blocks whose content differs are in the bitmap, blocks that are the same
 // one are not; those written with what was there before may be.
 func (m *model) compareUnshared(v, base *volume) {
 	if v.family != base.family {
 		_, err := m.host.Call(m.ctx, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id, SegmentLengthBytes: modelMB, ChunkSizeBytes: modelBlock})
 		require.Equal(m.t, "IncompatibleVolume", vasatest.Fault(err), m.log)
+		_, err = m.host.Call(m.ctx, &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: &base.id, SegmentLengthBytes: modelMB})
+		require.Equal(m.t, "IncompatibleVolume", vasatest.Fault(err), m.log)
 		return
 	}
 	bits, zeros := m.unshared(v, base), make([]byte, modelBlock)
+	chunks, size := m.unsharedChunks(v, &base.id)
+	require.Equal(m.t, marked(len(v.blocks), size/modelBlock, func(i int) bool { return bit(bits, i) }), chunks, "%s: chunks of %s that differ from %s", m.log, v.id, base.id)
 	for i, b := range v.blocks {
 		theirs, same := zeros, false
 		if i < len(base.blocks) {
