@@ -55,13 +55,13 @@ func anyRule(r *rand.Rand) string {
 
 var (
 	hosts   = regexp.MustCompile(`host=\S+`)
-	seconds = regexp.MustCompile(`(for|each)=(\d+)s`)
+	seconds = regexp.MustCompile(`(for|each)=(\d+)\d{3}ms`)
 )
 
 // quick makes a rule of the simulation one that a load of moments meets.
 func quick(rule string) string {
 	rule = hosts.ReplaceAllString(rule, "host=iqn.2026-11.dev.vvsim:io") // of vvsim io
-	return seconds.ReplaceAllString(strings.ReplaceAll(rule, "from=10s", "from=50ms"), "$1=${2}ms")
+	return seconds.ReplaceAllString(strings.ReplaceAll(rule, "from=10007ms", "from=50ms"), "$1=${2}ms")
 }
 
 // abuse adds rules, puts a load on the array that they break, and takes them away, again and

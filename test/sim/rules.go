@@ -65,7 +65,9 @@ func counters(r *rand.Rand) string {
 		pick(r, "", "", fmt.Sprintf(" p=0.3 seed=%d", r.IntN(1000))) + times(r)
 }
 
+// times draws when a rule is in force. It begins and ends at times of its own: those of hosts
+// are whole seconds apart, and of two things at one instant none comes first.
 func times(r *rand.Rand) string {
-	d := 1 + r.IntN(300)
-	return pick(r, "", " from=10s") + pick(r, "", fmt.Sprintf(" for=%ds", d), fmt.Sprintf(" for=%ds each=%ds", d, 2*d))
+	d := 1000 + r.IntN(300_000)
+	return pick(r, "", " from=10007ms") + pick(r, "", fmt.Sprintf(" for=%dms", d), fmt.Sprintf(" for=%dms each=%dms", d, 2*d+1))
 }

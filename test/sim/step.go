@@ -19,6 +19,7 @@ func (s *run) play(steps int) {
 	}
 	for i := range steps {
 		s.r = rand.New(rand.NewPCG(s.seed, uint64(i)))
+		s.align()
 		s.step()
 		synctest.Wait()
 		s.collect()
@@ -27,6 +28,17 @@ func (s *run) play(steps int) {
 		}
 	}
 	s.r = rand.New(rand.NewPCG(s.seed, 1<<32))
+}
+
+// grid is what a step may take longer than the same step of another play: Badger polls
+// every 10 ms for what it has not done at its first look, which is the scheduler's to decide.
+const grid = 100 * time.Millisecond
+
+// align begins a step at the same time in every play, and no two at times that differ by
+// whole seconds, as those of hosts and the array do.
+func (s *run) align() {
+	now := time.Since(s.began)
+	time.Sleep(now.Truncate(grid) + grid + time.Duration(s.r.Int64N(int64(grid)/2)) - now)
 }
 
 // step does one thing.
