@@ -177,7 +177,8 @@ type batch struct {
 	layers []*index.Layer // of runs
 	data   [][]byte
 	pages  int
-	blocks []byte // of partial blocks, filled up
+	blocks []byte // for partial blocks, filled up: what is left of it
+	arena  []byte // where blocks begins in each batch
 	fresh  map[store.Pool]uint64
 }
 
@@ -187,6 +188,10 @@ const (
 	maxBatchPages = 800
 	maxBatchRuns  = 500
 )
+
+// arenaBlocks is how many blocks that are written in part a batch has memory for that the
+// next one uses again; more are allocated as they come.
+const arenaBlocks = 64
 
 func (b *batch) full() bool { return b.pages > maxBatchPages || len(b.runs) > maxBatchRuns }
 
@@ -238,7 +243,7 @@ func (b *batch) reset() {
 	clear(b.ops)
 	clear(b.data)
 	clear(b.fresh)
-	b.ops, b.runs, b.layers, b.data, b.blocks, b.pages = b.ops[:0], nil, nil, b.data[:0], nil, 0
+	b.ops, b.runs, b.layers, b.data, b.blocks, b.pages = b.ops[:0], nil, nil, b.data[:0], b.arena, 0
 }
 
 // check is what every change of a volume has to pass. Only the committer changes
@@ -329,7 +334,10 @@ func (c *committer) settleEdges(l *index.Layer, off, n uint64) {
 // of it.
 func (c *committer) fillUp(l *index.Layer, block uint64, in int, p []byte) ([]byte, error) {
 	if len(c.batch.blocks) < blockSize {
-		c.batch.blocks = make([]byte, 16*blockSize)
+		c.batch.blocks = make([]byte, arenaBlocks*blockSize)
+		if c.batch.arena == nil {
+			c.batch.arena = c.batch.blocks
+		}
 	}
 	whole := c.batch.blocks[:blockSize:blockSize]
 	c.batch.blocks = c.batch.blocks[blockSize:]
