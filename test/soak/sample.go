@@ -141,7 +141,8 @@ type Bounds struct {
 	CalmDisk     uint64        // the same when the load has ended
 	DiskSlack    uint64        // bytes on disk that are tolerated besides: logs in use, and what is too little to be collected
 	Memory       uint64        // RssAnon in bytes; 0 for none
-	MemoryGrowth uint64        // bytes
+	MemoryGrowth uint64        // bytes of RssAnon; with Detector of what Go holds
+	Detector     bool          // the race detector is at work: RssAnon has its shadow of all memory that Go ever had
 	Goroutines   uint64        // growth of their number
 	JudgeGrowth  time.Duration // length from which on growth is judged: it takes so long until the array is warm
 }
@@ -179,10 +180,14 @@ func (b *Bounds) Judge(all []Sample) (beyond []string) {
 		slices.Sort(values)
 		return values[len(values)/2]
 	}
-	anonymous, goroutines := func(s Sample) uint64 { return s.Anonymous }, func(s Sample) uint64 { return s.Goroutines }
-	if before, after := middle(third, anonymous), middle(fourth, anonymous); after > before+b.MemoryGrowth {
-		say("memory grows: RssAnon was %s in the third quarter and %s in the last", mib(before), mib(after))
+	name, memory := "RssAnon", func(s Sample) uint64 { return s.Anonymous }
+	if b.Detector {
+		name, memory = "what Go holds", func(s Sample) uint64 { return s.Held }
 	}
+	if before, after := middle(third, memory), middle(fourth, memory); after > before+b.MemoryGrowth {
+		say("memory grows: %s was %s in the third quarter and %s in the last", name, mib(before), mib(after))
+	}
+	goroutines := func(s Sample) uint64 { return s.Goroutines }
 	if before, after := middle(third, goroutines), middle(fourth, goroutines); after > before+b.Goroutines {
 		say("goroutines grow: %d in the third quarter, %d in the last", before, after)
 	}
