@@ -36,7 +36,7 @@ type drainer struct {
 	drained mark          // groups before it are in Badger; drainer only
 	reached atomic.Uint64 // drained.page, for others
 	durable atomic.Uint64
-	last    uint64 // head at the last tick; drainer only
+	lull    lull   // drainer only
 	values  []byte // gathered records; drainer only
 
 	checkpointing bool       // a checkpoint is being made; drainer only
@@ -161,8 +161,7 @@ func (d *drainer) run() {
 		case <-d.wake:
 		case now := <-tick.C:
 			d.e.places.Expire(now)
-			head := d.e.journal.Head()
-			quiet, d.last = head == d.last, head
+			quiet = d.lull.since(d.e)
 			d.collectNow.Store(true)
 			d.e.views.Renew(d.e.db) // an old one keeps old versions of rows
 		}
@@ -234,7 +233,7 @@ func (d *drainer) work(quiet bool) error {
 			}
 		default:
 		}
-		quiet = quiet && d.e.journal.Head() == d.last
+		quiet = quiet && d.e.journal.Head() == d.lull.head
 	}
 }
 
