@@ -27,52 +27,54 @@ func (d *drainer) collect() error {
 	return d.packZeros()
 }
 
-// dropLayers removes up to n layers that nothing stands on.
+// dropLayers removes up to n layers that nothing stands on, those among them that stood
+// on each other.
 func (d *drainer) dropLayers(n int) error {
 	e := d.e
-	e.index.RLock()
-	victims := e.index.Orphans(n)
-	e.index.RUnlock()
-	for _, l := range victims {
-		e.forget(l)
-		for done := false; !done; {
-			e.index.Lock()
-			done = e.index.Unload(l, unloadAtOnce)
-			e.index.Unlock()
+	for n > 0 {
+		e.index.RLock()
+		victims := e.index.Orphans(n)
+		e.index.RUnlock()
+		if len(victims) == 0 {
+			return nil
 		}
-	}
-	for len(victims) > 0 {
-		k, rows := 1, len(victims[0].Zeros)
-		for k < len(victims) && rows+len(victims[k].Zeros) < deleteBatch {
-			rows += 1 + len(victims[k].Zeros)
-			k++
+		n -= len(victims)
+		for _, l := range victims {
+			e.forget(l)
+			for done := false; !done; {
+				e.index.Lock()
+				done = e.index.Unload(l, unloadAtOnce)
+				e.index.Unlock()
+			}
 		}
-		if err := e.dropTogether(victims[:k]); err != nil {
+		if err := e.dropAll(victims); err != nil {
 			return err
 		}
-		victims = victims[k:]
 	}
 	return nil
 }
 
-// dropTogether takes layers away whose records are buried. As nothing stands on them nothing
-// can come to, so that changes of volumes need not wait for Badger meanwhile.
-func (e *Engine) dropTogether(layers []*index.Layer) error {
-	err := e.write(func(tx *bdb.Txn) error {
-		for _, l := range layers {
-			for _, z := range l.Zeros {
-				if err := tx.Delete(numberKey(keyZeros, z.ID)); err != nil {
-					return err
-				}
-			}
-			if err := tx.Delete(numberKey(keyLayer, l.ID)); err != nil {
-				return err
-			}
+// dropAll takes layers away whose records are buried. As nothing stands on them nothing can
+// come to, so that changes of volumes need not wait for Badger meanwhile. A layer without its
+// zeros, as a crash may leave it, is dropped again.
+func (e *Engine) dropAll(layers []*index.Layer) error {
+	var keys [][]byte
+	for _, l := range layers {
+		for _, z := range l.Zeros {
+			keys = append(keys, numberKey(keyZeros, z.ID))
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		keys = append(keys, numberKey(keyLayer, l.ID))
+	}
+	for part := range slices.Chunk(keys, deleteBatch) {
+		err := e.write(func(tx *bdb.Txn) (err error) {
+			for i := 0; i < len(part) && err == nil; i++ {
+				err = tx.Delete(part[i])
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	e.structure.Lock()
 	defer e.structure.Unlock()

@@ -15,6 +15,7 @@ import (
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/pace"
 )
 
 // drainer is the goroutine that owns what Badger holds of volumes: it moves groups
@@ -36,7 +37,7 @@ type drainer struct {
 	drained mark          // groups before it are in Badger; drainer only
 	reached atomic.Uint64 // drained.page, for others
 	durable atomic.Uint64
-	lull    lull   // drainer only
+	rest    pace.Lull
 	values  []byte // gathered records; drainer only
 
 	checkpointing bool       // a checkpoint is being made; drainer only
@@ -161,7 +162,7 @@ func (d *drainer) run() {
 		case <-d.wake:
 		case now := <-tick.C:
 			d.e.places.Expire(now)
-			quiet = d.lull.since(d.e)
+			quiet = d.e.lull(&d.rest)
 			d.collectNow.Store(true)
 			d.e.views.Renew(d.e.db) // an old one keeps old versions of rows
 		}
@@ -233,7 +234,7 @@ func (d *drainer) work(quiet bool) error {
 			}
 		default:
 		}
-		quiet = quiet && d.e.journal.Head() == d.lull.head
+		quiet = quiet && d.e.journal.Head() == d.rest.Head
 	}
 }
 

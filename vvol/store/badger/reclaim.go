@@ -34,18 +34,9 @@ func (e *Engine) isBarren(from float64) bool {
 	return e.barren.Is(from, dead, tree, uint64(e.o.ValueLogBytes))
 }
 
-// lull is what had been written and read at a tick.
-type lull struct{ head, reads uint64 }
-
-// lullReads is how many reads a second leave the processors to what can wait: long reads of
-// few hosts do, those that keep a processor busy do not.
-const lullReads = 5000
-
-// since tells whether nothing was written and little was read since the last tick.
-func (l *lull) since(e *Engine) bool {
-	before := *l
-	l.head, l.reads = e.journal.Head(), e.counts.reads.Load()
-	return l.head == before.head && l.reads-before.reads < uint64(lullReads*e.o.CollectEvery.Seconds())
+// lull tells whether what can wait may go on, at a tick.
+func (e *Engine) lull(l *pace.Lull) bool {
+	return l.Since(e.journal.Head(), e.counts.reads.Load(), e.o.CollectEvery)
 }
 
 // collectValueLog has value log files given back, while they hold too much, until the
@@ -54,7 +45,7 @@ func (e *Engine) collectValueLog() {
 	tick := time.NewTicker(e.o.CollectEvery)
 	defer tick.Stop()
 	var pacing pace.Calm
-	var rest lull
+	var rest pace.Lull
 	for {
 		select {
 		case <-e.stop:
@@ -62,7 +53,7 @@ func (e *Engine) collectValueLog() {
 		case <-tick.C:
 		}
 		crowding := e.crowding()
-		if rest.since(e) {
+		if e.lull(&rest) {
 			if from, ok := pacing.Begin(crowding, e.cleaned()); ok {
 				pacing.Ended(e.collectSomeFiles(from, filesAtOnce) > 0)
 			}

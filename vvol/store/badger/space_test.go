@@ -3,7 +3,6 @@ package badger
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,32 +36,4 @@ func TestSpace(t *testing.T) {
 	}
 	t.Logf("at most %d MiB", most>>20)
 	require.Less(t, float64(most), spaceMost*size+valueLogSlack+64<<20, "and a transaction, and a file that is being rewritten")
-}
-
-// TestLull: what can wait waits for writes, and for many reads.
-func TestLull(t *testing.T) {
-	e, err := Open(t.Context(), Options{Dir: t.TempDir(), JournalBytes: minJournalBytes, CollectEvery: time.Second})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, e.Close()) }()
-	id := store.ID{1}
-	require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}))
-	o, err := e.Open(t.Context(), id)
-	require.NoError(t, err)
-	block := make([]byte, blockSize)
-	read := func(n int) {
-		for range n {
-			require.NoError(t, o.ReadAt(t.Context(), block, 0))
-		}
-	}
-	var l lull
-	l.since(e)
-	require.True(t, l.since(e))
-	require.NoError(t, o.WriteAt(t.Context(), block, 0, store.WriteOptions{}))
-	require.False(t, l.since(e), "it was written")
-	require.True(t, l.since(e))
-	read(lullReads - 1)
-	require.True(t, l.since(e))
-	read(lullReads)
-	require.False(t, l.since(e), "it was read a lot")
-	require.True(t, l.since(e))
 }

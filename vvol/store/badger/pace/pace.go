@@ -1,5 +1,7 @@
 package pace
 
+import "time"
+
 // shares from which files are rewritten while nothing comes in, one after the other, each
 // when the one before gives nothing any more.
 var shares = [...]float64{0.5, 0.35, 0.2}
@@ -82,4 +84,19 @@ func (b *Barren) Is(from float64, dead, tree, file uint64) bool {
 // Ended tells how a collection from that share on has ended, with what is still dead.
 func (b *Barren) Ended(gave bool, from float64, dead uint64) {
 	*b = Barren{is: !gave, from: from, dead: dead}
+}
+
+// Lull is what had been written and read at a tick. For one goroutine.
+type Lull struct{ Head, Reads uint64 }
+
+// lullReads is how many reads a second leave the processors to what can wait: long reads of
+// few hosts do, those that keep a processor busy do not.
+const lullReads = 5000
+
+// Since tells whether nothing was written, and little was read, since the last tick. head is
+// where the journal ends, reads how many there were, every the time between ticks.
+func (l *Lull) Since(head, reads uint64, every time.Duration) bool {
+	before := *l
+	l.Head, l.Reads = head, reads
+	return head == before.Head && reads-before.Reads < uint64(lullReads*every.Seconds())
 }

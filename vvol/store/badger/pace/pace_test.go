@@ -2,6 +2,7 @@ package pace
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -61,4 +62,18 @@ func TestBarren(t *testing.T) {
 	require.False(t, b.Is(0.4, 1000, 10, 64), "a smaller share")
 	b.Ended(true, 0.5, 1000)
 	require.False(t, b.Is(0.5, 1000, 10, 64))
+}
+
+// TestLull: what can wait waits for writes, and for many reads.
+func TestLull(t *testing.T) {
+	var l Lull
+	const every = time.Second / 2
+	for _, s := range []struct {
+		head, reads uint64
+		lull        bool
+	}{
+		{7, 0, false}, {7, 0, true}, {8, 0, false}, {8, 0, true}, {8, 2499, true}, {8, 4999, false}, {8, 4999, true}, {9, 9000, false},
+	} {
+		require.Equal(t, s.lull, l.Since(s.head, s.reads, every), "%+v", s)
+	}
 }
