@@ -2,8 +2,10 @@ package fault
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vvsim/scsi"
@@ -53,6 +55,43 @@ func TestAttention(t *testing.T) {
 	require.Equal(t, "3F/0E iqn.a:1 2A/01 iqn.b:1", behind.heard())
 	h.step(time.Hour)
 	require.Equal(t, "3F/0E iqn.a:1 2A/01 iqn.b:1", behind.heard(), "count=2")
+}
+
+// slowly tells hosts when it may.
+type slowly struct {
+	*nowhere
+	begun, may chan struct{}
+}
+
+func (s slowly) Attention(code scsi.ASC, to func(*scsi.Nexus, vvol.ID, string) bool) int {
+	s.begun <- struct{}{}
+	<-s.may
+	return s.nowhere.Attention(code, to)
+}
+
+// A rule that has been removed tells nothing any more, also when its time was just telling:
+// removal waits for that. Seen to fail with unlock in the place of unlockQuietly.
+func TestRemovalWhileTelling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := open(t, Options{})
+		h, behind := newHand(), slowly{&nowhere{}, make(chan struct{}), make(chan struct{})}
+		i.UseClock(h)
+		i.NewTarget(behind, behind)
+		add(t, i, "lu from=5s -> attention 29/00")
+		go h.step(5 * time.Second)
+		<-behind.begun
+		removed := false
+		go func() {
+			assert.NoError(t, i.Clear(t.Context()))
+			removed = true
+		}()
+		synctest.Wait()
+		require.False(t, removed)
+		close(behind.may)
+		synctest.Wait()
+		require.True(t, removed)
+		require.NotEmpty(t, behind.heard(), "before the removal returned")
+	})
 }
 
 // Hosts hear of a state of ports on every path when it comes and when it goes.

@@ -15,6 +15,7 @@ import (
 	"vvsim/fault/kept"
 	"vvsim/fault/network"
 	"vvsim/fault/schedule"
+	"vvsim/fault/tally"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
@@ -85,6 +86,7 @@ type entry struct {
 type Injector struct {
 	o       Options
 	closing chan struct{}
+	telling tally.Count // goroutines that tell hosts of rules
 	// What events look at: the rules of a layer that may fire, nil for none. Lists are
 	// not changed after they are stored.
 	units, paths, engines, providers, logins atomic.Pointer[[]*entry]
@@ -371,7 +373,7 @@ func (i *Injector) find(id string) (int, error) {
 // ErrStorage (it would come back with the next start, and stays).
 func (i *Injector) Remove(ctx context.Context, id string) error {
 	i.mu.Lock()
-	defer i.unlock()
+	defer i.unlockQuietly()
 	at, err := i.find(id)
 	if err != nil {
 		return err
@@ -382,7 +384,7 @@ func (i *Injector) Remove(ctx context.Context, id string) error {
 // Clear takes all rules away. Errors: vvol.ErrStorage, as Remove.
 func (i *Injector) Clear(ctx context.Context) error {
 	i.mu.Lock()
-	defer i.unlock()
+	defer i.unlockQuietly()
 	return i.replace(ctx, nil)
 }
 

@@ -100,6 +100,8 @@ func (i *Injector) enter(e *entry, p Phase) {
 func (i *Injector) unlock() {
 	changed, t, p, reconnect := i.changed, i.target, i.connections, i.reconnect
 	i.changed = nil
+	i.telling.Begin()
+	defer i.telling.End()
 	i.mu.Unlock()
 	p.refresh()
 	for _, e := range changed {
@@ -110,6 +112,13 @@ func (i *Injector) unlock() {
 			i.announce(e, t)
 		}
 	}
+}
+
+// unlockQuietly is unlock, and returns when nobody is telling hosts of rules any more: of one
+// that was removed they hear nothing later.
+func (i *Injector) unlockQuietly() {
+	i.unlock()
+	i.telling.Await()
 }
 
 // window is closed when the rule is not in force any more.
