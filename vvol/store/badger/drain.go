@@ -205,7 +205,8 @@ func (d *drainer) work(quiet bool) error {
 		}
 		cleaned, err := false, error(nil)
 		if due {
-			cleaned, err = d.clean(cleanBusy)
+			// The harder the nearer the bound is, so that little is left to be cleaned there.
+			cleaned, err = d.clean(pace.Between(cleanBusy, cleanCalm, d.e.crowding(), spaceTight, spaceMost))
 		} else if quiet {
 			cleaned, err = d.clean(cleanCalm)
 		}

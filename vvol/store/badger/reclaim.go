@@ -27,11 +27,11 @@ func (e *Engine) dead() (dead, tree uint64) {
 	return held - min(held, e.index.Counts().Held*blockSize), tree
 }
 
-// isBarren tells whether a collection from that share on is hardly worth its work. The lock
-// of collections is held.
-func (e *Engine) isBarren(from float64) bool {
+// isBarren tells whether a collection from that share on is hardly worth its work, which is
+// taken for less when the drainer waits for it. The lock of collections is held.
+func (e *Engine) isBarren(from float64, waits bool) bool {
 	dead, tree := e.dead()
-	return e.barren.Is(from, dead, tree, uint64(e.o.ValueLogBytes))
+	return e.barren.Is(from, waits, dead, tree, uint64(e.o.ValueLogBytes))
 }
 
 // lull tells whether what can wait may go on, at a tick.
@@ -61,8 +61,7 @@ func (e *Engine) collectValueLog() {
 		}
 		pacing = pace.Calm{}
 		if crowding > spaceBusy {
-			pressure := min(max((crowding-spaceFew)/(spaceTight-spaceFew), 0), 1)
-			e.collectFiles(rewriteBusy - pressure*(rewriteBusy-rewriteMost))
+			e.collectFiles(pace.Between(rewriteBusy, rewriteMost, crowding, spaceFew, spaceTight))
 		}
 	}
 }
@@ -79,7 +78,7 @@ func (e *Engine) cleaned() bool {
 func (e *Engine) collectFiles(from float64) {
 	e.collecting.Lock()
 	defer e.collecting.Unlock()
-	if !e.isBarren(from) {
+	if !e.isBarren(from, false) {
 		e.collectLocked(from, e.closed.Load)
 	}
 }

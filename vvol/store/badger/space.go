@@ -42,7 +42,7 @@ func (d *drainer) makeSpace() error {
 			continue
 		}
 		gave, err := false, error(nil)
-		collect := swept || !e.isBarren(rewriteMost)
+		collect := swept || !e.isBarren(rewriteMost, true)
 		if collect {
 			gave, err = d.collectSome(enough)
 		}

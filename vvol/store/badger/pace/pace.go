@@ -76,9 +76,13 @@ const (
 
 // Is tells whether a collection from that share on is hardly worth its work. dead is what is
 // known to be dead in value logs, tree the size of the tree, file that of a value log file, in
-// bytes.
-func (b *Barren) Is(from float64, dead, tree, file uint64) bool {
-	return b.is && from > b.from-shareStep && dead < b.dead+max(file, deadPerTree*tree)
+// bytes. Writers that wait for it are worth more.
+func (b *Barren) Is(from float64, waits bool, dead, tree, file uint64) bool {
+	more := deadPerTree * tree
+	if waits {
+		more = tree
+	}
+	return b.is && from > b.from-shareStep && dead < b.dead+max(file, more)
 }
 
 // Ended tells how a collection from that share on has ended, with what is still dead.
@@ -99,4 +103,9 @@ func (l *Lull) Since(head, reads uint64, every time.Duration) bool {
 	before := *l
 	l.Head, l.Reads = head, reads
 	return head == before.Head && reads-before.Reads < uint64(lullReads*every.Seconds())
+}
+
+// Between is least up to the place from, most from the place to on, and in proportion between them.
+func Between(least, most, at, from, to float64) float64 {
+	return least + min(max((at-from)/(to-from), 0), 1)*(most-least)
 }

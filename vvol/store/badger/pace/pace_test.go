@@ -52,16 +52,18 @@ func TestCalm(t *testing.T) {
 
 func TestBarren(t *testing.T) {
 	var b Barren
-	require.False(t, b.Is(0.5, 0, 0, 64), "nothing is known")
+	require.False(t, b.Is(0.5, false, 0, 0, 64), "nothing is known")
 	b.Ended(false, 0.5, 1000)
-	require.True(t, b.Is(0.5, 1000, 10, 64))
-	require.True(t, b.Is(0.95, 1063, 10, 64))
-	require.False(t, b.Is(0.5, 1064, 10, 64), "a file more is dead")
-	require.True(t, b.Is(0.5, 1064, 20, 64), "the tree costs more")
-	require.False(t, b.Is(0.5, 1080, 20, 64))
-	require.False(t, b.Is(0.4, 1000, 10, 64), "a smaller share")
+	require.True(t, b.Is(0.5, false, 1000, 10, 64))
+	require.True(t, b.Is(0.95, false, 1063, 10, 64))
+	require.False(t, b.Is(0.5, false, 1064, 10, 64), "a file more is dead")
+	require.True(t, b.Is(0.5, false, 1064, 20, 64), "the tree costs more")
+	require.False(t, b.Is(0.5, false, 1080, 20, 64))
+	require.True(t, b.Is(0.5, true, 1063, 20, 64))
+	require.False(t, b.Is(0.5, true, 1064, 20, 64), "somebody waits")
+	require.False(t, b.Is(0.4, false, 1000, 10, 64), "a smaller share")
 	b.Ended(true, 0.5, 1000)
-	require.False(t, b.Is(0.5, 1000, 10, 64))
+	require.False(t, b.Is(0.5, false, 1000, 10, 64))
 }
 
 // TestLull: what can wait waits for writes, and for many reads.
@@ -75,5 +77,11 @@ func TestLull(t *testing.T) {
 		{7, 0, false}, {7, 0, true}, {8, 0, false}, {8, 0, true}, {8, 2499, true}, {8, 4999, false}, {8, 4999, true}, {9, 9000, false},
 	} {
 		require.Equal(t, s.lull, l.Since(s.head, s.reads, every), "%+v", s)
+	}
+}
+
+func TestBetween(t *testing.T) {
+	for at, want := range map[float64]float64{0: 0.95, 1.9: 0.95, 2.1: 0.725, 2.3: 0.5, 9: 0.5} {
+		require.InDelta(t, want, Between(0.95, 0.5, at, 1.9, 2.3), 1e-9, at)
 	}
 }
