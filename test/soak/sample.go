@@ -141,8 +141,7 @@ type Bounds struct {
 	CalmDisk     uint64        // the same when the load has ended
 	DiskSlack    uint64        // bytes on disk that are tolerated besides: logs in use, and what is too little to be collected
 	Memory       uint64        // RssAnon in bytes; 0 for none
-	MemoryGrowth uint64        // bytes of RssAnon; with Detector of what Go holds
-	Detector     bool          // the race detector is at work: RssAnon has its shadow of all memory that Go ever had
+	MemoryGrowth uint64        // bytes, of RssAnon and of what Go holds
 	Goroutines   uint64        // growth of their number
 	JudgeGrowth  time.Duration // length from which on growth is judged: it takes so long until the array is warm
 }
@@ -180,12 +179,10 @@ func (b *Bounds) Judge(all []Sample) (beyond []string) {
 		slices.Sort(values)
 		return values[len(values)/2]
 	}
-	name, memory := "RssAnon", func(s Sample) uint64 { return s.Anonymous }
-	if b.Detector {
-		name, memory = "what Go holds", func(s Sample) uint64 { return s.Held }
-	}
-	if before, after := middle(third, memory), middle(fourth, memory); after > before+b.MemoryGrowth {
-		say("memory grows: %s was %s in the third quarter and %s in the last", name, mib(before), mib(after))
+	for name, memory := range map[string]func(Sample) uint64{"RssAnon": func(s Sample) uint64 { return s.Anonymous }, "what Go holds": func(s Sample) uint64 { return s.Held }} {
+		if before, after := middle(third, memory), middle(fourth, memory); after > before+b.MemoryGrowth {
+			say("memory grows: %s was %s in the third quarter and %s in the last", name, mib(before), mib(after))
+		}
 	}
 	goroutines := func(s Sample) uint64 { return s.Goroutines }
 	if before, after := middle(third, goroutines), middle(fourth, goroutines); after > before+b.Goroutines {

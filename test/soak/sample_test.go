@@ -28,6 +28,7 @@ func TestBounds(t *testing.T) {
 		{"on disk", func(i int, s *Sample) { s.Disk += uint64(i / 119) }},
 		{"RssAnon is", func(i int, s *Sample) { s.Anonymous += 600 * uint64(i/119) }},
 		{"memory grows", func(i int, s *Sample) { s.Anonymous += 3 * uint64(i) }},
+		{"what Go holds was", func(i int, s *Sample) { s.Held = 3 * uint64(i) }},
 		{"goroutines grow", func(i int, s *Sample) { s.Goroutines += uint64(i / 5) }},
 	} {
 		beyond := b.Judge(series(c.change))
@@ -38,13 +39,6 @@ func TestBounds(t *testing.T) {
 		require.Len(t, beyond, 1)
 		require.Contains(t, beyond[0], c.beyond)
 	}
-	b.Detector = true
-	grows := series(func(i int, s *Sample) { s.Anonymous += 3 * uint64(i) })
-	require.Empty(t, b.Judge(grows), "the detector's shadow")
-	for i := range grows {
-		grows[i].Held = 3 * uint64(i)
-	}
-	require.Equal(t, []string{"memory grows: what Go holds was 0 MiB in the third quarter and 0 MiB in the last"}, b.Judge(grows))
 	require.EqualValues(t, 175, b.InCalm(100))
 	require.Empty(t, b.Judge(series(func(i int, s *Sample) { s.Goroutines += uint64(i) })[:50]), "too short to tell")
 }

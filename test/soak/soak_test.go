@@ -53,7 +53,7 @@ func TestInProcess(t *testing.T) {
 	end := func() { require.NoError(t, a.Close(context.Background())) }
 	soak(t, subject{start: start, end: end,
 		scale:  Scale{Volumes: 4, Size: 16 << 20, Forks: 12, Hosts: 3, Workers: 16, Pause: 150 * time.Millisecond},
-		bounds: Bounds{Journal: 16 << 20, Disk: 300, CalmDisk: 160, DiskSlack: 512 << 20, MemoryGrowth: 48 << 20, Detector: detector, Goroutines: 16, JudgeGrowth: 5 * time.Minute}})
+		bounds: Bounds{Journal: 16 << 20, Disk: 300, CalmDisk: 160, DiskSlack: 512 << 20, MemoryGrowth: 48 << 20, Goroutines: 16, JudgeGrowth: 5 * time.Minute}})
 }
 
 // TestProgram is the soak of the program with 4 GiB. It is killed at the end, started
