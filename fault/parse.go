@@ -32,8 +32,8 @@ func failed(at int, format string, args ...any) error {
 	return fmt.Errorf("%w: fault rule, column %d: %s", vvol.ErrInvalid, at, fmt.Sprintf(format, args...))
 }
 
-// Parse reads a rule. What String prints then is text, with one space between words. The
-// error is vvol.ErrInvalid, and says in which column what is allowed.
+// Parse reads a rule. What String prints then is text, byte for byte. The error is
+// vvol.ErrInvalid, and says in which column what is allowed.
 func Parse(text string) (*Rule, error) {
 	if len(text) > MaxRuleLength {
 		return nil, failed(MaxRuleLength+1, "a rule has at most %d bytes", MaxRuleLength)
@@ -45,18 +45,13 @@ func Parse(text string) (*Rule, error) {
 	if err != nil {
 		return nil, failed(at, "%v", err)
 	}
-	r := &Rule{p: 1, every: 1, seed: defaultSeed}
+	r := &Rule{text: text, p: 1, every: 1, seed: defaultSeed}
 	if len(words) == 0 {
 		return nil, failed(1, "a rule begins with %s", layerNames())
 	}
 	if err := r.setLayer(words[0]); err != nil {
 		return nil, err
 	}
-	all := make([]string, len(words))
-	for i := range words {
-		all[i] = words[i].Text
-	}
-	r.text = strings.Join(all, " ")
 	rest, err := r.setConditions(words[1:], len(text)+1)
 	if err != nil {
 		return nil, err

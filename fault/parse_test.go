@@ -2,6 +2,7 @@ package fault
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"vvsim/fault/grammar"
 	"vvsim/vvol"
 )
 
@@ -40,10 +42,19 @@ func TestRoundTrip(t *testing.T) {
 		r, err := Parse(line)
 		require.NoError(t, err, line)
 		require.Equal(t, line, r.String())
-		spaced, err := Parse("  " + strings.ReplaceAll(line, " -> ", "\t->   ") + " ")
+		columns := "  " + strings.ReplaceAll(line, " -> ", "\t->   ") + " "
+		spaced, err := Parse(columns)
 		require.NoError(t, err, line)
-		require.Equal(t, r, spaced)
+		require.Equal(t, columns, spaced.String())
+		require.Equal(t, meaning(r), meaning(spaced))
 	}
+}
+
+// meaning is a rule without its text.
+func meaning(r *Rule) Rule {
+	m := *r
+	m.text = ""
+	return m
 }
 
 // Errors name the column and what is allowed.
@@ -172,42 +183,55 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// rules generates lines that Parse has to take.
-func rules() *rapid.Generator[string] {
-	return rapid.Custom(func(t *rapid.T) string {
-		type form struct{ layer, conditions, actions string }
-		f := rapid.SampledFrom([]form{
-			{"lu", "vvol=a|vvol=\"a b\"|host=iqn.x|pe=pe0|portal=2|session=8|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
-			{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|logout|logout 5s|drop-connection|drop-session|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
-			{"login", "host=iqn.x|portal=2", "reject 0x0203|reject 0x0301|redirect a:1|redirect [::1]:3260,2 permanent|hang|delay 1s"},
-			{"vasa", "op=bindVirtualVolume|vvol=a|container=\"a b\"|host=iqn.x", "hang|drop|drop-session|delay 1ms|fault ResourceInUse"},
-			{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|reservation-lost|miscompare|late 1s|late 1s..2s|duplicate|short 7|residual 3|residual 0 over|digest|digest header"},
-			{"engine", "vvol=a|op=write", "medium-error|no-space|delay 1ms|corrupt"},
-		}).Draw(t, "form")
-		all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|name=x.1|on=7|from=3s|for=1m|for=1m each=2m|keep", "|")
-		line, seen := f.layer, map[string]bool{}
-		for range rapid.IntRange(0, 6).Draw(t, "conditions") {
-			c := rapid.SampledFrom(all).Draw(t, "condition")
-			key, _, _ := strings.Cut(c, "=")
-			if !seen[key] {
-				seen[key] = true
-				line += " " + c
-			}
+// rules generates the words of lines that Parse has to take. name is what vvol="…" means, ""
+// for a line without it.
+func rules(t *rapid.T) (words []string, name string) {
+	type form struct{ layer, conditions, actions string }
+	f := rapid.SampledFrom([]form{
+		{"lu", "vvol=a|vvol=?|host=iqn.x|pe=pe0|portal=2|session=8|op=write|op=media|op=0x2a|lba=3-9", "pdl|apd|apd drop|sense 4/3e/1|busy|task-set-full|reservation-conflict|delay 1ms|delay 1ms..2ms|hang|drop-response|corrupt|corrupt 3|torn 512|torn 0 silent|unavailable|no-space"},
+		{"path", "host=iqn.x|portal=2|session=8", "down|stall|stall in|stall out|reset|reset 1s|reset 1s..2s|logout|logout 5s|drop-connection|drop-session|delay 1ms|delay 1ms..2ms|rate 10MiB/s|rate 4096B/s"},
+		{"login", "host=iqn.x|portal=2", "reject 0x0203|reject 0x0301|redirect a:1|redirect [::1]:3260,2 permanent|hang|delay 1s"},
+		{"vasa", "op=bindVirtualVolume|vvol=?|container=\"a\"|host=iqn.x", "hang|drop|drop-session|delay 1ms|fault ResourceInUse"},
+		{"lu", "vvol=a|host=iqn.x|pe=pe0|portal=2", "alua standby|alua transitioning|attention 2A/6|reservation-lost|miscompare|late 1s|late 1s..2s|duplicate|short 7|residual 3|residual 0 over|digest|digest header"},
+		{"engine", "vvol=?|op=write", "medium-error|no-space|delay 1ms|corrupt"},
+	}).Draw(t, "form")
+	all := strings.Split(f.conditions+"|after=1|count=2|every=3|p=0.25|seed=9|name=x.1|on=7|from=3s|for=1m|for=1m each=2m|keep", "|")
+	words, seen := []string{f.layer}, map[string]bool{}
+	for range rapid.IntRange(0, 6).Draw(t, "conditions") {
+		c := rapid.SampledFrom(all).Draw(t, "condition")
+		key, _, _ := strings.Cut(c, "=")
+		if seen[key] {
+			continue
 		}
-		return line + " -> " + rapid.SampledFrom(strings.Split(f.actions, "|")).Draw(t, "action")
-	})
+		seen[key] = true
+		if c == "vvol=?" {
+			name = rapid.OneOf(rapid.StringN(1, 30, -1), rapid.StringMatching(`[ a"\\]{1,30}`)).Draw(t, "name")
+			words = append(words, "vvol="+strconv.Quote(name))
+			continue
+		}
+		words = append(words, strings.Fields(c)...)
+	}
+	words = append(words, "->")
+	return append(words, strings.Fields(rapid.SampledFrom(strings.Split(f.actions, "|")).Draw(t, "action"))...), name
 }
 
+// Whatever stands between words, parsing then printing gives the same line, and that means
+// what it means with one space there.
 func TestRoundTripOfAny(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		line := rules().Draw(t, "rule")
-		r, err := Parse(line)
-		if err != nil {
-			t.Fatal(err)
+		words, name := rules(t)
+		space := rapid.StringMatching(`[ \t]{1,3}`)
+		line := rapid.StringMatching(`[ \t]{0,2}`).Draw(t, "before")
+		for _, w := range words {
+			line += w + space.Draw(t, "space")
 		}
-		again, err := Parse(r.String())
-		if err != nil || r.String() != line || !reflect.DeepEqual(r, again) {
-			t.Fatalf("%q became %q, %v", line, r, err)
+		r, err := Parse(line)
+		if err != nil || r.String() != line || name != "" && r.vvol != name {
+			t.Fatalf("%q became %q with vvol=%q, not %q, %v", line, r, r.vvol, name, err)
+		}
+		plain, err := Parse(strings.Join(words, " "))
+		if err != nil || !reflect.DeepEqual(meaning(r), meaning(plain)) {
+			t.Fatalf("%q and %q mean not the same, %v", line, plain, err)
 		}
 	})
 }
@@ -215,7 +239,7 @@ func TestRoundTripOfAny(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, line := range []string{`lu vvol="a b" lba=1-2 p=0.5 -> torn 512 silent`, "path portal=1 -> rate 1MiB/s", "path -> stall in", "path -> reset 1s..2s", "login -> reject 0x0203", "vasa op=x -> fault Y", "engine -> delay 1ms..2s",
 		"lu name=a on=b from=1s for=2s each=5s -> alua standby", "lu -> attention 2A/06", "lu vvol=a lba=1-2 -> medium-error", "lu -> pdl 4/3E/1",
-		"vasa -> certificate expired", "vasa -> event-storm 5", "vasa vvol=a container=b host=c -> fault Y"} {
+		"lu  vvol=\"a  b\" \t op=read  ->  delay   1ms ", "vasa -> certificate expired", "vasa -> event-storm 5", "vasa vvol=a container=b host=c -> fault Y"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -224,8 +248,15 @@ func FuzzParse(f *testing.F) {
 			require.ErrorIs(t, err, vvol.ErrInvalid)
 			return
 		}
-		again, err := Parse(r.String())
+		require.Equal(t, line, r.String())
+		words, _, err := grammar.Split(line)
 		require.NoError(t, err)
-		require.Equal(t, r, again)
+		all := make([]string, len(words))
+		for i := range words {
+			all[i] = words[i].Text
+		}
+		plain, err := Parse(strings.Join(all, " "))
+		require.NoError(t, err)
+		require.Equal(t, meaning(r), meaning(plain))
 	})
 }

@@ -58,7 +58,7 @@ type Rule struct {
 	action action
 }
 
-// String is the text that Parse read, words separated by one space.
+// String is the text that Parse read (contract.md 5: parsing then printing gives the same line).
 func (r *Rule) String() string { return r.text }
 
 // Keep tells whether the rule asks to survive a restart.
