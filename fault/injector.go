@@ -16,6 +16,7 @@ import (
 	"vvsim/fault/network"
 	"vvsim/fault/schedule"
 	"vvsim/fault/tally"
+	"vvsim/scsi/iscsi/line"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
@@ -106,7 +107,7 @@ type Injector struct {
 // Open returns an Injector with the rules that were kept. Those whose time is over are
 // forgotten. The counters of all begin anew.
 func Open(ctx context.Context, o Options) (*Injector, error) {
-	i := &Injector{o: o, closing: make(chan struct{}), clock: wall{}}
+	i := &Injector{o: o, closing: make(chan struct{}), clock: line.Wall{}}
 	if o.Meta == nil {
 		return i, nil
 	}
@@ -153,10 +154,8 @@ func (i *Injector) load(ctx context.Context) error {
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
-	e := &entry{Rule: r, id: id, clock: i.clock, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
-	if r.action.kind == rate {
-		e.lanes = [2]*network.Lane{network.NewLane(r.action.rate), network.NewLane(r.action.rate)}
-	}
+	e := &entry{Rule: r, id: id, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	e.goBy(i.clock)
 	if r.action.kind == mediumError && r.blocks != nil {
 		e.bad = bad.New(r.blocks.First, r.blocks.Last)
 	}

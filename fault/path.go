@@ -1,7 +1,10 @@
 package fault
 
 import (
+	"cmp"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +37,7 @@ type Paths struct {
 
 	mu        sync.Mutex // guards what follows; taken before Injector.mu
 	conns     map[Conn]*disturbed
+	came      uint64                       // connections
 	listeners map[*network.Listener]uint16 // by portal, from 1
 	struck    []*entry                     // that have fired, and for which others wait
 }
@@ -41,6 +45,7 @@ type Paths struct {
 // disturbed is what is known of a connection.
 type disturbed struct {
 	Conn
+	number    uint64 // in the order in which they came
 	initiator string
 	full      bool // its session is established
 	judged    map[*entry]bool
@@ -77,7 +82,8 @@ func (p *Paths) Listen(inner net.Listener, portal uint16, again network.Listen) 
 // Connected tells of a connection before its first byte is read.
 func (p *Paths) Connected(c Conn) {
 	p.mu.Lock()
-	d := &disturbed{Conn: c, judged: map[*entry]bool{}}
+	p.came++
+	d := &disturbed{Conn: c, number: p.came, judged: map[*entry]bool{}}
 	p.conns[c] = d
 	p.judge(d)
 	p.unlock()
@@ -140,8 +146,8 @@ func (p *Paths) refresh() {
 		return
 	}
 	p.mu.Lock()
-	for _, d := range p.conns {
-		p.judge(d)
+	for _, d := range slices.SortedFunc(maps.Values(p.conns), func(a, b *disturbed) int { return cmp.Compare(a.number, b.number) }) {
+		p.judge(d) // counters meet those that came first before the others
 	}
 	if !p.i.stopping() { // else portals that are down stay so
 		for l, portal := range p.listeners {
@@ -263,7 +269,7 @@ func (e *entry) ways() (in, out line.Way) {
 			out = network.Still{}
 		}
 	case delay:
-		w := network.Late{Pause: e.pause}
+		w := network.Late{By: e.clock, Pause: e.pause}
 		return w, w
 	case rate:
 		return e.lanes[0], e.lanes[1]

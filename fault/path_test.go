@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/scsi/iscsi/line"
+	"vvsim/vvol/store/mem"
 )
 
 // fakeConn keeps what happens to it.
@@ -207,6 +208,46 @@ func TestPathChains(t *testing.T) {
 	require.Equal(t, "--", z.state())
 	clock.step(time.Second)
 	require.Equal(t, "reset", z.state())
+}
+
+// What is late or slow is so by the clock of rules, whether they were there before it or not.
+func TestPathClock(t *testing.T) {
+	engine := mem.New()
+	defer func() { require.NoError(t, engine.Close()) }()
+	meta := engine.Meta()
+	i := open(t, Options{Meta: meta})
+	add(t, i, "path portal=1 keep -> rate 64KiB/s")
+	i.Close()
+	i = open(t, Options{Meta: meta})
+	clock := newHand()
+	clock.now = time.Now() // kept rules have begun
+	i.UseClock(clock)
+	p := i.NewPaths()
+	add(t, i, "path portal=2 -> delay 3s")
+	add(t, i, "path portal=3 -> rate 1KiB/s")
+	for portal, want := range map[uint16]time.Duration{1: time.Second, 2: 3 * time.Second, 3: 64 * time.Second} {
+		x := &fakeConn{portal: portal}
+		p.Connected(x)
+		require.Equal(t, clock.Now(), x.in.Due(0))
+		require.InDelta(t, want, x.in.Due(64<<10).Sub(clock.Now()), float64(10*time.Millisecond), "portal %d", portal)
+		require.Equal(t, clock, x.out.Clock())
+		p.Disconnected(x)
+	}
+}
+
+// Counters meet connections that are there in the order in which they came.
+func TestPathOrder(t *testing.T) {
+	i := open(t, Options{})
+	p := i.NewPaths()
+	conns := make([]*fakeConn, 12)
+	for k := range conns {
+		conns[k] = &fakeConn{portal: 1}
+		p.Connected(conns[k])
+	}
+	add(t, i, "path after=1 every=4 count=2 -> stall")
+	for k, c := range conns {
+		require.Equal(t, k == 1 || k == 5, c.state() == "ss", "connection %d: %s", k, c.state())
+	}
 }
 
 // What is said in a session waits until there is one, comes once, and what follows it does not

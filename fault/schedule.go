@@ -3,7 +3,9 @@ package fault
 import (
 	"time"
 
+	"vvsim/fault/network"
 	"vvsim/fault/schedule"
+	"vvsim/scsi/iscsi/line"
 )
 
 // Phase is where a rule is in its life.
@@ -16,20 +18,8 @@ const (
 	Over    = schedule.Over
 )
 
-// Clock is the time that rules go by. Safe for concurrent use.
-type Clock interface {
-	Now() time.Time
-	// After calls f once, when d has passed; f does not wait for other timers. stop keeps
-	// it from being called, and tells whether that was in time.
-	After(d time.Duration, f func()) (stop func() bool)
-}
-
-// wall is the clock of the machine.
-type wall struct{}
-
-func (wall) Now() time.Time { return time.Now() }
-
-func (wall) After(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+// Clock is the time that rules go by, their delays and rates too.
+type Clock = line.Clock
 
 // UseClock has all rules go by c. It is called before any event comes.
 func (i *Injector) UseClock(c Clock) {
@@ -37,12 +27,20 @@ func (i *Injector) UseClock(c Clock) {
 	defer i.mu.Unlock()
 	i.clock = c
 	for _, e := range i.entries {
-		e.clock = c
+		e.goBy(c)
 		if !e.start.IsZero() {
 			i.turn(e)
 		}
 	}
 	i.publish()
+}
+
+// goBy has a rule that breaks nothing yet go by c.
+func (e *entry) goBy(c Clock) {
+	e.clock = c
+	if e.action.kind == rate {
+		e.lanes = [2]*network.Lane{network.NewLane(e.action.rate, c), network.NewLane(e.action.rate, c)}
+	}
 }
 
 // begin starts the time of a rule that started at a time. Called with mu held.

@@ -9,16 +9,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"vvsim/scsi/iscsi/line"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A lane lets no more on than its rate, and all that use it share it.
 func TestLane(t *testing.T) {
-	l := NewLane(1 << 20)
+	l := NewLane(1<<20, line.Wall{})
 	require.Equal(t, 52428, l.Piece())
-	require.Equal(t, 512, NewLane(1024).Piece())
-	require.Equal(t, 64<<10, NewLane(1<<40).Piece())
+	require.Equal(t, 512, NewLane(1024, line.Wall{}).Piece())
+	require.Equal(t, 64<<10, NewLane(1<<40, line.Wall{}).Piece())
 	now := time.Now()
 	require.False(t, l.Due(0).Before(now))
 	var last time.Time

@@ -9,8 +9,11 @@ import (
 
 var _, _, _ line.Way = Still{}, Late{}, (*Lane)(nil)
 
-// Still lets nothing on.
+// Still lets nothing on, by any clock.
 type Still struct{}
+
+// Clock implements line.Way.
+func (Still) Clock() line.Clock { return line.Wall{} }
 
 // Due implements line.Way.
 func (Still) Due(int) time.Time { return time.Time{} }
@@ -18,15 +21,22 @@ func (Still) Due(int) time.Time { return time.Time{} }
 // Piece implements line.Way.
 func (Still) Piece() int { return 0 }
 
-// Late lets bytes on after a while.
-type Late struct{ Pause func() time.Duration }
+// Late lets bytes on after a while, by its clock.
+type Late struct {
+	By    line.Clock
+	Pause func() time.Duration
+}
+
+// Clock implements line.Way.
+func (l Late) Clock() line.Clock { return l.By }
 
 // Due implements line.Way.
 func (l Late) Due(n int) time.Time {
+	now := l.By.Now()
 	if n == 0 {
-		return time.Now()
+		return now
 	}
-	return time.Now().Add(l.Pause())
+	return now.Add(l.Pause())
 }
 
 // Piece implements line.Way.
@@ -34,7 +44,8 @@ func (Late) Piece() int { return 0 }
 
 // Lane is one direction that all who use it share.
 type Lane struct {
-	rate int64 // bytes a second; fixed
+	rate  int64 // bytes a second; fixed
+	clock line.Clock
 
 	mu   sync.Mutex
 	next time.Time // when all that was let on has passed
@@ -47,14 +58,17 @@ const (
 	maxLanePiece = 64 << 10
 )
 
-// NewLane returns a lane for rate bytes a second, above 0.
-func NewLane(rate int64) *Lane { return &Lane{rate: rate} }
+// NewLane returns a lane for rate bytes a second, above 0, by a clock.
+func NewLane(rate int64, c line.Clock) *Lane { return &Lane{rate: rate, clock: c} }
+
+// Clock implements line.Way.
+func (l *Lane) Clock() line.Clock { return l.clock }
 
 // Due implements line.Way.
 func (l *Lane) Due(n int) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now := l.clock.Now()
 	if n == 0 {
 		return now
 	}

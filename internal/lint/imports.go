@@ -22,7 +22,7 @@ func importTable() map[string]row {
 		"scsi/device":          {imports: []string{"scsi", "scsi/cdb"}},
 		"scsi/iscsi":           {imports: []string{"scsi", "scsi/iscsi/chap", "scsi/iscsi/line", "scsi/iscsi/negotiate", "scsi/iscsi/pdu", "scsi/iscsi/work", "scsi/latency"}, tests: []string{"scsi/iscsi/initiator", "scsi/cdb"}},
 		"scsi/iscsi/chap":      {imports: []string{"scsi/iscsi/negotiate", "scsi/iscsi/pdu"}},
-		"scsi/iscsi/line":      {imports: []string{"scsi", "scsi/iscsi/pdu", "scsi/iscsi/work", "scsi/latency"}},
+		"scsi/iscsi/line":      {imports: []string{"scsi", "scsi/iscsi/pdu", "scsi/iscsi/work", "scsi/latency"}, tests: []string{"scsi/iscsi/host/clock"}},
 		"scsi/iscsi/negotiate": {imports: []string{"scsi/iscsi/pdu"}},
 		"scsi/iscsi/work":      {imports: []string{"scsi/latency"}},
 		"scsi/iscsi/pdu":       {imports: []string{"scsi"}},

@@ -71,11 +71,13 @@ type still struct{}
 
 func (still) Due(int) time.Time { return time.Time{} }
 func (still) Piece() int        { return 0 }
+func (still) Clock() line.Clock { return line.Wall{} }
 
 type slow struct{}
 
 func (slow) Due(n int) time.Time { return time.Now().Add(time.Duration(n) * 100 * time.Nanosecond) }
 func (slow) Piece() int          { return 1000 }
+func (slow) Clock() line.Clock   { return line.Wall{} }
 
 var _, _ line.Way = still{}, slow{}
 

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vvsim/scsi"
+	"vvsim/scsi/iscsi/host/clock"
 	"vvsim/scsi/latency"
 )
 
@@ -24,6 +25,7 @@ type way struct {
 	after time.Duration
 	still bool
 	piece int
+	by    Clock // nil: the wall's
 
 	mu   sync.Mutex
 	seen []int
@@ -36,9 +38,21 @@ func (w *way) Due(n int) time.Time {
 	if w.still {
 		return time.Time{}
 	}
-	return time.Now().Add(w.after)
+	return w.Clock().Now().Add(w.after)
 }
 func (w *way) Piece() int { return w.piece }
+
+func (w *way) Clock() Clock {
+	if w.by == nil {
+		return Wall{}
+	}
+	return w.by
+}
+
+// stepped is a clock of tests as a Clock.
+type stepped struct{ *clock.Clock }
+
+func (s stepped) After(d time.Duration, f func()) func() bool { return s.AfterFunc(d, f).Stop }
 
 // asked waits until the way has been asked for n bytes.
 func (w *way) asked(t *testing.T, n int) {
@@ -276,6 +290,44 @@ func TestStay(t *testing.T) {
 type header byte
 
 func (h header) AppendTo(b []byte) []byte { return append(b, bytes.Repeat([]byte{byte(h)}, 48)...) }
+
+// Bytes that are late by a clock that stands still wait until it is stepped, those whose
+// peer has hung up meanwhile too.
+func TestSteppedClock(t *testing.T) {
+	for _, hangUp := range []bool{false, true} {
+		e, c := newEnds(t), clock.New(0)
+		w := &way{after: time.Hour, by: stepped{c}}
+		e.line.Disturb(w, w)
+		read := e.read()
+		e.send("abc")
+		w.asked(t, 3)
+		if hangUp {
+			require.NoError(t, e.peer.Close())
+		}
+		q := NewQueue(e.line)
+		q.Push(&Batch{}, 5)
+		b, wait := q.Take()
+		require.Nil(t, b)
+		woken := make(chan struct{})
+		go func() { wait(); close(woken) }()
+		c.Step(time.Hour - 1)
+		select {
+		case <-read:
+			t.Fatal("read before it was due")
+		case <-woken:
+			t.Fatal("gone before it was due")
+		default:
+		}
+		b, _ = q.Take()
+		require.Nil(t, b)
+		c.Step(1)
+		require.Equal(t, got{s: "abc"}, <-read)
+		<-woken
+		b, wait = q.Take()
+		require.True(t, b != nil && wait == nil)
+		e.close()
+	}
+}
 
 // Batches wait in their order and go in pieces, the last of which releases what all have
 // borrowed; a closed connection holds nothing.

@@ -64,8 +64,8 @@ func (q *Queue) Take() (b *Batch, wait func()) {
 	s := q.line.state.Load()
 	q.judge(s)
 	first := q.waiting[0]
-	if s != nil && !q.line.closed() && (first.still || time.Now().Before(first.due)) {
-		return nil, func() { q.line.wait(s, first.due) }
+	if _, out := s.ways(); s != nil && !q.line.closed() && (first.still || !passed(out, first.due)) {
+		return nil, func() { q.line.wait(s, out, first.due) }
 	}
 	q.waiting = q.waiting[1:]
 	q.size -= first.n

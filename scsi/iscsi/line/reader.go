@@ -144,7 +144,7 @@ func (r *Reader) await() error {
 		s := r.line.state.Load()
 		r.judge(s)
 		in, _ := s.ways()
-		if len(r.held) > 0 && !r.held[0].still && !time.Now().Before(r.held[0].due) || in == nil && len(r.held) == 0 {
+		if len(r.held) > 0 && !r.held[0].still && passed(in, r.held[0].due) || in == nil && len(r.held) == 0 {
 			return nil
 		}
 		if r.failure != nil && (len(r.held) == 0 || r.held[0].still) {
@@ -161,20 +161,20 @@ func (r *Reader) await() error {
 func (r *Reader) pass(s *state, in Way) error {
 	_, moves := due(in, 0)
 	resting := !moves || len(r.held) > 0
-	until := r.deadline
+	until, at := r.deadline, time.Time{} // the socket's time, and the way's
 	if resting {
 		until = time.Time{}
 		if len(r.held) > 0 {
-			until = r.held[0].due
+			at = r.held[0].due
 		}
 	}
 	began := time.Now()
 	if r.failure != nil || r.bytes >= MaxHeld {
-		r.line.wait(s, until)
+		r.line.wait(s, in, at)
 		if r.line.closed() {
 			return net.ErrClosed
 		}
-	} else if err := r.take(s, in, until); err != nil {
+	} else if err := r.take(s, in, until, at); err != nil {
 		if !resting && r.expired() || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
@@ -185,11 +185,13 @@ func (r *Reader) pass(s *state, in Way) error {
 	return nil
 }
 
-// take holds what the socket has next.
-func (r *Reader) take(s *state, in Way, until time.Time) error {
+// take holds what the socket has next, unless it is until, or at by the way, before.
+func (r *Reader) take(s *state, in Way, until, at time.Time) error {
 	if err := r.line.nc.SetReadDeadline(until); err != nil {
 		return err
 	}
+	stop := ring(in, at, r.line.rouse)
+	defer stop()
 	if r.line.state.Load() != s {
 		return nil // whoever has changed it may have woken us before the deadline was set
 	}
