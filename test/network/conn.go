@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -14,13 +15,20 @@ const capacity = 256 << 10
 
 // pipe is one direction of a connection.
 type pipe struct {
-	mu    sync.Mutex // guards what follows
-	data  []byte
-	ended bool // no more is written
-	left  bool // nobody reads any more
-	reset bool // both ends are lost at once
-	read  waiter
-	write waiter
+	delay time.Duration // until what one end does has come to the other
+
+	mu     sync.Mutex // guards what follows
+	data   []byte     // that has come
+	coming int        // bytes that have not
+	events []func()   // what is coming, in order, bytes and ends
+	ended  bool       // no more is written
+	eof    bool       // which the reader knows
+	left   bool       // nobody reads any more
+	broken bool       // which the writer knows
+	lost   bool       // no more comes
+	reset  bool       // which both ends know
+	read   waiter
+	write  waiter
 }
 
 // waiter is one end of a pipe: those who wait, and until when.
@@ -30,8 +38,8 @@ type waiter struct {
 	timer    *time.Timer
 }
 
-func newPipe() *pipe {
-	p := &pipe{}
+func newPipe(delay time.Duration) *pipe {
+	p := &pipe{delay: delay}
 	p.read.changed.L, p.write.changed.L = &p.mu, &p.mu
 	return p
 }
@@ -40,6 +48,23 @@ func newPipe() *pipe {
 func (p *pipe) wake() {
 	p.read.changed.Broadcast()
 	p.write.changed.Broadcast()
+}
+
+// arrive does f, with mu held, when what one end does has come to the other: now, without a
+// delay, else behind all that is coming. Called with mu held.
+func (p *pipe) arrive(f func()) {
+	if p.delay == 0 {
+		f()
+		return
+	}
+	p.events = append(p.events, f)
+	time.AfterFunc(p.delay, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		first := p.events[0]
+		p.events = p.events[1:]
+		first()
+	})
 }
 
 // wait returns an error when the time of w is over. Called with mu held.
@@ -85,7 +110,7 @@ func (p *pipe) take(b []byte) (int, error) {
 			}
 			p.write.changed.Broadcast()
 			return n, nil
-		case p.ended:
+		case p.eof:
 			return 0, io.EOF
 		}
 		if err := p.read.wait(); err != nil {
@@ -103,15 +128,16 @@ func (p *pipe) put(b []byte) (n int, err error) {
 			return n, net.ErrClosed
 		case p.reset:
 			return n, syscall.ECONNRESET
-		case p.left:
+		case p.broken:
 			return n, syscall.EPIPE
+		case p.lost:
+			return n + len(b), nil
 		case len(b) == 0:
 			return n, nil
 		}
-		if room := min(capacity-len(p.data), len(b)); room > 0 {
-			p.data = append(p.data, b[:room]...)
+		if room := min(capacity-len(p.data)-p.coming, len(b)); room > 0 {
+			p.send(b[:room])
 			b, n = b[room:], n+room
-			p.read.changed.Broadcast()
 			continue
 		}
 		if err := p.write.wait(); err != nil {
@@ -120,8 +146,23 @@ func (p *pipe) put(b []byte) (n int, err error) {
 	}
 }
 
-// end is the end of one side, ended or left.
-func (p *pipe) end(side *bool, w *waiter) {
+// send has bytes come to the reader, unless nobody is there any more. Called with mu held.
+func (p *pipe) send(b []byte) {
+	if p.delay > 0 {
+		b = bytes.Clone(b)
+	}
+	p.coming += len(b)
+	p.arrive(func() {
+		p.coming -= len(b)
+		if !p.left && !p.lost {
+			p.data = append(p.data, b...)
+		}
+		p.read.changed.Broadcast()
+	})
+}
+
+// end is the end of one side, ended or left, which the other end knows as eof or broken.
+func (p *pipe) end(side, known *bool, w *waiter) {
 	p.limit(w, time.Time{}) // no timer is left
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,6 +170,10 @@ func (p *pipe) end(side *bool, w *waiter) {
 	if p.left {
 		p.data = nil
 	}
+	p.arrive(func() {
+		*known = true
+		p.wake()
+	})
 	p.wake()
 }
 
@@ -136,8 +181,11 @@ func (p *pipe) end(side *bool, w *waiter) {
 func (p *pipe) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reset, p.data = true, nil
-	p.wake()
+	p.lost, p.data = true, nil
+	p.arrive(func() {
+		p.reset = true
+		p.wake()
+	})
 }
 
 // conn is one end of a connection.
@@ -148,8 +196,7 @@ type conn struct {
 	closed        func() // when this end is closed
 }
 
-func connect(a, b addr, closed func(*conn)) (near, far *conn) {
-	there, back := newPipe(), newPipe()
+func connect(a, b addr, there, back *pipe, closed func(*conn)) (near, far *conn) {
 	near, far = &conn{in: back, out: there, local: a, remote: b}, &conn{in: there, out: back, local: b, remote: a}
 	near.closed, far.closed = func() { closed(near) }, func() {}
 	return near, far
@@ -177,8 +224,8 @@ func (c *conn) Write(b []byte) (int, error) {
 // Close lets the other end read what was written; its own writes fail.
 func (c *conn) Close() error {
 	c.once.Do(func() {
-		c.out.end(&c.out.ended, &c.out.write)
-		c.in.end(&c.in.left, &c.in.read)
+		c.out.end(&c.out.ended, &c.out.eof, &c.out.write)
+		c.in.end(&c.in.left, &c.in.broken, &c.in.read)
 		c.closed()
 	})
 	return nil

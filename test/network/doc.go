@@ -3,5 +3,6 @@
 // 140 seconds take none.
 //
 // Connections hold what the reader has not taken yet, up to a limit, as a socket does.
-// Deadlines, half of them too, are those of net.Conn.
+// Deadlines, half of them too, are those of net.Conn. With delays (DialOver) what happens on
+// several connections has an order: of two things at one instant none comes first.
 package network

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Limits of a network.
@@ -54,8 +55,22 @@ func (n *Network) Listen(_ context.Context, _, address string) (net.Listener, er
 	return l, nil
 }
 
-// Dial connects to a listener.
+// Dial connects to a listener, without a delay.
 func (n *Network) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return n.DialOver(ctx, address, 0, 0)
+}
+
+// DialOver connects to a listener that is so far away: what either end does, closing included,
+// comes to the other after there or back. What happens on connections of different delays
+// happens at different times.
+func (n *Network) DialOver(ctx context.Context, address string, there, back time.Duration) (net.Conn, error) {
+	if there+back > 0 {
+		select {
+		case <-time.After(there + back):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("dial %s: %w", address, context.Cause(ctx))
+		}
+	}
 	refused := &net.OpError{Op: "dial", Net: "memory", Addr: addr(address), Err: syscall.ECONNREFUSED}
 	n.mu.Lock()
 	l := n.listeners[address]
@@ -63,7 +78,7 @@ func (n *Network) Dial(ctx context.Context, address string) (net.Conn, error) {
 		n.mu.Unlock()
 		return nil, refused
 	}
-	near, far := connect("127.0.0.1:1", l.address, n.forget)
+	near, far := connect("127.0.0.1:1", l.address, newPipe(there), newPipe(back), n.forget)
 	n.conns[near] = true
 	n.mu.Unlock()
 	select {

@@ -138,3 +138,74 @@ func TestCut(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
 }
+
+// TestDelays shows what either end does come to the other later, in order: bytes, the end of
+// them, and the death of who listens.
+func TestDelays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const there, back = 3 * time.Second, 5 * time.Second
+		n, began := New(), time.Now()
+		l, err := n.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		address := l.Addr().String()
+		open := func() (near, far net.Conn) {
+			near, err := n.DialOver(t.Context(), address, there, back)
+			require.NoError(t, err)
+			far, err = l.Accept()
+			require.NoError(t, err)
+			began = time.Now()
+			return near, far
+		}
+		near, far := open()
+		passed := func(want time.Duration) {
+			t.Helper()
+			require.Equal(t, want, time.Since(began))
+		}
+		p := make([]byte, capacity)
+		_, err = near.Write([]byte("ab"))
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		_, err = near.Write([]byte("c"))
+		require.NoError(t, err)
+		require.NoError(t, near.Close())
+		for want, text := range []string{"ab", "c"} {
+			k, err := far.Read(p)
+			require.NoError(t, err)
+			require.Equal(t, text, string(p[:k]))
+			passed(there + time.Duration(want)*time.Second)
+		}
+		_, err = far.Read(p)
+		require.ErrorIs(t, err, io.EOF)
+		_, err = far.Write(p[:1])
+		require.NoError(t, err, "it knows of no close before 6 s")
+		time.Sleep(back)
+		_, err = far.Write(p[:1])
+		require.ErrorIs(t, err, syscall.EPIPE)
+
+		near, far = open()
+		_, err = far.Write(make([]byte, capacity))
+		require.NoError(t, err)
+		require.NoError(t, far.SetWriteDeadline(began.Add(time.Second)))
+		_, err = far.Write(p[:1])
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "what is under way counts")
+		n.Cut()
+		_, err = near.Write(p[:1])
+		require.NoError(t, err)
+		_, err = near.Read(p)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		passed(1*time.Second + back)
+		_, err = near.Write(p[:1])
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+
+		began = time.Now()
+		_, err = n.DialOver(t.Context(), address, there, back)
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		passed(there + back)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = n.DialOver(ctx, address, there, back)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		passed(there + back + time.Second)
+		require.NoError(t, l.Close())
+	})
+}

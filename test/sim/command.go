@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing/synctest"
+	"time"
 
 	"vvsim/scsi/iscsi/initiator"
 	"vvsim/test/oracle"
@@ -20,6 +20,8 @@ type command struct {
 	write  *oracle.Write // of one that changes something
 	read   *oracle.Read
 	p      []byte // what a read brought
+	began  time.Time
+	took   time.Duration // until it ended; read after done
 	done   chan error
 }
 
@@ -28,7 +30,8 @@ func (c *command) String() string {
 	return fmt.Sprintf("%s %s host %d LBA %d+%d", c.kind, c.v.name, c.host, c.lba, c.n)
 }
 
-// burst starts some commands, each when those before it are in the array's hands or through.
+// burst starts some commands, each at a time of its own, when those before it are in the
+// array's hands or through.
 func (s *run) burst() {
 	for range 1 + s.r.IntN(8) {
 		v, i, kind := s.volumes[s.r.IntN(len(s.volumes))], s.r.IntN(hosts), s.r.IntN(100)
@@ -47,9 +50,9 @@ func (s *run) burst() {
 			continue
 		}
 		if d := s.disk(v, i); d != nil {
+			s.settle()
 			s.begin(d, &command{v: v, host: i, lba: lba, n: n, done: make(chan error, 1)}, kind)
-			synctest.Wait()
-			s.collect()
+			s.settle()
 		}
 	}
 	s.counts["held after a burst"] += len(s.pending)
@@ -137,7 +140,12 @@ func (s *run) launch(c *command, f func(context.Context) error) {
 	s.counts[c.kind]++
 	s.pending = append(s.pending, c)
 	ctx := s.t.Context()
-	go func() { c.done <- f(ctx) }()
+	c.began = time.Now()
+	go func() {
+		err := f(ctx)
+		c.took = time.Since(c.began)
+		c.done <- err
+	}()
 }
 
 // collect takes the commands that have ended, and has the oracle judge them.
@@ -156,9 +164,9 @@ func (s *run) collect() {
 func (s *run) end(c *command, err error) {
 	if err != nil {
 		s.counts["failed"]++
-		s.note("%v: %v", c, err)
+		s.note("%v: %v, after %v", c, err, c.took)
 	} else {
-		s.note("%v: good", c)
+		s.note("%v: good after %v", c, c.took)
 	}
 	switch {
 	case c.read != nil && err != nil:

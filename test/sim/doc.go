@@ -7,11 +7,19 @@
 // A run is in a synctest bubble: array, network and hosts have a clock of their own, which
 // goes on when nothing else does, so that minutes of silence take none. One goroutine decides,
 // and draws all it decides from the seed, a generator per step. It starts commands one after the
-// other, each when the one before is in the array's hands or through, and each step at a time of
-// its own. So a seed repeats its run, to the outcome and time of each command but for what happens
-// at one instant in another order (one of 60 seeds that were played twice showed that, TestReplay):
+// other, each when the one before is in the array's hands or through. So a seed repeats its run,
+// to the outcome of each command and the nanosecond at which it ends (TestReplay):
 //
 //	VVSIM_SIM_SEED=1234 go test -run TestSeeds -v ./test/sim
+//
+// # Order
+//
+// Of two things at one instant none comes first: which one does is the scheduler's to decide,
+// and differs from play to play. So there are no two. Steps and commands begin on a grid, each
+// at a time of its own; each path has delays of its own (network.DialOver); the times of a host
+// are neither multiples nor sums of each other; and what waits in a host for the same event goes
+// on one after the other (host.Options.Apart). Whoever adds something that acts by itself, or
+// wakes several at once, gives each its own time, too.
 //
 // # What it was seen to find
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -96,12 +97,35 @@ func (s *run) start() {
 	require.NoError(s.t, s.c.Validate())
 	s.open()
 	for i := range hosts {
-		h, err := host.New(host.Options{Portals: s.c.ISCSI.Portals, Settings: host.Defaults(),
-			Session: initiator.Options{TargetName: s.a.Ready().IQN, InitiatorName: hostName(i), Dialer: s.network.Dial}})
+		h, err := host.New(host.Options{Portals: s.c.ISCSI.Portals, Settings: settings(), Apart: apart,
+			Session: initiator.Options{TargetName: s.a.Ready().IQN, InitiatorName: hostName(i), Dialer: s.dialer(i)}})
 		require.NoError(s.t, err)
 		require.NoError(s.t, h.Connect(s.t.Context()))
 		s.hosts = append(s.hosts, h)
 	}
+}
+
+// apart is how far things are apart that might be at one instant.
+const apart = 1009 * time.Nanosecond
+
+// dialer is that of a host. Each of its paths has delays of its own, so that what happens on
+// several has an order.
+func (s *run) dialer(i int) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		path := time.Duration(i*portals + slices.Index(s.c.ISCSI.Portals, address))
+		return s.network.DialOver(ctx, address, 100_003*time.Nanosecond+path*17_011, 110_017*time.Nanosecond+path*13_007)
+	}
+}
+
+// settings are those of ESXi, each time a little longer, so that none is a multiple or the
+// sum of others.
+func settings() host.Settings {
+	h := host.Defaults()
+	for i, d := range []*time.Duration{&h.PathEvalTime, &h.FastProbe, &h.CommandTimeout, &h.ProbeTimeout, &h.AbortTimeout, &h.BusyDelay, &h.APDTimeout,
+		&h.PDLDelay, &h.PingInterval, &h.PingTimeout, &h.RecoveryTimeout, &h.LoginTimeout, &h.LoginPause} {
+		*d += (1 << i) * 1013 * time.Nanosecond
+	}
+	return h
 }
 
 // directory is a new one, in memory where there is such a place.

@@ -21,24 +21,31 @@ func (s *run) play(steps int) {
 		s.r = rand.New(rand.NewPCG(s.seed, uint64(i)))
 		s.align()
 		s.step()
-		synctest.Wait()
-		s.collect()
+		s.settle()
 		if s.t.Failed() {
 			return
 		}
 	}
 	s.r = rand.New(rand.NewPCG(s.seed, 1<<32))
+	s.align()
 }
 
 // grid is what a step may take longer than the same step of another play: Badger polls
 // every 10 ms for what it has not done at its first look, which is the scheduler's to decide.
 const grid = 100 * time.Millisecond
 
-// align begins a step at the same time in every play, and no two at times that differ by
-// whole seconds, as those of hosts and the array do.
+// align goes on at the same time in every play, and at no two times that differ by whole
+// seconds, as those of hosts and the array do.
 func (s *run) align() {
 	now := time.Since(s.began)
 	time.Sleep(now.Truncate(grid) + grid + time.Duration(s.r.Int64N(int64(grid)/2)) - now)
+	synctest.Wait()
+}
+
+// settle lets what was begun come to where it stays, and looks what has ended.
+func (s *run) settle() {
+	s.align()
+	s.collect()
 }
 
 // step does one thing.

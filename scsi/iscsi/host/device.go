@@ -47,13 +47,15 @@ type Device struct {
 	timeout, removal, fast *clock.Timer
 }
 
+// newDevice is called with Host.mu held.
 func newDevice(h *Host, lun scsi.LUN, name string) *Device {
 	d := &Device{h: h, name: name, lun: lun, probeLUN: lun, state: On, since: h.clock.Now(), changed: make(chan struct{})}
 	if _, subsidiary := lun.Subsidiary(); subsidiary {
 		d.probeLUN = lun.Administrative()
 	}
 	for _, l := range h.links {
-		d.paths = append(d.paths, &path{d: d, l: l, state: Unknown})
+		h.found++
+		d.paths = append(d.paths, &path{d: d, l: l, state: Unknown, turn: turnOf(h.found, true)})
 	}
 	return d
 }

@@ -10,11 +10,13 @@ import (
 	"vvsim/scsi/iscsi/initiator"
 )
 
-// execute runs a command over the link within timeout, from when its turn comes. It waits
+// execute runs a command over the link within timeout, from when its turn comes: that of t
+// among those that go at one instant, and that of a place among MaxCommands. It waits
 // for a session that may come back, and sends the command again when the session ended
 // under it. What was not answered is aborted before it returns: the target does not
 // execute it later. Errors are *Error where no status came.
-func (l *link) execute(ctx context.Context, c initiator.Command, timeout time.Duration) (initiator.Result, error) {
+func (l *link) execute(ctx context.Context, c initiator.Command, timeout time.Duration, t turn) (initiator.Result, error) {
+	l.h.apart(ctx, t)
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
@@ -24,7 +26,7 @@ func (l *link) execute(ctx context.Context, c initiator.Command, timeout time.Du
 	limited, cancel := l.h.clock.WithTimeout(ctx, timeout, ErrTimeout)
 	defer cancel()
 	for {
-		s, err := l.await(limited)
+		s, err := l.await(limited, t)
 		if err != nil {
 			if errors.Is(err, ErrTimeout) {
 				err = &Error{Host: HostTimeout, Err: err}
@@ -161,6 +163,7 @@ func (h *Handle) Unit() *initiator.Unit { return initiator.NewUnit(h, h.d.lun) }
 func (h *Handle) Execute(ctx context.Context, c initiator.Command) (initiator.Result, error) {
 	d := h.d
 	c.LUN = d.lun
+	t := d.turn()
 	for retries, hops := 0, 0; ; {
 		p, err := d.await(ctx, h.guest)
 		if errors.Is(err, errLost) {
@@ -169,7 +172,7 @@ func (h *Handle) Execute(ctx context.Context, c initiator.Command) (initiator.Re
 		if err != nil {
 			return initiator.Result{}, err
 		}
-		r, err := p.l.execute(ctx, c, d.h.s.CommandTimeout)
+		r, err := p.l.execute(ctx, c, d.h.s.CommandTimeout, t)
 		next := d.look(p, &c, &r, err)
 		if cause := context.Cause(ctx); cause != nil && err != nil {
 			return r, cause
@@ -195,6 +198,17 @@ func (h *Handle) Execute(ctx context.Context, c initiator.Command) (initiator.Re
 			return r, err
 		}
 	}
+}
+
+// turn is that of the next command, among those of all devices.
+func (d *Device) turn() turn {
+	if d.h.o.Apart == 0 {
+		return 0
+	}
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	d.h.begun++
+	return turnOf(d.h.begun, false)
 }
 
 // lost tells that commands need not wait.

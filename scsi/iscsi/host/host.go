@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"vvsim/scsi"
 	"vvsim/scsi/iscsi/host/clock"
@@ -46,6 +47,28 @@ type Options struct {
 	Clock *clock.Clock
 	// Events is told of every change, in order. It must not wait, and must not call the Host.
 	Events func(Event)
+	// Apart, unless it is 0, has commands and probes that go at one instant, as when a path
+	// is back, go one after the other in the order in which they came, so far apart: for runs
+	// on a clock of their own that repeat themselves (test/sim).
+	Apart time.Duration
+}
+
+// turn is the place of a command or a probe among those that go at one instant.
+type turn uint64
+
+// turnOf is that of the nth path that was found, or of the nth command.
+func turnOf(n uint64, probe bool) turn {
+	if probe {
+		return turn(2 * n)
+	}
+	return turn(2*n + 1)
+}
+
+// apart waits until it is the turn of t among those that go now, or until the end of ctx.
+func (h *Host) apart(ctx context.Context, t turn) {
+	if h.o.Apart > 0 && t > 0 {
+		_ = h.clock.Sleep(ctx, time.Duration(t)*h.o.Apart) // who goes on looks at ctx
+	}
 }
 
 // Host is one initiator with its paths. Safe for concurrent use.
@@ -61,6 +84,8 @@ type Host struct {
 	mu      sync.Mutex // guards what follows, links, devices and paths included
 	closed  bool
 	devices []*Device // in the order in which they were found
+	found   uint64    // paths
+	begun   uint64    // commands; counted with Apart alone
 	eval    *clock.Timer
 }
 
@@ -141,7 +166,7 @@ func (h *Host) Attach(ctx context.Context, lun scsi.LUN) (*Device, error) {
 	h.mu.Unlock()
 	var errs []error
 	for _, l := range links {
-		id, err := l.identify(ctx, lun)
+		id, err := l.identify(ctx, lun, 0)
 		if err == nil {
 			return h.adopt(lun, id.name)
 		}

@@ -1,9 +1,12 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -209,4 +212,34 @@ func TestSettings(t *testing.T) {
 	h, _ := newTestHost(t, 1, nil)
 	require.NoError(t, h.Close(t.Context()))
 	require.ErrorIs(t, h.Connect(t.Context()), ErrClosed)
+}
+
+// What goes at one instant goes in the order in which it came, each at a time of its own, and
+// waits no longer than its context.
+func TestApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(Options{Session: initiator.Options{TargetName: "iqn.2026-01.test:target", InitiatorName: "iqn.2026-01.test:host"},
+			Settings: Defaults(), Portals: []string{"10.0.0.1"}, Apart: time.Minute})
+		require.NoError(t, err)
+		began := time.Now()
+		d := newDevice(h, scsi.DiskLUN(1), "naa.1")
+		turns := []turn{d.paths[0].turn, newDevice(h, scsi.DiskLUN(2), "naa.2").paths[0].turn, d.turn(), d.turn()}
+		at := make([]time.Duration, len(turns))
+		var wait sync.WaitGroup
+		for i := range turns {
+			wait.Go(func() {
+				h.apart(t.Context(), turns[i])
+				at[i] = time.Since(began)
+			})
+		}
+		wait.Wait()
+		require.Equal(t, []time.Duration{2 * time.Minute, 4 * time.Minute, 3 * time.Minute, 5 * time.Minute}, at)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		h.apart(ctx, 100)
+		h.apart(t.Context(), 0)
+		require.Equal(t, 5*time.Minute+time.Second, time.Since(began))
+		require.NoError(t, h.Close(t.Context()))
+	})
 }

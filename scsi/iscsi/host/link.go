@@ -240,13 +240,16 @@ func (l *link) failure() error {
 	return &Error{Host: HostNoConnect, Err: fmt.Errorf("%w: %w", ErrNoConnect, l.why)}
 }
 
-// await waits for a session, while it may come back.
-func (l *link) await(ctx context.Context) (*initiator.Session, error) {
-	for {
+// await waits for a session, while it may come back, and for the turn of t on it.
+func (l *link) await(ctx context.Context, t turn) (*initiator.Session, error) {
+	for waited := false; ; waited = true {
 		l.h.mu.Lock()
 		s, down, changed, err := l.session, l.down, l.changed, l.failure()
 		l.h.mu.Unlock()
 		if s != nil {
+			if waited { // as others may have
+				l.h.apart(ctx, t)
+			}
 			return s, nil
 		}
 		if down {
@@ -270,8 +273,8 @@ type identity struct {
 
 // identify asks for the designators of a LUN (SPC-4 7.8.6): the NAA of the logical unit,
 // and the target port group.
-func (l *link) identify(ctx context.Context, lun scsi.LUN) (id identity, err error) {
-	list, err := initiator.NewUnit(linkPath{l}, lun).Designators(ctx)
+func (l *link) identify(ctx context.Context, lun scsi.LUN, t turn) (id identity, err error) {
+	list, err := initiator.NewUnit(linkPath{l, t}, lun).Designators(ctx)
 	if err != nil {
 		return id, err
 	}

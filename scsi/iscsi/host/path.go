@@ -28,6 +28,7 @@ const (
 type path struct {
 	d        *Device
 	l        *link
+	turn     turn // of its probes
 	state    PathState
 	reason   string
 	group    uint16             // target port group
@@ -145,7 +146,7 @@ func (p *path) examine() (f finding) {
 	}
 	f = finding{state: Active, reason: "TEST UNIT READY", session: session, group: group}
 	if verified != session || own {
-		id, err := p.l.identify(h.ctx, d.lun)
+		id, err := p.l.identify(h.ctx, d.lun, p.turn)
 		switch {
 		case err != nil:
 			return p.judge(err)
@@ -166,7 +167,9 @@ func (p *path) examine() (f finding) {
 }
 
 // unit is a LUN over this path alone; its commands have ProbeTimeout.
-func (p *path) unit(lun scsi.LUN) *initiator.Unit { return initiator.NewUnit(linkPath{p.l}, lun) }
+func (p *path) unit(lun scsi.LUN) *initiator.Unit {
+	return initiator.NewUnit(linkPath{p.l, p.turn}, lun)
+}
 
 // ready is TEST UNIT READY, again while there are unit attentions.
 func (p *path) ready(lun scsi.LUN) error {
@@ -245,11 +248,14 @@ func (p *path) groups() (map[uint16]PathState, error) {
 }
 
 // linkPath is a link as an initiator.Path for probes.
-type linkPath struct{ l *link }
+type linkPath struct {
+	l    *link
+	turn turn
+}
 
 // Execute implements initiator.Path.
 func (p linkPath) Execute(ctx context.Context, c initiator.Command) (initiator.Result, error) {
-	return p.l.execute(ctx, c, p.l.h.s.ProbeTimeout)
+	return p.l.execute(ctx, c, p.l.h.s.ProbeTimeout, p.turn)
 }
 
 // Start and Cancel are for those who have many commands in flight; probes have none.
