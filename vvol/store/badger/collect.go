@@ -145,13 +145,13 @@ func (d *drainer) move(records []*index.Record) error {
 		loaded[blocks[i].From] = d.values[i*blockSize : (i+1)*blockSize]
 	}
 	slices.SortFunc(blocks, index.CompareMoves)
-	return d.commit(d.pack(blocks, func(part []index.Move) []byte {
+	return d.commit(blocks, func(part []index.Move) []byte {
 		value := make([]byte, 0, len(part)*blockSize)
 		for i := range part {
 			value = append(value, loaded[part[i].From]...)
 		}
 		return value
-	}), nil)
+	}, nil)
 }
 
 // loadSurvivors appends the live blocks of a record to d.values and verifies them: all or

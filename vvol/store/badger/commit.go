@@ -11,6 +11,7 @@ import (
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
+	"vvsim/vvol/store/badger/pace"
 )
 
 // opKind is what a caller asks of the committer.
@@ -547,16 +548,6 @@ func (e *Engine) apply(g *group) {
 	}
 }
 
-// The brake: when so much of the journal waits for the drainer, or for a checkpoint, each
-// group waits in proportion to the square of the excess, so that writers slow down
-// before they stop.
-const (
-	brakeBacklog = 0.4
-	brakeUsed    = 0.8
-	brakeMost    = 20 * time.Millisecond // at a full journal
-	brakeLeast   = 50 * time.Microsecond // shorter pauses are not worth a timer
-)
-
 // brake pauses whoever writes to volumes. Rows are few, and do not wait for it.
 func (c *committer) brake() {
 	j, d := c.e.journal, &c.e.drainer
@@ -565,10 +556,7 @@ func (c *committer) brake() {
 	if backlog > 1.0/backlogShare {
 		d.nudge()
 	}
-	excess := max((backlog-brakeBacklog)/(1-brakeBacklog), (float64(j.Used())/size-brakeUsed)/(1-brakeUsed))
-	if pause := time.Duration(excess * excess * float64(brakeMost)); excess > 0 && pause > brakeLeast {
-		time.Sleep(pause)
-	}
+	time.Sleep(pace.Brake(backlog, float64(j.Used())/size))
 }
 
 // awaitRoom waits until the journal has room for a group. It gives up when the file

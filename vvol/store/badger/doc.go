@@ -52,12 +52,13 @@
 // # Goroutines
 //
 //	callers    lead the committer in turn; only the leader appends and changes volumes
-//	drainer    alone numbers and writes records and z rows: drains groups, decides on
+//	drainer    alone numbers and writes records (Badger writes some while the next are
+//	           packed) and z rows: drains groups, decides on
 //	           checkpoints, drops and merges layers, packs zeros, cleans records that are
 //	           mostly dead; late under load, thoroughly in calm
 //	checkpoint one at a time, beside the drainer: waits for the disk, then deletes dead
 //	           records (checkpoint.go)
-//	write-out  flushes the journal whenever a MiB of it is not on stable storage, so that
+//	write-out  flushes the journal whenever 4 MiB of it is not on stable storage, so that
 //	           who waits for a flush waits for little (journal.Ring.WriteOut)
 //	value log  runs Badger's collection (space.go, package values)
 //

@@ -278,7 +278,7 @@ func (d *drainer) drain() error {
 	blocks, zeros := collectRuns(groups)
 	entries := d.zeroEntries(zeros) // their ids come before those of the records
 	d.values = d.values[:0]
-	if err := d.commit(d.pack(d.wanted(blocks), d.journalValue), entries); err != nil {
+	if err := d.commit(d.wanted(blocks), d.journalValue, entries); err != nil {
 		return err
 	}
 	e.index.Lock()
@@ -347,27 +347,34 @@ func (d *drainer) wanted(blocks []index.Move) []index.Move {
 	return d.e.index.Wanted(blocks, stable)
 }
 
-// packed is one record about to be written.
-type packed struct {
-	id     uint64
-	blocks []index.Move
-	entry  index.Entry
-	value  []byte
-}
-
-// commit writes zero entries and records, and lets the maps lead to the records where
-// they are still wanted. Several transactions do no harm: what a crash leaves half
-// done lies behind the checkpoint.
-func (d *drainer) commit(records []packed, entries []index.ZeroEntry) error {
+// commit writes zero entries, and records of sorted blocks whose data value gives, and lets
+// the maps lead to the records where they are still wanted. Several transactions do no harm:
+// what a crash leaves half done lies behind the checkpoint.
+func (d *drainer) commit(blocks []index.Move, value func([]index.Move) []byte, entries []index.ZeroEntry) error {
 	if err := d.commitZeros(entries); err != nil {
 		return err
 	}
-	for len(records) > 0 {
-		part := records[:min(len(records), commitRecords)]
-		if err := d.commitRecords(part); err != nil {
+	for len(blocks) > 0 {
+		err := d.e.room(minFree)
+		if err == nil {
+			err = d.e.begin(valuesAhead)
+		}
+		if err != nil {
 			return err
 		}
-		records = records[len(part):]
+		part := blocks
+		if d.e.files.NextLog(int64(len(blocks)) * blockSize) {
+			part = index.Leading(blocks, commitBlocks) // the new log gets room before the next
+		}
+		records, err := d.writeRecords(part, value)
+		d.e.files.End()
+		if err == nil {
+			err = d.settle(records)
+		}
+		if err != nil {
+			return err
+		}
+		blocks = blocks[len(part):]
 	}
 	return nil
 }
@@ -400,27 +407,52 @@ func (d *drainer) commitZeros(entries []index.ZeroEntry) error {
 	return nil
 }
 
-func (d *drainer) commitRecords(records []packed) error {
-	e := d.e
-	err := e.write(func(tx *bdb.Txn) error {
-		for i := range records {
-			r := &records[i]
-			if err := tx.Set(numberKey(keyRecord, r.id), r.value); err != nil {
-				return err
-			}
-			if err := tx.Set(numberKey(keyEntry, r.id), r.entry.Encode()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = e.begin(valuesAhead) // of a file that may be new
+// writeRecords makes records of blocks and writes them, in transactions of which Badger
+// writes one while the next is packed.
+func (d *drainer) writeRecords(blocks []index.Move, value func([]index.Move) []byte) (all []index.Packed, err error) {
+	// All transactions now: whoever begins one waits for those that are being written.
+	d.e.writing.RLock()
+	defer d.e.writing.RUnlock()
+	transactions := make([]*bdb.Txn, (len(blocks)+commitBlocks-1)/commitBlocks)
+	for i := range transactions {
+		transactions[i] = d.e.db.NewTransaction(true)
 	}
-	if err != nil {
+	written, running := make(chan error, len(transactions)), 0
+	for len(blocks) > 0 && err == nil {
+		part := index.Leading(blocks, commitBlocks)
+		records := index.Pack(part, d.e.newID, value)
+		if err = setRecords(transactions[running], records); err == nil {
+			transactions[running].CommitWith(func(err error) { written <- err })
+			running++
+		}
+		all, blocks = append(all, records...), blocks[len(part):]
+	}
+	for _, tx := range transactions[running:] {
+		tx.Discard()
+	}
+	for range running {
+		err = errors.Join(err, translate(<-written))
+	}
+	return all, err
+}
+
+func setRecords(tx *bdb.Txn, records []index.Packed) error {
+	for i := range records {
+		r := &records[i]
+		if err := errors.Join(tx.Set(numberKey(keyRecord, r.ID), r.Value), tx.Set(numberKey(keyEntry, r.ID), r.Entry.Encode())); err != nil {
+			return translate(err)
+		}
+	}
+	return nil
+}
+
+// settle lets the maps lead to records that have been written.
+func (d *drainer) settle(records []index.Packed) error {
+	e := d.e
+	if err := e.begin(valuesAhead); err != nil { // of a file that may be new
 		return err
 	}
-	err = e.values.Prepare()
+	err := e.values.Prepare()
 	e.files.End()
 	if err != nil {
 		return err
@@ -429,7 +461,7 @@ func (d *drainer) commitRecords(records []packed) error {
 	e.index.Lock()
 	defer e.index.Unlock()
 	for i := range records {
-		e.index.Settle(records[i].id, records[i].blocks)
+		e.index.Settle(records[i].ID, records[i].Blocks)
 	}
 	return nil
 }
@@ -445,21 +477,6 @@ func (d *drainer) zeroEntries(zeros []journal.Run) (all []index.ZeroEntry) {
 		}
 		s.ID = all[i].ID
 		all[i].Spans = append(all[i].Spans, s)
-	}
-	return all
-}
-
-// pack makes records of one layer each out of sorted blocks; value gives their data.
-func (d *drainer) pack(blocks []index.Move, value func([]index.Move) []byte) (all []packed) {
-	for len(blocks) > 0 {
-		n := 1
-		for n < len(blocks) && n < index.RecordBlocks && blocks[n].Layer == blocks[0].Layer {
-			n++
-		}
-		r := packed{id: d.e.newID(), blocks: blocks[:n], value: value(blocks[:n])}
-		r.entry = index.NewEntry(r.blocks, r.value)
-		all = append(all, r)
-		blocks = blocks[n:]
 	}
 	return all
 }

@@ -356,12 +356,9 @@ var _ store.Engine = (*Engine)(nil)
 // with so many bytes left. Badger writes through mapped files, where a full file
 // system would end the process.
 func (e *Engine) room(left uint64) error {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(e.dir, &s); err != nil {
-		return fmt.Errorf("badger: %s: %w", e.dir, err)
+	free, err := files.Free(e.dir)
+	if err == nil && free < left {
+		err = fmt.Errorf("%w: less than %d MiB are left in the file system of %s", store.ErrNoSpace, left>>20, e.o.Dir)
 	}
-	if s.Bavail*uint64(s.Bsize) < left {
-		return fmt.Errorf("%w: less than %d MiB are left in the file system of %s", store.ErrNoSpace, left>>20, e.o.Dir)
-	}
-	return nil
+	return err
 }

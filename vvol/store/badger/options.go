@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vvsim/vvol/store/badger/complaints"
+	"vvsim/vvol/store/badger/files"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
 	"vvsim/vvol/store/badger/rows"
@@ -36,7 +37,7 @@ const (
 
 	memTableBytes  = 4 << 20 // small: a deletion counts as discarded when its table has been compacted
 	tableBytes     = 1 << 20 // of a table of the tree; each of the builders at work keeps twice as much
-	commitRecords  = 512     // of one transaction of Badger, which holds 15 % of a memory table
+	commitBlocks   = 512     // of one transaction of Badger, which holds 15 % of a memory table
 	valueThreshold = rows.Threshold
 	blockSize      = index.BlockSize
 	maxTransfer    = 4 << 20
@@ -49,23 +50,23 @@ const (
 	fewRowPages    = 16  // of a change of a full array: volumes can be deleted
 	keptRowPages   = 256 // of the journal that writes leave to such changes
 	rowOverhead    = 16
-	minFree        = 256 << 20       // bytes that a file system must have left for writes
-	minFreeForRows = 64 << 20        // and for rows, so that volumes of a full array can be deleted
-	minFreeToOpen  = 8 << 20         // and for opening: Badger begins logs and writes tables
-	valuesAhead    = 16 << 20        // of the value log that are allocated before transactions: 8 MiB of blocks, and rows
-	mergeBatch     = 512             // records that change their layer in one transaction
-	maxMergeWait   = 5 * time.Second // of a snapshot for merges that make its chain shorter
-	dropsAtOnce    = 64              // layers dropped in one round of the collector
-	moveUpAtOnce   = 16              // records whose blocks move into another layer under one hold of the index's lock
-	unloadAtOnce   = 2048            // records buried under one hold of the index's lock
-	forgetAtOnce   = 256             // chunks that a deleted volume is taken from under one
-	readTries      = 100             // a record that moves while it is read
-	deleteBatch    = 512             // records deleted in one transaction
-	deadAtOnce     = 1024            // dead records that are worth a checkpoint: a quarter of a GiB
-	cleanBusy      = 0.9             // dead blocks per live one at which records are cleaned under load
-	cleanCalm      = 0.25            // and when nothing comes in: emptier segments cost less to clean
-	garbageSlack   = 64 << 20        // dead bytes that are always tolerated
-	valueLogSlack  = 256 << 20       // of Badger's files, before they are collected
+	minFree        = 256 << 20                                 // bytes that a file system must have left for writes
+	minFreeForRows = 64 << 20                                  // and for rows, so that volumes of a full array can be deleted
+	minFreeToOpen  = 8 << 20                                   // and for opening: Badger begins logs and writes tables
+	valuesAhead    = drainPages*blockSize + files.NextLogBytes // of the value log that are allocated before transactions
+	mergeBatch     = 512                                       // records that change their layer in one transaction
+	maxMergeWait   = 5 * time.Second                           // of a snapshot for merges that make its chain shorter
+	dropsAtOnce    = 64                                        // layers dropped in one round of the collector
+	moveUpAtOnce   = 16                                        // records whose blocks move into another layer under one hold of the index's lock
+	unloadAtOnce   = 2048                                      // records buried under one hold of the index's lock
+	forgetAtOnce   = 256                                       // chunks that a deleted volume is taken from under one
+	readTries      = 100                                       // a record that moves while it is read
+	deleteBatch    = 512                                       // records deleted in one transaction
+	deadAtOnce     = 1024                                      // dead records that are worth a checkpoint: a quarter of a GiB
+	cleanBusy      = 0.9                                       // dead blocks per live one at which records are cleaned under load
+	cleanCalm      = 0.25                                      // and when nothing comes in: emptier segments cost less to clean
+	garbageSlack   = 64 << 20                                  // dead bytes that are always tolerated
+	valueLogSlack  = 256 << 20                                 // of Badger's files, before they are collected
 )
 
 func (o *Options) ensureDefaults() {

@@ -177,7 +177,7 @@ func (r *reserve) unwritten(name string) uint64 {
 const memTableAhead = 1 << 20
 
 // near tells whether the log may reach a size within so many bytes, upon which Badger
-// begins the next.
+// begins the next. What was written since the last call of ahead is not counted.
 func (r *reserve) near(need, size int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,15 +193,24 @@ func (r *reserve) rotated() bool {
 }
 
 // Begin makes room for a transaction, and End tells that it is over: it allocates what
-// the transactions that run will write, of value logs so many bytes. It fails with ENOSPC
-// when there is no room; then End is not to be called.
+// the transactions that run will write, of value logs so many bytes, and more by
+// NextLogBytes. It fails with ENOSPC when there is no room; then End is not to be called.
 func (d *Directory) Begin(values int64) error {
 	if err := errors.Join(d.values.ahead(values), d.tables.ahead(memTableAhead)); err != nil {
 		return err
 	}
-	table := d.tables.near(memTableAhead, d.tableBytes)
-	return d.spare.begin(table || d.values.near(values, d.valueBytes), d.tables.rotated())
+	return d.spare.begin(d.tables.near(memTableAhead, d.tableBytes), d.tables.rotated())
 }
+
+// NextLogBytes is what Begin is asked for beyond what transactions write to value logs. Badger
+// cuts a full log to what it holds, and at once writes the first page of the next, which
+// nobody can allocate before: what the cut gives back is the room for it, though another
+// process has taken the rest, unless that takes this too in the moment between.
+const NextLogBytes = 8 << 20
+
+// NextLog tells whether Badger may begin a value log before so many bytes have been written.
+// After Begin.
+func (d *Directory) NextLog(bytes int64) bool { return d.values.near(bytes, d.valueBytes) }
 
 // GiveUp gives the spare room up, before Badger opens or closes its files.
 func (d *Directory) GiveUp() error { return d.spare.giveUp() }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spare is a file that holds nothing but room. It is given up while Badger may begin a new
-// log or a table, whose first pages cannot be allocated ahead, so that they find room
-// also when another process has taken the rest; and taken back before anything else
-// begins.
+// spare is a file that holds nothing but room. It is given up while Badger may begin a table
+// or the log of a memory table, whose first pages cannot be allocated ahead, so that they
+// find room also when another process has taken the rest; and taken back before anything
+// else begins. Value logs need none (NextLogBytes).
 type spare struct {
 	name string
 
@@ -21,13 +21,17 @@ type spare struct {
 	busy int // transactions that run
 }
 
-// spareBytes is the size of a spare: a table, and the first pages of two logs.
+// spareBytes is the size of a spare: a table, and the first pages of a log.
 const spareBytes = 16 << 20
 
+// roomyBytes is how much a file system must have left for Badger to find room in it without
+// the spare: giving that up and taking it back takes milliseconds.
+const roomyBytes = 256 << 20
+
 // begin is called before a transaction, end after it. It fails with ENOSPC when the spare
-// cannot be taken: then a transaction may end the process. When given, it is given up;
-// pending tells that what needed it last still does.
-func (s *spare) begin(given, pending bool) error {
+// cannot be taken: then a transaction may end the process. When needed, it is given up, unless
+// there is room without it; pending tells that what needed it last still does.
+func (s *spare) begin(needed, pending bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.held && s.busy == 0 && !pending {
@@ -36,11 +40,25 @@ func (s *spare) begin(given, pending bool) error {
 		}
 	}
 	s.busy++
-	if given && s.held {
+	if needed && s.held && !s.roomy() {
 		s.held = false
 		return os.Truncate(s.name, 0)
 	}
 	return nil
+}
+
+func (s *spare) roomy() bool {
+	free, err := Free(s.name)
+	return err == nil && free >= roomyBytes
+}
+
+// Free is how many bytes are left to this process in the file system of a path.
+func Free(path string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(path, &s); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	return s.Bavail * uint64(s.Bsize), nil
 }
 
 // giveUp makes room for what comes before the first transaction or after the last.
