@@ -451,6 +451,8 @@ var presets = map[string]func(s *play){
 		require.NoError(s.t, s.v1.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
 	},
 	"slow-path": func(s *play) {
+		s.clock.SetRate(1) // of what is late and slow, too
+		defer s.clock.SetRate(0)
 		v := values{preset.Host: iqn("esx1")}
 		took := func() time.Duration {
 			began := time.Now()
