@@ -50,7 +50,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), bytes: door.NewQuota(maxHeldBytes, maxHeldBytesPerHolder),
 		strangers: door.NewQuota(maxStrangers, maxStrangersPerHost), prefix: hex.EncodeToString(prefix)}
-	p.trace.max, p.trace.entries = o.Limits.Trace, map[traceKey]*TraceEntry{}
+	p.trace.init(o.Limits.Trace)
 	p.tasks.init(o.Limits.Copies)
 	p.began = o.Clock().UTC().Truncate(time.Second)
 	p.feedBegins()

@@ -1,6 +1,7 @@
 package vasa
 
 import (
+	"container/list"
 	"slices"
 	"strings"
 	"sync"
@@ -27,40 +28,35 @@ const maxTraceText = 2048
 type trace struct {
 	mu      sync.Mutex
 	max     int
-	entries map[traceKey]*TraceEntry
+	entries map[traceKey]*list.Element // of seen
+	seen    list.List                  // of *TraceEntry: the longest unseen first
 }
 
 type traceKey struct{ kind, operation, client, text string }
+
+func (e *TraceEntry) key() traceKey { return traceKey{e.Kind, e.Operation, e.Client, e.Text} }
+
+func (t *trace) init(limit int) { t.max, t.entries = limit, map[traceKey]*list.Element{} }
 
 func (t *trace) add(now time.Time, e TraceEntry) {
 	if len(e.Text) > maxTraceText {
 		e.Text = strings.ToValidUTF8(e.Text[:maxTraceText], "") + "…"
 	}
-	k := traceKey{e.Kind, e.Operation, e.Client, e.Text}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	known := t.entries[k]
-	if known == nil {
-		if len(t.entries) >= t.max {
-			t.forgetOldest()
+	at := t.entries[e.key()]
+	if at == nil {
+		if oldest := t.seen.Front(); oldest != nil && len(t.entries) >= t.max {
+			delete(t.entries, t.seen.Remove(oldest).(*TraceEntry).key())
 		}
 		e.First = now
-		known = &e
-		t.entries[k] = known
+		at = t.seen.PushBack(&e)
+		t.entries[e.key()] = at
 	}
+	known := at.Value.(*TraceEntry)
 	known.Count++
 	known.Last, known.Request = now, e.Request
-}
-
-func (t *trace) forgetOldest() {
-	var oldest traceKey
-	var at time.Time
-	for k, e := range t.entries {
-		if at.IsZero() || e.Last.Before(at) {
-			oldest, at = k, e.Last
-		}
-	}
-	delete(t.entries, oldest)
+	t.seen.MoveToBack(at)
 }
 
 // Trace lists what was traced, in the order of its first appearance.
@@ -68,10 +64,10 @@ func (p *Provider) Trace() []TraceEntry {
 	t := &p.trace
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]TraceEntry, 0, len(t.entries))
-	for _, e := range t.entries {
-		list = append(list, *e)
+	all := make([]TraceEntry, 0, len(t.entries))
+	for _, at := range t.entries {
+		all = append(all, *at.Value.(*TraceEntry))
 	}
-	slices.SortFunc(list, func(a, b TraceEntry) int { return a.First.Compare(b.First) })
-	return list
+	slices.SortFunc(all, func(a, b TraceEntry) int { return a.First.Compare(b.First) })
+	return all
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -192,12 +194,54 @@ func BenchmarkProviderBindLoaded(b *testing.B) {
 	}
 }
 
+// span is a write as its host sees it.
+type span struct{ began, ended time.Time }
+
+// longestWithin is the longest of writes that were under way at some time of a window: what
+// happened in the window can have held no others.
+func longestWithin(writes []span, from, to time.Time) (longest time.Duration) {
+	for _, w := range writes {
+		if w.began.Before(to) && w.ended.After(from) {
+			longest = max(longest, w.ended.Sub(w.began))
+		}
+	}
+	return longest
+}
+
+// written writes 4 KiB at random places of units, so many of each at a time, while something
+// is done, and returns when each write began and ended.
+func written(b *testing.B, units []*initiator.Unit, depth int, length int64, do func()) (all []span) {
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	spans := make([][]span, depth*len(units))
+	var wait sync.WaitGroup
+	for i := range spans {
+		wait.Go(func() {
+			random, p := rand.New(rand.NewPCG(0, uint64(i))), make([]byte, 4096)
+			for ctx.Err() == nil {
+				began := time.Now()
+				if _, err := units[i%len(units)].WriteAt(b.Context(), p, random.Int64N(length/4096)*4096, false); err != nil {
+					b.Errorf("write: %v", err)
+					return
+				}
+				spans[i] = append(spans[i], span{began, time.Now()})
+			}
+		})
+	}
+	do()
+	stop()
+	wait.Wait()
+	return slices.Concat(spans...)
+}
+
 // BenchmarkProviderSnapshotSet takes snapshots of VVols at one instant while all of them
-// are written, and tells the longest write of some seconds around it: ms-max-calm is that of
-// the same load without snapshots. ms-held is how long the engine kept writes from beginning
-// during the call, in all; the rows of the catalog that belong to it are included.
+// are written. ms-during is the longest write that was under way during the call, ms-calm
+// the longest in windows of the same length in the second before it, as such a load has
+// long writes without snapshots as well: the middle of the rounds and the worst.
+// ms-held is how long the engine kept writes from beginning during the call, in all; the rows
+// of the catalog that belong to it are included.
 func BenchmarkProviderSnapshotSet(b *testing.B) {
-	const before, after = time.Second, 500 * time.Millisecond
+	const before, after, length = time.Second, 200 * time.Millisecond, 64 << 20
 	s := benchSite(b)
 	c := s.host("esx00")
 	session := s.login("esx00", 0)
@@ -210,11 +254,9 @@ func BenchmarkProviderSnapshotSet(b *testing.B) {
 		require.NoError(b, err)
 		units[i] = s.unit(session, lunOf(h[0]))
 	}
-	// Eight units with four each are the 32 of one busy host.
-	load := initiator.Load{QueueDepth: 32 / benchSnapshot, Span: 64 << 20}
-	_, err := initiator.Load{QueueDepth: 8, BlockSize: 256 << 10, Pattern: initiator.Sequential, Span: load.Span, Count: 256}.Run(b.Context(), units...)
+	_, err := initiator.Load{QueueDepth: 8, BlockSize: 256 << 10, Pattern: initiator.Sequential, Span: length, Count: 256}.Run(b.Context(), units...)
 	require.NoError(b, err)
-	var calm, held initiator.Histogram // the longest write of each round
+	var calm, during initiator.Histogram
 	var calls, stood timed
 	engineHeld := func() time.Duration {
 		figures, err := (&api.Client{Base: s.a.Ready().API}).Figures(b.Context())
@@ -222,28 +264,37 @@ func BenchmarkProviderSnapshotSet(b *testing.B) {
 		return time.Duration(figures["vvsim_engine_held_seconds_total"] * float64(time.Second))
 	}
 	for b.Loop() {
-		load.Seed++
-		calm.Add(loaded(b, load, units, func() { <-time.After(before + after) }).Write.Max())
 		var taken []string
-		held.Add(loaded(b, load, units, func() {
+		for _, id := range ids {
+			snapshot, err := s.prepare(b.Context(), c, id)
+			require.NoError(b, err)
+			taken = append(taken, snapshot)
+		}
+		var from, to time.Time
+		// Eight units with four each are the 32 of one busy host.
+		writes := written(b, units, 32/benchSnapshot, length, func() {
 			<-time.After(before)
-			for _, id := range ids {
-				snapshot, err := s.prepare(b.Context(), c, id)
-				require.NoError(b, err)
-				taken = append(taken, snapshot)
-			}
 			earlier := engineHeld()
+			from = time.Now()
 			require.NoError(b, calls.call(func() error { return s.take(b.Context(), c, taken...) }))
+			to = time.Now()
 			stood.took.Add(engineHeld() - earlier)
 			<-time.After(after)
-		}).Write.Max())
+		})
+		during.Add(longestWithin(writes, from, to))
+		for n := range 16 {
+			window := to.Sub(from)
+			start := from.Add(-before + time.Duration(n)*before/20)
+			calm.Add(longestWithin(writes, start, start.Add(window)))
+		}
 		for _, id := range taken {
 			require.NoError(b, s.delete(b.Context(), c, id))
 		}
 	}
-	b.ReportMetric(milliseconds(calm.Quantile(0.5)), "ms-max-calm")
-	b.ReportMetric(milliseconds(held.Quantile(0.5)), "ms-max-held")
-	b.ReportMetric(milliseconds(held.Max()), "ms-worst-held")
+	b.ReportMetric(milliseconds(calm.Quantile(0.5)), "ms-calm")
+	b.ReportMetric(milliseconds(calm.Max()), "ms-worst-calm")
+	b.ReportMetric(milliseconds(during.Quantile(0.5)), "ms-during")
+	b.ReportMetric(milliseconds(during.Max()), "ms-worst-during")
 	b.ReportMetric(milliseconds(calls.took.Quantile(0.5)), "ms-call")
 	b.ReportMetric(milliseconds(stood.took.Quantile(0.5)), "ms-held")
 	b.ReportMetric(milliseconds(stood.took.Max()), "ms-longest-held")
