@@ -16,6 +16,7 @@ import (
 	"vvsim/fault/network"
 	"vvsim/fault/schedule"
 	"vvsim/fault/tally"
+	"vvsim/fault/turn"
 	"vvsim/scsi/iscsi/line"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
@@ -69,6 +70,7 @@ type entry struct {
 	clock Clock
 	bad   *bad.Blocks      // of medium-error with lba=, else nil
 	leads atomic.Bool      // rules wait for it
+	held  *turn.Line       // what any rule holds
 	lanes [2]*network.Lane // of rate: in and out
 
 	// Guarded by Injector.mu:
@@ -88,6 +90,7 @@ type Injector struct {
 	o       Options
 	closing chan struct{}
 	telling tally.Count // goroutines that tell hosts of rules
+	held    turn.Line   // what rules hold
 	// What events look at: the rules of a layer that may fire, nil for none. Lists are
 	// not changed after they are stored.
 	units, paths, engines, providers, logins atomic.Pointer[[]*entry]
@@ -154,7 +157,7 @@ func (i *Injector) load(ctx context.Context) error {
 }
 
 func (i *Injector) newEntry(r *Rule, id uint64) *entry {
-	e := &entry{Rule: r, id: id, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
+	e := &entry{Rule: r, id: id, held: &i.held, phase: Waiting, random: rand.New(rand.NewPCG(r.seed, 0))}
 	e.goBy(i.clock)
 	if r.action.kind == mediumError && r.blocks != nil {
 		e.bad = bad.New(r.blocks.First, r.blocks.Last)
@@ -483,9 +486,11 @@ func (e *entry) pause() time.Duration {
 	return a.min + time.Duration(e.random.Int64N(int64(a.max-a.min)+1))
 }
 
-// wait returns when the rule has gone, or after its delay if it is one; false when done
-// was closed first.
+// wait returns when the rule has gone, one after the other in the order in which they came, or
+// after its delay if it is one; false when done was closed first.
 func (e *entry) wait(done <-chan struct{}) bool {
+	place := e.held.Enter()
+	defer place.Leave()
 	var over chan struct{}
 	if e.action.kind == delay || e.action.kind == lateAnswer {
 		over = make(chan struct{})
@@ -496,6 +501,7 @@ func (e *entry) wait(done <-chan struct{}) bool {
 	case <-done:
 		return false
 	case <-e.window():
+		place.Await(done)
 	case <-over:
 	}
 	return true

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -431,4 +433,30 @@ func awaitHits(t testing.TB, i *Injector, id string, n uint64) {
 		s, err := i.Show(id)
 		return err == nil && s.Hits >= n
 	}, time.Minute, time.Millisecond)
+}
+
+// What several rules hold goes on in the order in which it came when all rules go.
+func TestHeldInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := open(t, Options{})
+		add(t, i, "lu -> apd")
+		add(t, i, "engine -> delay 1h")
+		var mu sync.Mutex
+		var went []int
+		var wait sync.WaitGroup
+		for k := range 40 {
+			wait.Go(func() {
+				require.True(t, i.entries[k%2].wait(nil))
+				mu.Lock()
+				went = append(went, k)
+				mu.Unlock()
+			})
+			synctest.Wait()
+		}
+		require.Empty(t, went)
+		require.NoError(t, i.Clear(t.Context()))
+		wait.Wait()
+		require.Len(t, went, 40)
+		require.IsIncreasing(t, went)
+	})
 }

@@ -1,6 +1,7 @@
 package bad
 
 import (
+	"math/bits"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,4 +41,26 @@ func TestBlocks(t *testing.T) {
 	bad, ok := b.First(0, 11)
 	require.True(t, ok)
 	require.EqualValues(t, 10, bad)
+}
+
+// One bit of each block is spoilt, of a block's part too, wherever it is read from; another
+// seed takes others.
+func TestSpoil(t *testing.T) {
+	const length = 512
+	spoilt := func(n int, seed, first uint64) []byte {
+		p := make([]byte, n)
+		Spoil(p, length, seed, first)
+		return p
+	}
+	whole := spoilt(9*length+100, 7, 40)
+	for k := 0; k < len(whole); k += length {
+		block := whole[k:min(k+length, len(whole))]
+		ones := 0
+		for _, b := range block {
+			ones += bits.OnesCount8(b)
+		}
+		require.Equal(t, 1, ones)
+		require.Equal(t, block, spoilt(len(block), 7, 40+uint64(k/length)))
+	}
+	require.NotEqual(t, whole, spoilt(len(whole), 8, 40))
 }

@@ -15,12 +15,12 @@ const capacity = 256 << 10
 
 // pipe is one direction of a connection.
 type pipe struct {
-	delay time.Duration // until what one end does has come to the other
+	delay time.Duration // until what one end does has come to the other, all of one instant at once
 
 	mu     sync.Mutex // guards what follows
 	data   []byte     // that has come
 	coming int        // bytes that have not
-	events []func()   // what is coming, in order, bytes and ends
+	events []event    // what is coming, in order, bytes and ends
 	ended  bool       // no more is written
 	eof    bool       // which the reader knows
 	left   bool       // nobody reads any more
@@ -36,6 +36,12 @@ type waiter struct {
 	changed  sync.Cond
 	deadline time.Time
 	timer    *time.Timer
+}
+
+// event is something that comes at a time.
+type event struct {
+	due time.Time
+	do  func()
 }
 
 func newPipe(delay time.Duration) *pipe {
@@ -57,13 +63,15 @@ func (p *pipe) arrive(f func()) {
 		f()
 		return
 	}
-	p.events = append(p.events, f)
+	p.events = append(p.events, event{time.Now().Add(p.delay), f})
 	time.AfterFunc(p.delay, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		first := p.events[0]
-		p.events = p.events[1:]
-		first()
+		for len(p.events) > 0 && !p.events[0].due.After(time.Now()) {
+			first := p.events[0]
+			p.events = p.events[1:]
+			first.do()
+		}
 	})
 }
 

@@ -218,7 +218,7 @@ func TestAllPathsDown141(t *testing.T) {
 			require.NoError(t, <-done)
 		}
 		require.LessOrEqual(t, time.Since(began), 6*time.Second, "waiting commands have the host look soon")
-		synctest.Wait() // it looks at the other path, too
+		pass(time.Millisecond) // what was held goes on one after the other; and it looks at the other path, too
 		require.Equal(t, host.On, guest.State())
 		l.holds(guest.unit, 0, after)
 		l.holds(own.unit, 0, before)
