@@ -39,7 +39,32 @@ func (j *Ring) Recover() (all []Group, err error) {
 	j.head.Store(position)
 	j.stable.Store(j.tail.Load())
 	j.epoch = max(j.epoch, epoch) + 1
-	return all, nil
+	return all, j.uncache()
+}
+
+// uncache gives back the memory of what was looked through and holds no group: the kernel
+// reads ahead in pieces of up to 2 MiB, of which each later write would go through all
+// blocks (see writeBytes).
+func (j *Ring) uncache() error {
+	head, tail := j.head.Load()%j.pages*PageSize, j.tail.Load()%j.pages*PageSize
+	if head < tail || j.Used() == j.pages {
+		return j.uncacheRange(head, tail)
+	}
+	return errors.Join(j.uncacheRange(0, tail), j.uncacheRange(head, j.pages*PageSize))
+}
+
+// uncacheRange is uncache for some bytes. Pages that were not written out stay.
+func (j *Ring) uncacheRange(from, to uint64) error {
+	if from == to {
+		return nil
+	}
+	if err := unix.Madvise(j.ring[from:to], unix.MADV_DONTNEED); err != nil {
+		return fmt.Errorf("madvise %s: %w", j.f.Name(), err)
+	}
+	if err := unix.Fadvise(int(j.f.Fd()), int64(from), int64(to-from), unix.FADV_DONTNEED); err != nil {
+		return fmt.Errorf("fadvise %s: %w", j.f.Name(), err)
+	}
+	return nil
 }
 
 // wasStable is the highest page before which all was on stable storage, if that is

@@ -28,6 +28,7 @@ type Ring struct {
 	epoch    uint64
 	header   []byte // who appends
 	vector   [][]byte
+	piece    [][]byte // of vector, for one call of the kernel
 
 	head      atomic.Uint64 // page behind the last group
 	tail      atomic.Uint64 // pages before it may be overwritten
@@ -182,6 +183,7 @@ func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
 	j.vector = append(append(j.vector[:0], h), data...)
 	err := j.writev(j.vector, int64(g.Position%j.pages)*PageSize)
 	clear(j.vector)
+	clear(j.piece)
 	if err != nil {
 		return Group{}, j.Fail(err)
 	}
@@ -191,10 +193,16 @@ func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
 	return g, nil
 }
 
+// writeBytes is the most that one call writes, and the alignment of what it writes. The kernel
+// caches what one call writes in pieces of up to 2 MiB, and goes through all blocks of a
+// piece at each later write to it (Linux 6.16 and later, ext4).
+const writeBytes = 64 << 10
+
 // writev writes all of v, however often the kernel stops short.
 func (j *Ring) writev(v [][]byte, off int64) error {
 	for len(v) > 0 {
-		n, err := unix.Pwritev(int(j.f.Fd()), v, off)
+		j.piece = leading(j.piece[:0], v, writeBytes-int(off%writeBytes))
+		n, err := unix.Pwritev(int(j.f.Fd()), j.piece, off)
 		if err == unix.EINTR {
 			continue
 		}
@@ -211,6 +219,17 @@ func (j *Ring) writev(v [][]byte, off int64) error {
 		}
 	}
 	return nil
+}
+
+// leading appends to piece the first n bytes of v, or all.
+func leading(piece, v [][]byte, n int) [][]byte {
+	for _, p := range v {
+		if n -= len(p); n < 0 {
+			return append(piece, p[:len(p)+n])
+		}
+		piece = append(piece, p)
+	}
+	return piece
 }
 
 // Flush returns when all groups appended before the call are on stable storage.
