@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func newExplain() *cobra.Command {
 // explain prints one entry.
 func explain(w io.Writer, e *codes.Entry) {
 	fmt.Fprintf(w, "%s  %s (%v)\n", e.Code, e.Name, e.Kind)
-	for _, line := range []struct{ head, text string }{{"means", e.Means}, {"ESXi", e.Effect()}, {"rule", e.Rule}, {"also", e.Other}} {
+	for _, line := range []struct{ head, text string }{{"means", e.Means}, {"ESXi", cmp.Or(e.Effect(), "not known")}, {"rule", e.Rule}, {"also", e.Other}} {
 		if line.text != "" {
 			fmt.Fprintf(w, "  %-6s %s\n", line.head, line.text)
 		}

@@ -210,6 +210,10 @@ func TestExplain(t *testing.T) {
 			[]string{"H:0x0", "D:0x28", "P:0x0"}},
 		{`NMP: nmp_ThrottleLogForDevice:3856: Cmd 0xa3 (0x459a40b8f1c0, 0) to dev "naa.1" on path "vmhba64:C0:T0:L256" Failed: H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0. Act:NONE`,
 			[]string{"H:0x0", "D:0x2", "P:0x0", "05/25/00"}},
+		{"H:0x0 D:0x2 P:0x5 Invalid sense data: 0x80 0x41 0x0", []string{"H:0x0", "D:0x2", "P:0x5"}},
+		{"Sense data: 0x6 0x3f 0xe", []string{"06/3F/0E"}}, {"login status 0x0203", []string{"0x0203"}}, {"Login status: 0203h", []string{"0x0203"}},
+		{"com.vmware.vim.vasa.v20.fault.ResourceInUse", []string{"ResourceInUse"}}, {"ns3:lostevent", []string{"LostEvent"}},
+		{"01/18/02", []string{"01/18/02"}}, {"0xb 0x4b 0x3", []string{"0B/4B/03"}}, {"06/29/05", []string{"06/29/05"}}, {"05/26/13", []string{"05/26/13"}},
 		{"D:0x8", []string{"D:0x8"}}, {"p:8", []string{"P:0x8"}}, {"0x0203", []string{"0x0203"}}, {"0203", []string{"0x0203"}}, {"020Bh", []string{"0x020b"}},
 		{"reject 0x09", []string{"reject 0x09"}}, {"Reject: reason 9", []string{"reject 0x09"}}, {"rejected with reason=0Ah", []string{"reject 0x0a"}}, {"snack reject", []string{"reject 0x03"}},
 		{"async 1", []string{"async 1"}}, {"Asynchronous message event 255", []string{"async 255"}}, {"out of resources", []string{"0x0302", "reject 0x0a"}},
@@ -228,7 +232,7 @@ func TestExplain(t *testing.T) {
 		require.Equal(t, c.want, got, c.text)
 	}
 	for text, want := range map[string]error{"": ErrNotCode, "hello": ErrNotCode, "0x5 0x25": ErrNotCode, "0x15 0x25 0x0": ErrNotCode, "5 25 0 1": ErrNotCode, "74 05 25 00 00 00 00 00": ErrNotCode, "70 00 05 00 00 00 00 0a": ErrNotCode, "72 05 77 00 00 00 00 00": ErrUnknown,
-		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "reject 0x0d": ErrUnknown, "async 6": ErrUnknown, "reject": ErrNotCode, "reject 1000": ErrNotCode, "5/77/0": ErrUnknown, "D:0x7": ErrUnknown} {
+		strings.Repeat("x", MaxText+1): ErrNotCode, "0x0299": ErrUnknown, "reject 0x0d": ErrUnknown, "async 6": ErrUnknown, "reject": ErrNotCode, "reject 1000": ErrNotCode, "5/77/0": ErrUnknown, "3/18/2": ErrUnknown, "hello.ResourceInUseX": ErrNotCode, "D:0x7": ErrUnknown} {
 		_, err := Explain(text)
 		require.ErrorIs(t, err, want, text)
 	}

@@ -30,7 +30,7 @@ var headings = []struct {
 	title string
 	text  string
 }{
-	{Sense, "Sense data", "Key/ASC/ASCQ, in hexadecimal. In a log line they follow `Valid sense data:`; `Possible sense data:` did not come from\nthe device. An `lu` rule answers with any sense data: `-> sense K/ASC/ASCQ`."},
+	{Sense, "Sense data", "Key/ASC/ASCQ, in hexadecimal. In a log line they follow `Valid sense data:`; `Possible sense data:` did not come from\nthe device. An `lu` rule answers with any sense data: `-> sense K/ASC/ASCQ`.\nOf other qualifiers of 01/18, 05/26, 06/29 and 0B/4B `vvsim explain` tells what is true of all of them."},
 	{Status, "SCSI status", "`D:` in a log line."},
 	{Host, "Host status", "`H:` in a log line: what the host's driver says. Names 0x0 to 0x3 are documented, the others known from practice. The\nrules show what makes a host say so; the array does not send it."},
 	{Plugin, "Plug-in status", "`P:` in a log line: what the host's multipathing plug-in makes of an answer. The array does not send it; the rules send\nwhat it is made from."},

@@ -26,11 +26,11 @@ var (
 	// statusPattern finds the H, D and P of a log line.
 	statusPattern = regexp.MustCompile(`\b([HDPhdp]):(?:0[xX])?([0-9a-fA-F]{1,4})\b`)
 	// sensePattern finds sense data where a log line has them: after "sense data:", or at its end.
-	sensePattern = regexp.MustCompile(`(?i)(?:(valid|possible)\s+sense\s+data:)?\s*\b(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})\b`)
+	sensePattern = regexp.MustCompile(`(?i)(?:(?:(invalid|valid|possible)\s+)?(sense\s+data:))?\s*\b(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})[\s/]+(?:0x)?([0-9a-f]{1,2})\b`)
 	// dumpPattern is sense data byte by byte, as a sniffer shows them.
 	dumpPattern = regexp.MustCompile(`^(?:(?:0[xX])?[0-9a-fA-F]{2}[\s:,]*){8,}$`)
-	// loginPattern is a login status alone, as 0x0203, 0203 or 0203h.
-	loginPattern = regexp.MustCompile(`^(?:0[xX])?(0[0-9a-fA-F]{3})[hH]?$`)
+	// loginPattern is a login status alone, as 0x0203, 0203, 0203h or login status 0x0203.
+	loginPattern = regexp.MustCompile(`^(?i:login\s+status[\s:,=]+)?(?:0[xX])?(0[0-9a-fA-F]{3})[hH]?$`)
 	// rejectPattern and eventPattern are those that iSCSI sends by itself, as reject 0x09 and async 1.
 	rejectPattern = regexp.MustCompile(`(?i)^reject(?:ed)?[\s:,]+(?:(?:with\s+)?reason[\s:=]+)?(?:0x)?([0-9a-f]{1,2})h?$`)
 	eventPattern  = regexp.MustCompile(`(?i)^async(?:hronous)?[\s:,]+(?:(?:message|event)[\s:,=]+){0,2}([0-9]{1,3})$`)
@@ -40,7 +40,8 @@ var (
 // 0x5 0x25 0x0 or 05/25/00 or in all their bytes, a login status as 0x0203, what iSCSI sends by itself as
 // reject 0x09 or async 1, or the name of a fault or of any
 // entry. Codes that are not in the table are ErrUnknown, told beside the entries of those
-// that are; a text without any is ErrNotCode.
+// that are; a text without any is ErrNotCode. A fault's name may have a package or a prefix
+// before it.
 func Explain(text string) ([]Entry, error) {
 	if len(text) > MaxText {
 		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrNotCode, MaxText)
@@ -71,8 +72,9 @@ func Explain(text string) ([]Entry, error) {
 
 // named are the entries with a name or a code as it is printed.
 func named(text string) (all []Entry) {
+	last := text[strings.LastIndexAny(text, ".:")+1:]
 	for _, e := range Table() {
-		if strings.EqualFold(e.Name, text) || strings.EqualFold(e.Code, text) {
+		if strings.EqualFold(e.Name, text) || strings.EqualFold(e.Code, text) || e.Kind == Fault && strings.EqualFold(e.Code, last) {
 			all = append(all, e)
 		}
 	}
@@ -129,14 +131,14 @@ func (t index) dump(text string) ([]Entry, error) {
 // alone reads sense data without statuses before them.
 func (t index) alone(text string) ([]Entry, error) {
 	m := sensePattern.FindStringSubmatch(text)
-	if len(m) == 0 || m[1] == "" && len(m[0]) != len(text) {
+	if len(m) == 0 || m[2] == "" && len(m[0]) != len(text) {
 		return nil, ErrNotCode
 	}
-	return t.sense(m[2:])
+	return t.sense(m[3:])
 }
 
 // line reads what a host logs of a command. "Possible sense data" did not come from the
-// device, and zeros are none.
+// device, "Invalid sense data" are none, and so are zeros.
 func (t index) line(text string, statuses [][]int) (all []Entry, err error) {
 	var errs []error
 	add := func(found []Entry, err error) {
@@ -155,8 +157,8 @@ func (t index) line(text string, statuses [][]int) (all []Entry, err error) {
 		end = m[1]
 	}
 	m := sensePattern.FindStringSubmatch(text[end:])
-	if len(m) > 0 && !strings.EqualFold(m[1], "possible") && !none(m[2:]) {
-		add(t.sense(m[2:]))
+	if len(m) > 0 && (m[1] == "" || strings.EqualFold(m[1], "valid")) && !none(m[3:]) {
+		add(t.sense(m[3:]))
 	}
 	return all, errors.Join(errs...)
 }
@@ -184,6 +186,9 @@ func (t index) of(s scsi.SenseData) ([]Entry, error) {
 		s.Code = first
 	}
 	e, ok := t[key{Sense, SenseCode(s)}]
+	if !ok {
+		e, ok = family(s)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%w: sense data %v", ErrUnknown, s)
 	}

@@ -1,6 +1,10 @@
 package codes
 
-import "vvsim/scsi"
+import (
+	"fmt"
+
+	"vvsim/scsi"
+)
 
 // exampleVolume is the name in the rules of the table.
 const exampleVolume = "disk1"
@@ -36,8 +40,32 @@ func senses() (all []Entry) {
 	return all
 }
 
+// What hosts do about families of codes, whatever the qualifier.
+var (
+	logged      = does("Logged.", Standard)
+	unsupported = does("The command fails; the feature is marked as not supported.", Documented)
+	reset       = does("Retried. SPC-2 reservations are lost.", Standard)
+	retried     = does("Retried.", Standard)
+)
+
+// family is the entry of a qualifier that the table does not list, of codes whose qualifiers all
+// tell the same to a host.
+func family(s scsi.SenseData) (Entry, bool) {
+	for _, f := range []row{
+		{scsi.RecoveredError, 0x18, "", "The data are right; the medium had to correct them.", logged, "", ""},
+		{scsi.IllegalRequest, 0x26, "", "A field of the parameter list has a value that the unit does not take.", unsupported, "", ""},
+		{scsi.UnitAttention, 0x29, "", "The unit began anew, as seen from this nexus.", reset, "", ""},
+		{scsi.AbortedCommand, 0x4b, "", "The transfer of data failed.", retried, "", ""},
+	} {
+		if f.key == s.Key && f.code == s.Code>>8 {
+			return Entry{Kind: Sense, Code: SenseCode(s), Name: fmt.Sprintf("(a qualifier of %Xh that is not in the table)", uint16(f.code)),
+				Means: f.means, ESXi: f.esxi.text, Certainty: f.esxi.certainty}, true
+		}
+	}
+	return Entry{}, false
+}
+
 func quiet() []row {
-	logged := does("Logged.", Standard)
 	return []row{
 		{scsi.NoSense, scsi.NoAdditionalSense, "NO ADDITIONAL SENSE INFORMATION", "Nothing is wrong.", effect{}, "", "REQUEST SENSE of a unit that is well"},
 		{scsi.RecoveredError, 0x1701, "RECOVERED DATA WITH RETRIES", "The data are right; the medium needed several attempts.", logged, "", ""},
@@ -97,7 +125,6 @@ func hardware() []row {
 }
 
 func illegal() []row {
-	unsupported := does("The command fails; the feature is marked as not supported.", Documented)
 	const extended = "EXTENDED COPY"
 	return []row{
 		{scsi.IllegalRequest, scsi.ParameterListLengthError, "PARAMETER LIST LENGTH ERROR", "The parameter list is shorter than what the CDB or its own content announces.", effect{}, "", "a parameter list that is too short"},
@@ -112,12 +139,12 @@ func illegal() []row {
 		{scsi.IllegalRequest, scsi.InvalidFieldInParameterASC, "INVALID FIELD IN PARAMETER LIST", "A field of the parameter list, to which sense key specific points, has a value that the unit does not take.", unsupported, "", "parameter lists with fields that the unit does not take"},
 		{scsi.IllegalRequest, scsi.ParameterNotSupported, "PARAMETER NOT SUPPORTED", "The unit does not have this parameter.", unsupported, "", ""},
 		{scsi.IllegalRequest, scsi.ParameterValueInvalid, "PARAMETER VALUE INVALID", "The unit does not take this value.", unsupported, "", ""},
-		{scsi.IllegalRequest, scsi.InvalidReleaseOfReservation, "INVALID RELEASE OF PERSISTENT RESERVATION", "The reservation that was to be released is another.", effect{}, "", "PERSISTENT RESERVE OUT, RELEASE with another type"},
-		{scsi.IllegalRequest, scsi.TooManyTargetDescriptors, "TOO MANY TARGET DESCRIPTORS", "The copy names more units than may be.", effect{}, "", extended},
-		{scsi.IllegalRequest, scsi.UnsupportedTargetDescriptor, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE", "The copy names a unit in a way that is not supported.", effect{}, "", extended},
-		{scsi.IllegalRequest, scsi.TooManySegmentDescriptors, "TOO MANY SEGMENT DESCRIPTORS", "The copy has more parts than may be.", effect{}, "", extended},
-		{scsi.IllegalRequest, scsi.UnsupportedSegmentDescriptor, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE", "The copy has a part of a type that is not supported.", effect{}, "", extended},
-		{scsi.IllegalRequest, scsi.InlineDataLengthExceeded, "INLINE DATA LENGTH EXCEEDED", "The copy brings data along, which is not supported.", effect{}, "", extended},
+		{scsi.IllegalRequest, scsi.InvalidReleaseOfReservation, "INVALID RELEASE OF PERSISTENT RESERVATION", "The reservation that was to be released is another.", unsupported, "", "PERSISTENT RESERVE OUT, RELEASE with another type"},
+		{scsi.IllegalRequest, scsi.TooManyTargetDescriptors, "TOO MANY TARGET DESCRIPTORS", "The copy names more units than may be.", unsupported, "", extended},
+		{scsi.IllegalRequest, scsi.UnsupportedTargetDescriptor, "UNSUPPORTED TARGET DESCRIPTOR TYPE CODE", "The copy names a unit in a way that is not supported.", unsupported, "", extended},
+		{scsi.IllegalRequest, scsi.TooManySegmentDescriptors, "TOO MANY SEGMENT DESCRIPTORS", "The copy has more parts than may be.", unsupported, "", extended},
+		{scsi.IllegalRequest, scsi.UnsupportedSegmentDescriptor, "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE", "The copy has a part of a type that is not supported.", unsupported, "", extended},
+		{scsi.IllegalRequest, scsi.InlineDataLengthExceeded, "INLINE DATA LENGTH EXCEEDED", "The copy brings data along, which is not supported.", unsupported, "", extended},
 		{scsi.IllegalRequest, scsi.InvalidCopyOperation, "INVALID OPERATION FOR COPY SOURCE OR DESTINATION", "The units of the copy do not allow it.", effect{}, "", ""},
 		{scsi.IllegalRequest, scsi.CommandSequenceError, "COMMAND SEQUENCE ERROR", "The command does not fit to those before it.", effect{}, "", ""},
 		{scsi.IllegalRequest, scsi.SavingParametersNotSupported, "SAVING PARAMETERS NOT SUPPORTED", "Mode pages are not kept.", effect{}, "", "MODE SENSE of saved values"},
@@ -130,7 +157,6 @@ func illegal() []row {
 }
 
 func attentions() []row {
-	reset := does("Retried. SPC-2 reservations are lost.", Standard)
 	inquiry := does("INQUIRY is sent again.", Standard)
 	return []row{
 		{scsi.UnitAttention, scsi.PowerOnResetOrBusDeviceReset, "POWER ON, RESET, OR BUS DEVICE RESET OCCURRED", "The unit began anew, as seen from this nexus.", reset, "", "the first command of a session to a unit"},
@@ -170,7 +196,6 @@ func protect() []row {
 }
 
 func aborted() []row {
-	retried := does("Retried.", Standard)
 	path := does("Retried on the path.", Memory)
 	const extended = "EXTENDED COPY"
 	return []row{
