@@ -61,10 +61,11 @@ func losses() []Preset {
 	}
 }
 
-// apd is what hosts do when all paths are down.
+// apd is what hosts do when all paths are down; two ways look like it to a virtual machine, and are
+// none to its host.
 func apd() []Statement {
 	return []Statement{
-		does("Event esx.problem.storage.apd.start; after `Misc.APDTimeout`, 140 s, esx.problem.storage.apd.timeout.", memory),
+		does("In all ways but unavailable and media: event esx.problem.storage.apd.start; after `Misc.APDTimeout`, 140 s, esx.problem.storage.apd.timeout.", memory),
 		does("Until then everything is retried. Then I/O that is not of virtual machines fails at once; theirs is retried without end, unless `Scsi.FailVMIOonAPD` is 1 (default 0).", documented, setting),
 		does("vSphere HA may end virtual machines 180 s after the time-out.", documented),
 	}
@@ -82,17 +83,23 @@ func ways(where string) []Way {
 		{Name: "forgotten", Rules: []string{"lu " + where + "-> apd drop"}, Expect: []Statement{
 			does("As --way silent; what was silent is never done, even when it heals.", inferred)}},
 		{Name: "unavailable", Rules: []string{"lu " + where + "-> unavailable"}, Expect: []Statement{
-			does("02/04/0C, and REPORT TARGET PORT GROUPS says unavailable: I/O waits, but it is no APD unless `Scsi.ExtendAPDCondition` is 1 (default 0).", setting, inferred)}},
+			does("02/04/0C, and REPORT TARGET PORT GROUPS says unavailable: I/O waits at once, but it is no APD unless `Scsi.ExtendAPDCondition` is 1 (default 0).", setting, inferred)}},
 		{Name: "login", Rules: []string{"login " + where + "-> reject 0x0301", "path " + where + "for=1s -> reset"}, Expect: []Statement{
 			does("Login is refused with 0301h, service unavailable, again and again; noticed as with --way down.", inferred)}},
 	}
 }
 
+// media is the way in which reads and writes alone are silent.
+func media(where string) Way {
+	return Way{Name: "media", Rules: []string{"lu " + where + "op=media -> apd"}, Expect: []Statement{
+		does("Reads and writes are aborted when their time is over, again and again, and \"lost access to volume\" is logged; TEST UNIT READY is answered, so that paths stay up: no APD, however long it lasts.", inferred)}}
+}
+
 func silences() []Preset {
 	const back = "The host finds its paths again; event esx.clear.storage.apd.exit, and everything goes on."
 	return []Preset{
-		{Name: "apd", Title: "all paths of all hosts are down", Ways: ways(""), Expect: apd(), Heals: back},
-		{Name: "apd-host", Title: "all paths of one host are down", Needs: []Parameter{Host}, Ways: ways("{host} "),
+		{Name: "apd", Title: "all paths of all hosts are down", Ways: append(ways(""), media("")), Expect: apd(), Heals: back},
+		{Name: "apd-host", Title: "all paths of one host are down", Needs: []Parameter{Host}, Ways: append(ways("{host} "), media("{host} ")),
 			Expect: append(apd(), does("Other hosts know nothing of it.", inferred)), Heals: back},
 		{Name: "apd-one-path", Title: "one path is down", Ways: ways("{portal|1} {host} "), Expect: []Statement{
 			does("The path is dead after a failed command and a failed TEST UNIT READY; I/O moves to the others. No APD.", documented),

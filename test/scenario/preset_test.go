@@ -196,6 +196,27 @@ func (s *play) silence(values map[preset.Parameter]string, victims, others []*in
 	s.rejoin()
 }
 
+// mute plays the way in which reads and writes alone are silent: paths stay up, and a read that
+// is aborted as often as it is sent is answered when it heals.
+func (s *play) mute(values map[preset.Parameter]string, victims ...*initiator.Unit) {
+	s.t.Helper()
+	s.with("media", values)
+	for n := range uint64(3) {
+		held := s.send(read8, nil, 4096)
+		s.awaitHits(s.rules[0], n+1)
+		s.silent(held)
+		s.alive(victims...)
+		s.abort(held, 0)
+	}
+	held := s.send(read8, nil, 4096)
+	s.awaitHits(s.rules[0], 4)
+	s.silent(held)
+	s.heal()
+	s.good(held)
+	require.Equal(s.t, s.content, held.call.Result.DataIn[:len(s.content)])
+	s.healed()
+}
+
 // createdByVASA is how creating a volume through the provider ends, in the default container.
 func (s *play) createdByVASA() error { return s.createdIn("default") }
 
@@ -273,6 +294,7 @@ var presets = map[string]func(s *play){
 	},
 	"apd": func(s *play) {
 		s.silence(nil, []*initiator.Unit{s.v1, s.v2, s.vh}, nil, []*initiator.Session{s.path1, s.path2, s.host2})
+		s.mute(nil, s.v1, s.v2, s.vh)
 		s.with("down", nil)
 		s.closed(1, 2)
 		s.heal()
@@ -286,6 +308,7 @@ var presets = map[string]func(s *play){
 	},
 	"apd-host": func(s *play) {
 		v := values{preset.Host: iqn("esx1")}
+		s.mute(v, s.v1, s.v2)
 		s.silence(v, []*initiator.Unit{s.v1, s.v2}, []*initiator.Unit{s.vh}, []*initiator.Session{s.path1, s.path2})
 		s.with("login", v)
 		s.dead(s.v1, s.v2)
