@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 	"vvsim/scsi/iscsi/initiator"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
+	"vvsim/vvol"
 )
 
 // Sizes of TestProviderModel; VVSIM_MODEL_STEPS and VVSIM_MODEL_SEED replace two of them.
@@ -28,10 +30,13 @@ const (
 	modelBlock   = 4096 // what is shared and allocated, in bytes
 	modelLogical = 512  // of SCSI
 	modelMB      = 1 << 20
+
+	modelContainerMB = 256 // which the volumes never fill, with all that they may reserve
 )
 
-// TestProviderModel makes, changes and deletes VVols over SOAP, writes and unmaps them over
-// SCSI, all at random, and compares content, bitmaps and space with a model in memory.
+// TestProviderModel makes, changes and deletes thin and thick VVols over SOAP, writes and unmaps
+// them over SCSI, and restarts the array, all at random, and compares content, bitmaps and space
+// with a model in memory.
 func TestProviderModel(t *testing.T) {
 	steps, seed := modelSteps, rand.Uint64()
 	for name, set := range map[string]func(n uint64){"VVSIM_MODEL_STEPS": func(n uint64) { steps = int(n) }, "VVSIM_MODEL_SEED": func(n uint64) { seed = n }} {
@@ -44,15 +49,21 @@ func TestProviderModel(t *testing.T) {
 	t.Logf("VVSIM_MODEL_SEED=%d, %d steps", seed, steps)
 	l := newLab(t, t.TempDir(), func(c *array.Config) { c.VASA.UnsharedValid = true })
 	s := newSite(l)
+	s.container = call[api.Container](l, "POST", "/api/v1/containers", map[string]any{"name": "model", "sizeBytes": modelContainerMB * modelMB,
+		"serviceLevels": []vvol.ServiceLevel{{Name: "thin", Thin: true}, {Name: "thick"}}}, http.StatusCreated).ID
 	m := &model{t: t, site: s, ctx: t.Context(), host: s.host("esx1"), session: l.login("esx1", 0), r: rand.New(rand.NewPCG(seed, 0)), all: map[string]*volume{}}
 	for step := range steps {
 		m.log = fmt.Sprintf("seed %d, step %d", seed, step)
 		m.step()
-		m.compare(m.any(func(*volume) bool { return true }))
+		m.compare(m.any(anyone))
+		m.balance()
 	}
+	m.log = fmt.Sprintf("seed %d, at the end", seed)
+	m.restart()
 	for _, id := range m.order {
 		m.compare(m.all[id])
 	}
+	m.empty()
 }
 
 // model is what the array has to hold.
@@ -82,6 +93,7 @@ type volume struct {
 	family   uint64
 	source   string // of a snapshot
 	readOnly bool
+	level    string // of service, which clones inherit
 	content  []byte
 	blocks   []block
 	handle   *wire.VirtualVolumeHandle
@@ -104,19 +116,21 @@ func (m *model) any(fits func(*volume) bool) *volume {
 	return list[m.r.IntN(len(list))]
 }
 
+func anyone(*volume) bool { return true }
+
+func writable(v *volume) bool { return !v.readOnly }
+
 func (m *model) add(v *volume) { m.all[v.id], m.order = v, append(m.order, v.id) }
 
 // copyOf is a volume that shares all blocks with v.
 func (m *model) copyOf(v *volume, id string) *volume {
-	return &volume{id: id, family: v.family, content: slices.Clone(v.content), blocks: slices.Clone(v.blocks)}
+	return &volume{id: id, family: v.family, level: v.level, content: slices.Clone(v.content), blocks: slices.Clone(v.blocks)}
 }
 
 func (m *model) no(err error) { m.t.Helper(); require.NoError(m.t, err, m.log) }
 
 // step does one thing.
 func (m *model) step() {
-	writable := func(v *volume) bool { return !v.readOnly }
-	anyone := func(*volume) bool { return true }
 	if len(m.order) < 2 {
 		m.create()
 		return
@@ -140,18 +154,28 @@ func (m *model) step() {
 		m.resize(m.any(writable))
 	case n < 55:
 		m.copyDiffs(m.any(writable))
-	case n < 85:
+	case n < 58:
+		m.convert(m.any(writable))
+	case n < 60:
+		m.restart()
+	case n < 62:
+		m.tooMuch()
+	case n < 80:
 		m.write(m.any(writable))
+	case n < 86:
+		m.writeSame(m.any(writable))
+	case n < 91:
+		m.compareAndWrite(m.any(writable))
 	default:
 		m.unmap(m.any(writable))
 	}
 }
 
 func (m *model) create() {
-	mb := 1 + m.r.Int64N(modelMaxMB)
-	id, err := m.site.create(m.ctx, m.host, mb, "VMW_VVolName", "model")
+	mb, level := 1+m.r.Int64N(modelMaxMB), []string{"thin", "thick"}[m.r.IntN(2)]
+	id, err := m.site.createAs(m.ctx, m.host, m.profile(level), mb, "VMW_VVolName", "model")
 	m.no(err)
-	m.add(&volume{id: id, family: m.birth(), content: make([]byte, mb*modelMB), blocks: make([]block, mb*modelMB/modelBlock)})
+	m.add(&volume{id: id, family: m.birth(), level: level, content: make([]byte, mb*modelMB), blocks: make([]block, mb*modelMB/modelBlock)})
 }
 
 func (m *model) snapshot(v *volume) {
@@ -275,13 +299,15 @@ func (m *model) write(v *volume) {
 	u := m.opened(v)
 	first := m.r.IntN(len(v.content) / modelLogical)
 	n := min(1+m.r.IntN(256), len(v.content)/modelLogical-first)
-	p := make([]byte, n*modelLogical)
-	for i := range p {
-		p[i] = byte(m.r.Uint32()) | 1 // a block of zeros is another matter
-	}
+	p := m.random(n * modelLogical) // a block of zeros is another matter
 	off := first * modelLogical
 	_, err := u.WriteAt(m.ctx, p, int64(off), m.r.IntN(4) == 0)
 	m.no(err)
+	m.written(v, off, p)
+}
+
+// written notes what was written.
+func (m *model) written(v *volume, off int, p []byte) {
 	copy(v.content[off:], p)
 	for i := off / modelBlock; i*modelBlock < off+len(p); i++ {
 		v.blocks[i] = block{m.birth(), true}
@@ -296,7 +322,11 @@ func (m *model) unmap(v *volume) {
 	first := m.r.IntN(len(v.blocks))
 	n := min(1+m.r.IntN(128), len(v.blocks)-first)
 	const per = modelBlock / modelLogical
-	m.no(u.Unmap(m.ctx, initiator.Extent{LBA: uint64(first * per), Blocks: uint32(n * per)}))
+	if m.r.IntN(3) > 0 {
+		m.no(u.Unmap(m.ctx, initiator.Extent{LBA: uint64(first * per), Blocks: uint32(n * per)}))
+	} else {
+		m.no(u.WriteSame(m.ctx, uint64(first*per), uint32(n*per), make([]byte, modelLogical), true))
+	}
 	clear(v.content[first*modelBlock : (first+n)*modelBlock])
 	for i := first; i < first+n; i++ {
 		v.blocks[i] = block{birth: m.birth()}
@@ -356,7 +386,8 @@ func (m *model) compareAllocated(v *volume) {
 	require.Equal(m.t, want, r.Return.ChunkBitmap, "%s: allocated of %s from block %d", m.log, v.id, first)
 }
 
-// compareSpace counts blocks: those of the volume, and those that nobody else has.
+// compareSpace counts blocks: those of the volume, and those that nobody else has. What a thick
+// volume reserves and has not written is in none of its figures (docs/vasa.md, Space).
 func (m *model) compareSpace(v *volume) {
 	shared := map[uint64]bool{}
 	for id, o := range m.all {
@@ -383,8 +414,7 @@ func (m *model) compareSpace(v *volume) {
 	require.EqualValues(m.t, unshared, shown.UnsharedBytes, "%s: unshared bytes of %s", m.log, v.id)
 	r, err := vasatest.Do[wire.SpaceStatsForVirtualVolumeResponse](m.ctx, m.host, &wire.SpaceStatsForVirtualVolume{VVolID: []string{v.id}})
 	m.no(err)
-	mb := func(bytes int) int64 { return int64((bytes + modelMB - 1) / modelMB) }
-	require.Equal(m.t, []wire.SpaceStats{{ObjectID: v.id, Logical: mb(len(v.content)), Committed: mb(allocated), Unshared: mb(unshared), UnsharedValid: true}},
+	require.Equal(m.t, []wire.SpaceStats{{ObjectID: v.id, Logical: megabytes(len(v.content)), Committed: megabytes(allocated), Unshared: megabytes(unshared), UnsharedValid: true}},
 		r.Return, "%s", m.log)
 }
 

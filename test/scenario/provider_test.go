@@ -3,11 +3,15 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vasa"
+	"vvsim/vasa/policy"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
 )
@@ -72,12 +76,52 @@ func (s *site) create(ctx context.Context, c *vasatest.Client, mb int64, metadat
 }
 
 func (s *site) createIn(ctx context.Context, c *vasatest.Client, container string, mb int64, metadata ...string) (string, error) {
-	q := &wire.CreateVirtualVolume{ContainerID: container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: mb, Metadata: pairs(metadata)}
+	return created(ctx, c, &wire.CreateVirtualVolume{ContainerID: container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: mb, Metadata: pairs(metadata)})
+}
+
+// createAs makes one with a policy.
+func (s *site) createAs(ctx context.Context, c *vasatest.Client, p *wire.StorageProfile, mb int64, metadata ...string) (string, error) {
+	return created(ctx, c, &wire.CreateVirtualVolume{ContainerID: s.container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: mb, Metadata: pairs(metadata), StorageProfile: p})
+}
+
+func created(ctx context.Context, c *vasatest.Client, q *wire.CreateVirtualVolume) (string, error) {
 	r, err := vasatest.Do[wire.CreateVirtualVolumeResponse](ctx, c, q)
 	if err != nil {
 		return "", err
 	}
 	return resultOf(r.Return)
+}
+
+// profile is a policy that asks for the values of capabilities of ours.
+func profile(id string, generation uint64, rules map[string]any) *wire.StorageProfile {
+	sub := &wire.SubProfile{Name: "rules"}
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		sub.Capability = append(sub.Capability, wire.CapabilityInstance{CapabilityID: wire.CapabilityId{ID: name, Namespace: policy.Namespace},
+			Constraint: []wire.ConstraintInstance{{PropertyInstance: []wire.PropertyInstance{{ID: name, Value: rules[name]}}}}})
+	}
+	return &wire.StorageProfile{ProfileID: id, Name: id, CreatedBy: "me", CreationTime: time.Unix(0, 0).UTC(), GenerationID: int64(generation),
+		Constraints: &wire.CapabilityConstraints{SubProfiles: []wire.AnySubProfile{sub}}}
+}
+
+// apply gives a VVol another policy.
+func (s *site) apply(ctx context.Context, c *vasatest.Client, id string, p *wire.StorageProfile) error {
+	r, err := vasatest.Do[wire.UpdateStorageProfileForVirtualVolumeResponse](ctx, c, &wire.UpdateStorageProfileForVirtualVolume{VVolID: id, NewStorageProfile: p})
+	if err == nil && r.Return.TaskState != wire.TaskStateSuccess {
+		err = fmt.Errorf("task %s is %s: %v", r.Return.TaskID, r.Return.TaskState, r.Return.Error)
+	}
+	return err
+}
+
+// space is a container's balance.
+func (s *site) space(ctx context.Context, c *vasatest.Client) (wire.ContainerSpaceStats, error) {
+	r, err := vasatest.Do[wire.SpaceStatsForStorageContainerResponse](ctx, c, &wire.SpaceStatsForStorageContainer{ContainerID: s.container})
+	if err != nil {
+		return wire.ContainerSpaceStats{}, err
+	}
+	if len(r.Return) != 1 || r.Return[0].ObjectID != s.container {
+		return wire.ContainerSpaceStats{}, fmt.Errorf("space of container %s: %+v", s.container, r.Return)
+	}
+	return r.Return[0], nil
 }
 
 func pairs(metadata []string) (list []wire.NameValuePair) {
