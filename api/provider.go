@@ -43,7 +43,9 @@ type ProviderSession struct {
 type TraceEntry struct {
 	Kind      string    `json:"kind"`
 	Operation string    `json:"operation,omitempty"`
-	Client    string    `json:"client,omitempty"`
+	Client    string    `json:"client,omitempty" doc:"of kind order, the last one"`
+	Clients   int       `json:"clients" doc:"that sent it; more than one is counted for kind order, up to 128"`
+	Stranger  bool      `json:"stranger" doc:"sent without a trusted certificate"`
 	Text      string    `json:"text"`
 	Count     int       `json:"count"`
 	First     time.Time `json:"first"`

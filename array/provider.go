@@ -22,6 +22,7 @@ import (
 	"vvsim/pe"
 	"vvsim/vasa"
 	"vvsim/vasa/door"
+	"vvsim/vasa/trace"
 	"vvsim/vasa/trust"
 	"vvsim/vvol"
 )
@@ -69,6 +70,7 @@ func (a *Array) openProvider() error {
 		Designator: a.designator,
 		Limits:     vasa.Limits{SessionTimeout: time.Duration(c.SessionTimeout), PerSession: c.RequestsPerSession, Batch: c.BatchSize},
 		Events: vasa.Events{Called: a.vasaCalled,
+			Traced: a.vasaTraced,
 			Panic: func(c vasa.Call, value any, stack []byte) {
 				a.log.Error("panic in a VASA operation", append(vasaFields(c), zap.Any("panic", value), zap.ByteString("stack", stack))...)
 			},
@@ -139,6 +141,12 @@ func (a *Array) vasaCalled(c vasa.Call) {
 	default:
 		a.log.Info("VASA call", fields...)
 	}
+}
+
+// vasaTraced keeps in the log what is new in the trace, which ends with the process.
+func (a *Array) vasaTraced(e trace.Entry) {
+	a.log.Info("VASA client unlike the reference", zap.String("kind", e.Kind), zap.String("operation", e.Operation), zap.String("client", e.Client),
+		zap.Bool("stranger", e.Stranger), zap.String("request", e.Request), zap.String("text", e.Text))
 }
 
 // listenVASA opens the provider's door.

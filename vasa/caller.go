@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"vvsim/vasa/session"
+	"vvsim/vasa/trace"
 	"vvsim/vasa/trust"
 	"vvsim/vasa/wire"
 )
@@ -37,6 +38,11 @@ func (c *caller) name() string {
 		return ""
 	}
 	return c.session.Client.Key()
+}
+
+// entry of the trace.
+func (c *caller) entry(kind, text string) trace.Entry {
+	return trace.Entry{Kind: kind, Client: c.name(), Stranger: c.untrusted != nil, Request: c.request, Text: text}
 }
 
 // client of the session; operations that need one have it.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"vvsim/vasa/trace"
 	"vvsim/vasa/trust"
 	"vvsim/vvol"
 )
@@ -116,7 +117,9 @@ type Limits struct {
 	Requests       int           // requests at a time
 	Batch          int           // items of one batch call; announced to clients
 	Copies         int           // copies that run at a time
-	Trace          int           // entries
+	Trace          int           // entries of each kind
+	TraceOrder     int           // of the kind that tells which operation follows which
+	StrangerTrace  int           // of each kind, of callers without a trusted certificate
 }
 
 // Defaults of Limits.
@@ -132,7 +135,9 @@ const (
 	DefaultRequests       = 256
 	DefaultBatch          = 1024
 	DefaultCopies         = 4
-	DefaultTrace          = 512
+	DefaultTrace          = 256
+	DefaultTraceOrder     = 1024 // a few hundred are met; each is short
+	DefaultStrangerTrace  = 64
 )
 
 func (l *Limits) ensureDefaults() {
@@ -143,6 +148,7 @@ func (l *Limits) ensureDefaults() {
 		{&l.Sessions, DefaultSessions}, {&l.PerCertificate, DefaultPerCertificate}, {&l.Clients, DefaultClients},
 		{&l.Names, DefaultNames}, {&l.PerSession, DefaultPerSession},
 		{&l.Requests, DefaultRequests}, {&l.Batch, DefaultBatch}, {&l.Copies, DefaultCopies}, {&l.Trace, DefaultTrace},
+		{&l.TraceOrder, DefaultTraceOrder}, {&l.StrangerTrace, DefaultStrangerTrace},
 	} {
 		if *x.value == 0 {
 			*x.value = x.other
@@ -170,7 +176,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%w: vasa: Statistics need both functions", vvol.ErrInvalid)
 	}
 	l := o.Limits
-	for _, n := range []int{l.Sessions, l.PerCertificate, l.Clients, l.Names, l.PerSession, l.Requests, l.Batch, l.Copies, l.Trace,
+	for _, n := range []int{l.Sessions, l.PerCertificate, l.Clients, l.Names, l.PerSession, l.Requests, l.Batch, l.Copies, l.Trace, l.TraceOrder, l.StrangerTrace,
 		int(l.SessionTimeout), int(l.MaxTimeout), int(l.StrangerTime)} {
 		if n < 0 {
 			return fmt.Errorf("%w: vasa: a limit is negative", vvol.ErrInvalid)
@@ -184,6 +190,8 @@ func (o *Options) validate() error {
 type Events struct {
 	// Called reports each request.
 	Called func(Call)
+	// Traced reports what a client sent that was not expected, when it comes for the first time.
+	Traced func(trace.Entry)
 	// Panic reports a panic in an operation.
 	Panic func(c Call, value any, stack []byte)
 	// Conflict reports two hosts that look like one, and what follows from it.

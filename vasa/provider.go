@@ -11,6 +11,7 @@ import (
 
 	"vvsim/vasa/door"
 	"vvsim/vasa/session"
+	"vvsim/vasa/trace"
 	"vvsim/vasa/wire"
 )
 
@@ -20,7 +21,7 @@ type Provider struct {
 	sessions  *session.Table
 	handlers  map[string]handler
 	invoker   Invoker
-	trace     trace
+	trace     *trace.Trace
 	running   chan struct{} // requests
 	bytes     *door.Quota   // of requests and answers
 	strangers *door.Quota   // requests
@@ -50,7 +51,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{o: o, running: make(chan struct{}, o.Limits.Requests), bytes: door.NewQuota(maxHeldBytes, maxHeldBytesPerHolder),
 		strangers: door.NewQuota(maxStrangers, maxStrangersPerHost), prefix: hex.EncodeToString(prefix)}
-	p.trace.init(o.Limits.Trace)
+	p.trace = trace.New(trace.Options{Entries: o.Limits.Trace, Strangers: o.Limits.StrangerTrace, Shared: map[string]int{kindOrder: o.Limits.TraceOrder}, New: o.Events.Traced})
 	p.tasks.init(o.Limits.Copies)
 	p.began = o.Clock().UTC().Truncate(time.Second)
 	p.feedBegins()
@@ -81,6 +82,9 @@ func (p *Provider) Probe(ctx context.Context) error {
 
 // Sessions lists the open sessions, oldest first.
 func (p *Provider) Sessions() []*session.Session { return p.sessions.Sessions() }
+
+// Trace lists what clients sent that was not expected, in the order of its first appearance.
+func (p *Provider) Trace() []trace.Entry { return p.trace.Entries() }
 
 // requestID is a new id, unique over restarts for what logs are kept for.
 func (p *Provider) requestID() string { return fmt.Sprintf("%s-%d", p.prefix, p.number.Add(1)) }

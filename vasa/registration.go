@@ -253,7 +253,7 @@ func checkUsage(u *wire.UsageContext) error {
 }
 
 func (p *Provider) conflict(c *caller, text string) {
-	p.trace.add(p.o.Clock(), TraceEntry{Kind: "host conflict", Client: c.name(), Request: c.request, Text: text})
+	p.trace.Add(p.o.Clock(), c.entry("host conflict", text))
 	if p.o.Events.Conflict != nil {
 		p.o.Events.Conflict(text)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vvsim/vasa/trace"
 	"vvsim/vasa/wire"
 )
 
@@ -31,8 +32,8 @@ var versionForms = map[VersionForm]string{
 }
 
 func (p *Provider) serveVersion(w http.ResponseWriter, r *http.Request) {
-	id := p.requestID()
-	p.traceHeaders(TraceEntry{Kind: "version.xml", Request: id}, r)
+	c := p.identify(r, p.requestID())
+	p.traceHeaders(c.entry(kindVersion, ""), r)
 	body := p.o.VersionXML
 	if body == nil {
 		form, ok := versionForms[p.o.Knobs().VersionForm]
@@ -44,29 +45,35 @@ func (p *Provider) serveVersion(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 	_, _ = w.Write(body) // the client may have gone
-	p.called(Call{ID: id, Operation: "GET " + r.URL.Path, Remote: r.RemoteAddr, Outcome: "ok"})
+	p.called(Call{ID: c.request, Operation: "GET " + r.URL.Path, Client: c.name(), Remote: c.remote, Outcome: "ok"})
 }
+
+// Kinds of the trace that are more than a name.
+const (
+	kindVersion = "version.xml"
+	kindOrder   = "order" // which operation follows which in a session
+)
 
 // knownHeaders are those of every HTTP client; others are traced.
 var knownHeaders = []string{"Accept", "Accept-Encoding", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect",
 	"Host", "Pragma", "Soapaction", "Transfer-Encoding"}
 
 // traceHeaders notes headers that no reference tells of, secrets excepted.
-func (p *Provider) traceHeaders(e TraceEntry, r *http.Request) {
+func (p *Provider) traceHeaders(e trace.Entry, r *http.Request) {
 	var lines []string
 	for name, values := range r.Header {
 		switch {
-		case slices.Contains(knownHeaders, name) && e.Kind != "version.xml", name == "Cookie", name == "Authorization":
+		case slices.Contains(knownHeaders, name) && e.Kind != kindVersion, name == "Cookie", name == "Authorization", name == "Proxy-Authorization":
 		default:
 			lines = append(lines, name+": "+strings.Join(values, ", "))
 		}
 	}
-	if len(lines) == 0 && e.Kind != "version.xml" {
+	if len(lines) == 0 && e.Kind != kindVersion {
 		return
 	}
 	slices.Sort(lines)
 	e.Text = strings.Join(append([]string{r.Method + " " + r.URL.RequestURI() + " " + r.Proto}, lines...), "\n")
-	p.trace.add(p.o.Clock(), e)
+	p.trace.Add(p.o.Clock(), e)
 }
 
 // serveSOAP answers one request. Who calls is looked at before what is said.
@@ -177,13 +184,13 @@ func (p *Provider) survive(c *caller, value any, err *error) {
 
 // traceRequest notes what a request had that was not expected.
 func (p *Provider) traceRequest(r *http.Request, c *caller, req *wire.Request, bad error) {
-	e := TraceEntry{Client: c.name(), Request: c.request}
+	e := c.entry("", "")
 	if req.Operation != nil {
 		e.Operation = req.Operation.Name
 	}
 	note := func(kind, text string) {
 		e.Kind, e.Text = kind, text
-		p.trace.add(p.o.Clock(), e)
+		p.trace.Add(p.o.Clock(), e)
 	}
 	for _, f := range req.Findings {
 		note(string(f.Kind), f.Path+" "+f.Name.Space+" "+f.Name.Local)
@@ -199,7 +206,7 @@ func (p *Provider) traceRequest(r *http.Request, c *caller, req *wire.Request, b
 	note("SOAP", fmt.Sprintf("%v, Content-Type %q, SOAPAction quoted %t, present %t", req.Version, mediaType(r), strings.HasPrefix(r.Header.Get("SOAPAction"), `"`),
 		r.Header.Get("SOAPAction") != ""))
 	if c.session != nil && req.Operation != nil {
-		note("order", c.session.Follows(req.Operation.Name)+" → "+req.Operation.Name)
+		note(kindOrder, c.session.Follows(req.Operation.Name)+" → "+req.Operation.Name)
 	}
 	e.Kind = "HTTP header"
 	p.traceHeaders(e, r)

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/vasa/trace"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
 )
@@ -163,11 +165,76 @@ func TestTrace(t *testing.T) {
 		_, _, err := c.Post(t.Context(), fmt.Sprint("urn:", i), []byte(body))
 		require.NoError(t, err)
 	}
-	require.Len(t, l.Trace(), 16, "bounded")
+	kept := map[string]int{}
+	for _, e := range l.Trace() {
+		kept[e.Kind]++
+		require.LessOrEqual(t, kept[e.Kind], 16, e.Kind)
+	}
+	require.Equal(t, 16, kept["action spelled otherwise"], "bounded")
 	l.set(Knobs{Strict: true})
 	answer, _, err := c.Post(t.Context(), "urn:getTaskUpdate", []byte(body))
 	require.NoError(t, err)
 	require.Contains(t, string(answer), "InvalidArgument")
+}
+
+// TestTraceKeepsTheRare: an element that nobody knows is there after 64 hosts called all
+// kinds of operations in turn, and a stranger asked for version.xml a thousand times.
+func TestTraceKeepsTheRare(t *testing.T) {
+	var mu sync.Mutex
+	told := map[string]int{}
+	l := newLab(t, func(o *Options) {
+		o.Events.Traced = func(e trace.Entry) { mu.Lock(); defer mu.Unlock(); told[e.Kind]++ }
+	})
+	c := l.vcenter("vc")
+	_, _, err := c.Post(t.Context(), "urn:getTaskUpdate", []byte(strings.Replace(setTask("nothing:1"), "<taskId>", "<novelty/><taskId>", 1)))
+	require.NoError(t, err)
+	requests := []any{&wire.QueryCatalog{}, &wire.QueryCACertificates{}, &wire.QueryStorageContainer{}, &wire.QueryCACertificateRevocationLists{}}
+	const hosts = 64
+	for n := range hosts {
+		h := l.host(fmt.Sprintf("h%03d", n))
+		for i := range requests {
+			for _, r := range requests[i:] {
+				_, err := h.Call(t.Context(), requests[i])
+				require.NoError(t, err)
+				_, err = h.Call(t.Context(), r)
+				require.NoError(t, err)
+			}
+		}
+	}
+	plain := l.plain()
+	for i := range 1000 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.server.URL+VersionPath, nil)
+		require.NoError(t, err)
+		r.Header.Set("X-Flood", fmt.Sprint(i))
+		resp, err := plain.Do(r)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	}
+	rare, order, strangers := 0, 0, 0
+	for _, e := range l.Trace() {
+		switch {
+		case e.Kind == "unknown element":
+			rare++
+			require.Contains(t, e.Text, "novelty")
+			require.False(t, e.Stranger)
+		case e.Kind == kindOrder && strings.HasPrefix(e.Client, "host "):
+			order++
+			require.Equal(t, hosts, e.Clients, e.Text)
+		case e.Kind == kindVersion:
+			strangers++
+			require.True(t, e.Stranger)
+		}
+	}
+	require.Equal(t, 1, rare)
+	require.Greater(t, order, len(requests)*len(requests)/2)
+	require.Less(t, order, 2*len(requests)*len(requests), "one for all hosts")
+	require.Equal(t, DefaultStrangerTrace, strangers)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, told["unknown element"])
+	require.Equal(t, 1000, told[kindVersion])
 }
 
 // TestCalls are reported with the id that the fault's text has.

@@ -17,15 +17,25 @@ import (
 func newProvider() *cobra.Command {
 	showIt := outputFlag(&cobra.Command{Use: "show", Short: "Show the provider and its sessions", Args: usageArgs(cobra.NoArgs), RunE: showProvider})
 	trace := outputFlag(&cobra.Command{Use: "trace", Short: "List what clients sent that was not expected", Args: usageArgs(cobra.NoArgs),
+		Long: "List what clients of the provider sent that was not expected, and in which order they call. Each kind keeps so many\nentries, those of strangers (without a trusted certificate) apart. The list ends with the array; what comes for the\nfirst time is also in the array's log, at level info.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return table(c, "/provider/trace", column[api.TraceEntry]{"KIND", func(x api.TraceEntry) any { return x.Kind }},
 				column[api.TraceEntry]{"OPERATION", func(x api.TraceEntry) any { return x.Operation }},
-				column[api.TraceEntry]{"CLIENT", func(x api.TraceEntry) any { return x.Client }},
+				column[api.TraceEntry]{"CLIENT", traceClient},
+				column[api.TraceEntry]{"CLIENTS", func(x api.TraceEntry) any { return x.Clients }},
 				column[api.TraceEntry]{"COUNT", func(x api.TraceEntry) any { return x.Count }},
 				column[api.TraceEntry]{"LAST", func(x api.TraceEntry) any { return x.Last.Format(time.RFC3339) }},
 				column[api.TraceEntry]{"WHAT", func(x api.TraceEntry) any { return strings.ReplaceAll(x.Text, "\n", "; ") }})
 		}})
 	return noun("provider", "The VASA provider", showIt, trace, newCert(), newExercise())
+}
+
+// traceClient names who sent an entry: the last one, where several are counted.
+func traceClient(x api.TraceEntry) any {
+	if x.Stranger && x.Client == "" {
+		return "stranger"
+	}
+	return x.Client
 }
 
 func showProvider(c *cobra.Command, _ []string) error {

@@ -56,10 +56,11 @@ func importTable() map[string]row {
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
-		"vasa":                 {imports: []string{"vvol", "vasa/door", "vasa/policy", "vasa/session", "vasa/trust", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
+		"vasa":                 {imports: []string{"vvol", "vasa/door", "vasa/policy", "vasa/session", "vasa/trace", "vasa/trust", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
 		"vasa/policy":          {imports: []string{"vvol", "vasa/wire"}},
 		"vasa/door":            {},
 		"vasa/session":         {imports: []string{"vasa/wire"}},
+		"vasa/trace":           {},
 		"vasa/trust":           {},
 		"vasa/wire":            {imports: []string{"vasa/wire/xsd"}},
 		"vasa/wire/xsd":        {},
