@@ -48,6 +48,9 @@ func newSite(l *lab) *site {
 func (s *site) client(name string, certified bool) *vasatest.Client {
 	s.t.Helper()
 	o := vasatest.Options{URL: strings.TrimSuffix(s.a.Ready().VASA.URL, vasa.VersionPath) + vasa.ServicePath}
+	if s.network != nil {
+		o.Dial = s.network.DialNetwork
+	}
 	if certified {
 		var err error
 		o.Certificate, err = s.vmca.Issue(name, nil)

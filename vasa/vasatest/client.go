@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -24,6 +25,8 @@ type Options struct {
 	Roots       *x509.CertPool   // that verify the provider; nil: any certificate is taken
 	Version     wire.Version
 	Timeout     time.Duration // of one call; default DefaultTimeout
+	// Dial, if set, connects, as over a network in memory.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Seen, if set, is given each exchange.
 	Seen func(Exchange)
 }
@@ -64,7 +67,7 @@ func New(o Options) (*Client, error) {
 		// Hosts send their certificate whatever issuers the provider names.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate, nil }
 	}
-	return &Client{o: o, http: &http.Client{Jar: jar, Timeout: o.Timeout, Transport: &http.Transport{TLSClientConfig: c, MaxIdleConnsPerHost: 8},
+	return &Client{o: o, http: &http.Client{Jar: jar, Timeout: o.Timeout, Transport: &http.Transport{DialContext: o.Dial, TLSClientConfig: c, MaxIdleConnsPerHost: 8},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
