@@ -89,6 +89,23 @@ func (s *play) lost(units ...*initiator.Unit) {
 	}
 }
 
+// losses plays the ways of a permanent loss, each with its sense data: victims have it, and
+// unharmed shows the others.
+func (s *play) losses(values map[preset.Parameter]string, victims []*initiator.Unit, unharmed func()) {
+	s.t.Helper()
+	for _, code := range []string{"05/25/00", "04/4C/00", "04/3E/01", "04/3E/03", "05/68/01"} {
+		s.with(code, values)
+		for _, u := range victims {
+			require.Equal(s.t, code, "0"+s.sense(u.TestUnitReady(s.ctx)))
+			_, err := u.ReadAt(s.ctx, make([]byte, 512), 0)
+			require.Equal(s.t, code, "0"+s.sense(err))
+		}
+		unharmed()
+		s.heal()
+		s.alive(victims...)
+	}
+}
+
 // dead shows sessions that have ended.
 func (s *play) dead(units ...*initiator.Unit) {
 	s.t.Helper()
@@ -245,39 +262,24 @@ type values = map[preset.Parameter]string
 
 // presets are what each preset does to hosts, and that it heals.
 var presets = map[string]func(s *play){
+	// One VVol is gone for everybody. Its sister and the protocol endpoint know nothing of it.
 	"pdl-vvol": func(s *play) {
-		s.with("", values{preset.VVol: "victim"})
-		s.lost(s.v1, s.v2, s.vh)
-		s.holds(s.sister, 0, s.sisterContent)
-		s.alive(s.pe)
-		s.heal()
-		for _, code := range []string{"04/4C/00", "04/3E/01", "04/3E/03", "05/68/01"} {
-			s.with(code, values{preset.VVol: "victim"})
-			for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
-				require.Equal(s.t, code, "0"+s.sense(u.TestUnitReady(s.ctx)))
-			}
-			s.alive(s.pe, s.sister)
-			s.heal()
-		}
+		s.losses(values{preset.VVol: "victim"}, []*initiator.Unit{s.v1, s.v2, s.vh}, func() {
+			s.holds(s.sister, 0, s.sisterContent)
+			s.alive(s.pe)
+		})
 	},
+	// The endpoint is gone with all behind it: for everybody, by its name, for one host.
 	"pdl-pe": func(s *play) {
-		s.with("", nil)
-		s.lost(s.pe, s.v1, s.v2, s.vh, s.sister)
-		s.heal()
-		s.with("", values{preset.Host: iqn("esx1")})
-		s.lost(s.pe, s.v1, s.v2, s.sister)
-		s.holds(s.vh, 0, s.content)
-		s.heal()
+		all := []*initiator.Unit{s.pe, s.v1, s.v2, s.vh, s.sister}
+		s.losses(nil, all, func() {})
 		id := call[[]api.PE](s.lab, "GET", "/api/v1/pes", nil, 0)[0].ID
-		s.with("", values{preset.PE: id})
-		s.lost(s.pe, s.v1, s.v2, s.vh, s.sister)
-		s.heal()
+		s.losses(values{preset.PE: id}, all, func() {})
+		s.losses(values{preset.Host: iqn("esx1")}, []*initiator.Unit{s.pe, s.v1, s.v2, s.sister}, func() { s.holds(s.vh, 0, s.content) })
 	},
+	// One host has lost everything, by sense data or as it can't log in; the other works.
 	"pdl-host": func(s *play) {
-		s.with("", values{preset.Host: iqn("esx1")})
-		s.lost(s.pe, s.v1, s.v2, s.sister)
-		s.holds(s.vh, 0, s.content)
-		s.heal()
+		s.losses(values{preset.Host: iqn("esx1")}, []*initiator.Unit{s.pe, s.v1, s.v2, s.sister}, func() { s.holds(s.vh, 0, s.content) })
 		s.with("login", values{preset.Host: iqn("esx1")})
 		s.dead(s.v1, s.v2)
 		s.clock.Step(time.Second)
@@ -286,12 +288,11 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.rejoin()
 	},
+	// One path of one host says that the volume is gone, which then is reached by the other.
 	"pdl-one-path": func(s *play) {
-		s.with("", values{preset.VVol: "victim", preset.Host: iqn("esx1")})
-		s.lost(s.v1)
-		s.othersUnharmed()
-		s.heal()
+		s.losses(values{preset.VVol: "victim", preset.Host: iqn("esx1")}, []*initiator.Unit{s.v1}, s.othersUnharmed)
 	},
+	// All hosts have lost all paths, in each way in which that can come.
 	"apd": func(s *play) {
 		s.silence(nil, []*initiator.Unit{s.v1, s.v2, s.vh}, nil, []*initiator.Session{s.path1, s.path2, s.host2})
 		s.mute(nil, s.v1, s.v2, s.vh)
@@ -306,6 +307,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.rejoin()
 	},
+	// One host has lost all paths, in each way; the other works.
 	"apd-host": func(s *play) {
 		v := values{preset.Host: iqn("esx1")}
 		s.mute(v, s.v1, s.v2)
@@ -319,6 +321,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.rejoin()
 	},
+	// One path of one host is silent, or its session is gone; the other paths work.
 	"apd-one-path": func(s *play) {
 		v := values{preset.Host: iqn("esx1")}
 		s.silence(v, []*initiator.Unit{s.v1}, []*initiator.Unit{s.v2, s.vh}, []*initiator.Session{s.path1})
@@ -331,6 +334,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.rejoin()
 	},
+	// All paths go for a minute, three times, and everything is as ever in between.
 	"apd-flap": func(s *play) {
 		s.with("", nil)
 		for range 3 {
@@ -345,14 +349,21 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.rejoin()
 	},
+	// The provider takes requests and does not answer, until it heals; I/O goes on.
 	"vp-hang": func(s *play) {
 		s.with("", nil)
+		asked := make(chan error, 1)
+		go func() { asked <- s.createdByVASA() }()
+		s.awaitHits(s.rules[0], 1)
 		require.Equal(s.t, http.StatusServiceUnavailable, s.status("/healthz"))
 		s.othersUnharmed()
+		s.waits(asked)
 		s.heal()
+		require.NoError(s.t, <-asked)
 		require.Equal(s.t, http.StatusOK, s.status("/healthz"))
 		require.NoError(s.t, s.createdByVASA())
 	},
+	// Nothing answers at the provider's address; I/O goes on.
 	"vp-down": func(s *play) {
 		s.with("", nil)
 		require.Error(s.t, s.versionXML())
@@ -361,6 +372,7 @@ var presets = map[string]func(s *play){
 		require.NoError(s.t, s.versionXML())
 		require.NoError(s.t, s.createdByVASA())
 	},
+	// The provider shows another certificate than it should; who checks it has no provider.
 	"vp-cert-expired": func(s *play) {
 		for way, flaw := range map[string]func(error) bool{
 			"":           func(err error) bool { _, is := errors.AsType[x509.CertificateInvalidError](err); return is },
@@ -374,6 +386,7 @@ var presets = map[string]func(s *play){
 			require.NoError(s.t, s.versionXML())
 		}
 	},
+	// What needs space is refused on all volumes, and by the provider; the rest goes on.
 	"array-full": func(s *play) {
 		s.with("", nil)
 		for _, u := range []*initiator.Unit{s.v1, s.vh, s.sister} {
@@ -386,6 +399,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		require.NoError(s.t, s.createdByVASA())
 	},
+	// A full container is one for its volumes alone, and a volume for itself.
 	"container-full": func(s *play) {
 		full := func(units ...*initiator.Unit) {
 			for _, u := range units {
@@ -419,6 +433,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		s.write(other, 0, s.content)
 	},
+	// The pool is nearly full: hosts are told once, and I/O goes on.
 	"threshold": func(s *play) {
 		s.with("", values{preset.VVol: "victim"})
 		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh} {
@@ -427,6 +442,7 @@ var presets = map[string]func(s *play){
 		s.othersUnharmed()
 		s.heal()
 	},
+	// The disk takes its time; paths and provider do not.
 	"slow-disk": func(s *play) {
 		v := values{preset.VVol: "victim"}
 		s.with("", v)
@@ -448,6 +464,7 @@ var presets = map[string]func(s *play){
 		s.good(ats)
 		s.heal()
 	},
+	// Now and then a read returns a flipped bit.
 	"bit-rot": func(s *play) {
 		s.with("", values{preset.VVol: "victim"})
 		for n := 0; ; n++ {
@@ -463,6 +480,7 @@ var presets = map[string]func(s *play){
 		s.holds(s.sister, 0, s.sisterContent)
 		s.heal()
 	},
+	// COMPARE AND WRITE finds what nobody has written; nothing is changed.
 	"ats-miscompare": func(s *play) {
 		s.with("", values{preset.VVol: "victim", preset.Host: iqn("esx1")})
 		for _, u := range []*initiator.Unit{s.v1, s.v2} {
@@ -473,6 +491,7 @@ var presets = map[string]func(s *play){
 		s.heal()
 		require.NoError(s.t, s.v1.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
 	},
+	// One path is slow, in each way; the other is as fast as ever.
 	"slow-path": func(s *play) {
 		s.clock.SetRate(1) // of what is late and slow, too
 		defer s.clock.SetRate(0)
@@ -493,6 +512,7 @@ var presets = map[string]func(s *play){
 		require.GreaterOrEqual(s.t, took(), 200*time.Millisecond, "256 KiB at 1 MiB/s")
 		s.heal()
 	},
+	// One path is reset in its time, and loses answers until then.
 	"lossy-path": func(s *play) {
 		s.with("", values{preset.Host: iqn("esx1")})
 		require.EqualValues(s.t, 1, s.hits(s.rules[0]), "the connection is to be reset in its time")
@@ -511,8 +531,13 @@ var presets = map[string]func(s *play){
 		}
 		require.Less(s.t, answered, 1000)
 		s.alive(s.v2, s.vh)
+		s.clock.Step(time.Minute)
+		s.dead(s.v1)
+		s.alive(s.v2, s.vh)
 		s.heal()
+		s.rejoin()
 	},
+	// A controller goes and comes back: its portal, then its target port group.
 	"reboot-controller": func(s *play) {
 		s.with("", nil)
 		s.closed(1)
@@ -536,6 +561,8 @@ var presets = map[string]func(s *play){
 		s.rejoin()
 		s.heal()
 	},
+	// A path takes what a host says and says nothing, or the other way round: writes are done and not
+	// answered, or not done until it heals.
 	"split-path": func(s *play) {
 		next, never := random(5, stageBytes), random(6, stageBytes)
 		s.with("", values{preset.Host: iqn("esx1")})

@@ -1,5 +1,5 @@
 // Package sim plays seeded runs of a whole array: hosts with two paths each, volumes,
-// snapshots, clones, binds, faults of every layer, restarts, and deaths of the process, while
+// snapshots, clones, binds, faults of every layer but vasa, restarts, and deaths of the process, while
 // commands are in flight; an oracle (test/oracle) judges every byte that is read. At the end all
 // faults go, and after a time to settle every command has ended, every device works, every
 // volume is read from end to end, the array's check of itself passes, and no goroutine is left.
