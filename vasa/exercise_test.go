@@ -54,7 +54,7 @@ func (p dataPath) Read(ctx context.Context, a vasatest.Access, offset uint64, da
 
 // exerciseOptions are for the exercise of a lab.
 func (l *lab) exerciseOptions() vasatest.ExerciseOptions {
-	return vasatest.ExerciseOptions{URL: l.server.URL + VersionPath, User: "vasa", Password: "secret-of-the-lab", IO: dataPath{l}, Seen: validator(l.t)}
+	return vasatest.ExerciseOptions{URL: l.server.URL + VersionPath, User: "vasa", Password: "secret-of-the-lab", IO: dataPath{l}, Seen: l.validate}
 }
 
 // exercised checks the lines of an exercise that succeeded, and that nothing is left.

@@ -7,10 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vvsim/test/schema"
 	"vvsim/vasa/trust"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
@@ -41,6 +38,7 @@ type lab struct {
 	vmca    *vasatest.Authority
 	data    vvol.Endpoints
 	change  func(*Options)
+	schema  *schema.Validator
 
 	mu        sync.Mutex
 	knobs     Knobs
@@ -54,7 +52,7 @@ func newLab(t testing.TB, change func(*Options)) *lab { return newLabWith(t, new
 
 // newLabWith starts one over a data path.
 func newLabWith(t testing.TB, e vvol.Endpoints, change func(*Options)) *lab {
-	l := &lab{t: t, engine: &gatedEngine{Engine: mem.New()}, data: e, change: change}
+	l := &lab{t: t, engine: &gatedEngine{Engine: mem.New()}, data: e, change: change, schema: schema.New(t)}
 	var err error
 	l.trust, err = trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab", Retain: true, Clock: l.now})
 	require.NoError(t, err)
@@ -135,10 +133,10 @@ func (l *lab) set(k Knobs) {
 	l.knobs = k
 }
 
-// client makes a client with a certificate; nil presents none. All that it exchanges is
-// validated against the schema at the end of the test, where that is at hand.
+// client makes a client with a certificate; nil presents none. All answers that it gets are
+// validated against the schema, where that is at hand.
 func (l *lab) client(cert *tls.Certificate, version wire.Version) *vasatest.Client {
-	c, err := vasatest.New(vasatest.Options{URL: l.server.URL + ServicePath, Certificate: cert, Version: version, Seen: validator(l.t)})
+	c, err := vasatest.New(vasatest.Options{URL: l.server.URL + ServicePath, Certificate: cert, Version: version, Seen: l.validate})
 	require.NoError(l.t, err)
 	l.t.Cleanup(c.Close)
 	return c
@@ -218,62 +216,8 @@ func (l *lab) fault(c *vasatest.Client, name string, request any) {
 	require.Equal(l.t, name, vasatest.Fault(err), "%T: %v", request, err)
 }
 
-// validator keeps the bodies of exchanges, and validates them when the test is over.
-func validator(t testing.TB) func(vasatest.Exchange) {
-	schema := os.Getenv("VVSIM_VASA_XSD")
-	if schema == "" {
-		schema = filepath.Join("..", "..", "shared", "reference", "vasa-wsdl", "2.0-reconstructed", "all.xsd")
-	}
-	if _, err := os.Stat(schema); err != nil {
-		return nil // package wire's tests tell that the schema is not here
-	}
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		return nil
-	}
-	var mu sync.Mutex
-	seen := map[string][]byte{} // by operation and outcome: the last of each
-	t.Cleanup(func() {
-		mu.Lock()
-		defer mu.Unlock()
-		args, dir := []string{"--noout", "--schema", schema}, t.TempDir()
-		for name, envelope := range seen {
-			body := documentIn(string(envelope))
-			if body == "" {
-				continue
-			}
-			file := filepath.Join(dir, name+".xml")
-			require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
-			args = append(args, file)
-		}
-		if len(args) == 3 {
-			return
-		}
-		out, err := exec.CommandContext(context.Background(), "xmllint", args...).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-	})
-	return func(x vasatest.Exchange) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[x.Operation+"."+vasatest.Fault(x.Err)] = x.Response
-	}
-}
-
-// documentIn is what the schema knows of an envelope as our encoder writes it: the element
-// in its body, or in the detail of its fault, with the envelope's declarations.
-func documentIn(envelope string) string {
-	_, envelope, _ = strings.Cut(envelope, "<soap:Envelope")
-	declarations, envelope, _ := strings.Cut(envelope, ">")
-	for _, around := range []string{"soap:Body", "soap:Detail", "detail"} {
-		if _, inner, ok := strings.Cut(envelope, "<"+around+">"); ok {
-			envelope, _, _ = strings.Cut(inner, "</"+around+">")
-		}
-	}
-	if strings.HasPrefix(envelope, "<soap:Fault") || !strings.HasPrefix(envelope, "<") {
-		return ""
-	}
-	end := strings.IndexAny(envelope, " />")
-	return envelope[:end] + declarations + envelope[end:]
-}
+// validate takes the answer of an exchange to the validator.
+func (l *lab) validate(x vasatest.Exchange) { l.schema.Add(x.Operation, x.Response) }
 
 // gatedEngine holds copies while its gate is there.
 type gatedEngine struct {

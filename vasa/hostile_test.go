@@ -207,6 +207,7 @@ func (c *directClient) post(action string, body []byte) *httptest.ResponseRecord
 	r.Header.Set("SOAPAction", action)
 	w := httptest.NewRecorder()
 	c.l.serveSOAP(w, r)
+	c.l.schema.Add(strings.TrimPrefix(action, "urn:"), w.Body.Bytes())
 	return w
 }
 

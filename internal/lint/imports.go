@@ -56,13 +56,13 @@ func importTable() map[string]row {
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
-		"vasa":                 {imports: []string{"vvol", "vasa/door", "vasa/policy", "vasa/session", "vasa/trace", "vasa/trust", "vasa/wire"}, tests: []string{"vasa/vasatest", "vvol/store", "vvol/store/mem"}},
+		"vasa":                 {imports: []string{"vvol", "vasa/door", "vasa/policy", "vasa/session", "vasa/trace", "vasa/trust", "vasa/wire"}, tests: []string{"test/schema", "vasa/vasatest", "vvol/store", "vvol/store/mem"}},
 		"vasa/policy":          {imports: []string{"vvol", "vasa/wire"}},
 		"vasa/door":            {},
 		"vasa/session":         {imports: []string{"vasa/wire"}},
 		"vasa/trace":           {},
 		"vasa/trust":           {},
-		"vasa/wire":            {imports: []string{"vasa/wire/xsd"}},
+		"vasa/wire":            {imports: []string{"vasa/wire/xsd"}, tests: []string{"test/schema"}},
 		"vasa/wire/xsd":        {},
 		"vasa/vasatest":        {imports: []string{"vasa/wire"}},
 		"vasa/vasatest/blocks": {imports: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest"}},
@@ -94,6 +94,7 @@ func importTable() map[string]row {
 		"test/peer/gotgt": {imports: []string{"vvol/store", "vvol/store/badger", "vvol/store/mem"},
 			tests: []string{"scsi", "scsi/cdb", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "test/process"}},
 		"test/scenario": {imports: []string{"*"}},
+		"test/schema":   {},
 		"test/sim":      {imports: []string{"*"}},
 		"test/soak":     {imports: []string{"*"}},
 	}

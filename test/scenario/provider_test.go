@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vvsim/test/schema"
 	"vvsim/vasa"
 	"vvsim/vasa/policy"
 	"vvsim/vasa/vasatest"
@@ -21,6 +22,7 @@ type site struct {
 	*lab
 	vmca      *vasatest.Authority
 	container string // id of the default one
+	schema    *schema.Validator
 }
 
 // newSite registers an authority with the provider of a lab.
@@ -28,7 +30,7 @@ func newSite(l *lab) *site {
 	l.t.Helper()
 	vmca, err := vasatest.NewAuthority("VMCA")
 	require.NoError(l.t, err)
-	s := &site{lab: l, vmca: vmca}
+	s := &site{lab: l, vmca: vmca, schema: schema.New(l.t)}
 	v := l.a.Ready().VASA
 	_, err = vasatest.Do[wire.RegisterCACertificatesAndCRLsResponse](l.ctx, s.client("registrar", false),
 		&wire.RegisterCACertificatesAndCRLs{ProviderUserName: v.User, ProviderPassword: v.Password, CARootCert: []string{vmca.PEM()}})
@@ -47,7 +49,8 @@ func newSite(l *lab) *site {
 // client calls the provider, with a certificate of its own or none.
 func (s *site) client(name string, certified bool) *vasatest.Client {
 	s.t.Helper()
-	o := vasatest.Options{URL: strings.TrimSuffix(s.a.Ready().VASA.URL, vasa.VersionPath) + vasa.ServicePath}
+	o := vasatest.Options{URL: strings.TrimSuffix(s.a.Ready().VASA.URL, vasa.VersionPath) + vasa.ServicePath,
+		Seen: func(x vasatest.Exchange) { s.schema.Add(x.Operation, x.Response) }}
 	if s.network != nil {
 		o.Dial = s.network.DialNetwork
 	}
