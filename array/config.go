@@ -88,6 +88,8 @@ type VASAConfig struct {
 	BitmapMSBFirst   bool   `yaml:"bitmap_msb_first"`
 	EventsFromZero   bool   `yaml:"events_from_zero"`
 	UnsharedValid    bool   `yaml:"unshared_valid"`
+	EndpointsByID    bool   `yaml:"endpoints_by_id"`
+	Snapshots        string `yaml:"snapshots"` // as-asked, read-only or writable
 	TasksRunFirst    bool   `yaml:"tasks_run_first"`
 	ClosedBootstrap  bool   `yaml:"closed_bootstrap"`
 	SkipExpiredRoots bool   `yaml:"skip_expired_roots"`

@@ -37,6 +37,17 @@ func table(t *testing.T, text, head string) map[string][]string {
 	return rows
 }
 
+// TestKeysOfTheProvider: each key that docs/vasa.md names is one.
+func TestKeysOfTheProvider(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "vasa.md"))
+	require.NoError(t, err)
+	named := regexp.MustCompile("`((?:vasa|esxi|iscsi)\\.[a-z_]+)").FindAllSubmatch(page, -1)
+	require.Greater(t, len(named), 12)
+	for _, m := range named {
+		require.Contains(t, configKeys(), string(m[1]))
+	}
+}
+
 // written is a value as the documentation writes it: "none" for nothing, a list of
 // names with commas, anything else as YAML in one line.
 func written(t *testing.T, v reflect.Value) string {

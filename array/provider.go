@@ -85,7 +85,7 @@ func (a *Array) openProvider() error {
 // knobs are the answers to what vasa.md 13 leaves open.
 func (c *VASAConfig) knobs() vasa.Knobs {
 	return vasa.Knobs{VersionForm: vasa.VersionForm(c.VersionForm), Strict: c.Strict, MSBFirst: c.BitmapMSBFirst, EventsFromZero: c.EventsFromZero,
-		UnsharedValid: c.UnsharedValid, TasksRunFirst: c.TasksRunFirst, ClosedBootstrap: c.ClosedBootstrap, MaxVVolSizeMB: c.MaxVVolSizeMB}
+		UnsharedValid: c.UnsharedValid, EndpointsByID: c.EndpointsByID, Snapshots: vasa.SnapshotAccess(c.Snapshots), TasksRunFirst: c.TasksRunFirst, ClosedBootstrap: c.ClosedBootstrap, MaxVVolSizeMB: c.MaxVVolSizeMB}
 }
 
 // versionXML reads the template of version.xml, if one is configured.
@@ -220,6 +220,9 @@ func (c *Config) validateVASA() error {
 	if v.VersionForm != string(vasa.FormAttribute) && v.VersionForm != string(vasa.FormElement) {
 		return fmt.Errorf("vasa.version_form: %q is neither A nor B", v.VersionForm)
 	}
+	if s := vasa.SnapshotAccess(v.Snapshots); s != vasa.SnapshotsAsAsked && s != vasa.SnapshotsReadOnly && s != vasa.SnapshotsWritable {
+		return fmt.Errorf("vasa.snapshots: %q is none of as-asked, read-only, writable", v.Snapshots)
+	}
 	if v.PublicURL != "" {
 		if u, err := url.Parse(v.PublicURL); err != nil || u.Scheme != "https" || u.Host == "" {
 			return fmt.Errorf("vasa.public_url: %q is no https URL", v.PublicURL)
@@ -247,7 +250,7 @@ const maxVASA = 1024
 
 func defaultVASA() VASAConfig {
 	return VASAConfig{Addr: "127.0.0.1:8443", User: trust.DefaultUser, RetainCertificate: true, SessionTimeout: Duration(vasa.DefaultSessionTimeout),
-		RequestsPerSession: vasa.DefaultPerSession, BatchSize: vasa.DefaultBatch, VersionForm: string(vasa.FormAttribute), MaxVVolSizeMB: vasa.DefaultMaxVVolSizeMB}
+		RequestsPerSession: vasa.DefaultPerSession, BatchSize: vasa.DefaultBatch, VersionForm: string(vasa.FormAttribute), Snapshots: string(vasa.SnapshotsAsAsked), MaxVVolSizeMB: vasa.DefaultMaxVVolSizeMB}
 }
 
 // providerSource shows the provider to the API.

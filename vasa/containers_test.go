@@ -119,6 +119,41 @@ func (l *lab) poll(c *vasatest.Client, last *int64) (told []string) {
 	return told
 }
 
+// TestEndpointsByID knows an endpoint that a host calls otherwise by its uniqueIdentifier
+// when told so, and traces what hosts send of that either way.
+func TestEndpointsByID(t *testing.T) {
+	l := newLab(t, nil)
+	c, last := l.host("a"), new(int64(-1))
+	pe := l.service.Endpoints()[0]
+	id := l.objectID(wire.EntityTypeProtocolEndpoint, pe.LUN)
+	named := inBand("mpx.vmhba64:C0:T0:L256")
+	named.UniqueIdentifier = new(strings.ToUpper(id))
+	foreign := inBand("naa.of-another-array")
+	foreign.UniqueIdentifier = new("foreign")
+	set := &wire.SetPEContext{ListOfHostPE: []wire.ProtocolEndpoint{named, foreign}}
+	v := l.create("x", 8)
+	bind := &wire.BindVirtualVolume{VVolID: []string{v.ID.String()}, BindContext: wire.BindContextNormal}
+	l.poll(c, last)
+	_, err := c.Call(t.Context(), set)
+	require.NoError(t, err)
+	require.Empty(t, l.poll(c, last), "by the in-band id alone it is none of ours")
+	l.fault(c, "InvalidArgument", bind)
+	l.set(Knobs{EndpointsByID: true})
+	_, err = c.Call(t.Context(), set)
+	require.NoError(t, err)
+	require.Equal(t, []string{"ConfigProtocolEndpoint New " + id}, l.poll(c, last))
+	handle := do[wire.BindVirtualVolumeResponse](l, c, bind).Return[0].VVolHandle
+	require.Equal(t, string(pe.ID), *handle.PEInBandID.LUNID)
+	traced := map[string]int{}
+	for _, e := range l.Trace() {
+		if e.Kind == "uniqueIdentifier of an endpoint" {
+			require.Equal(t, "setPEContext", e.Operation)
+			traced[e.Text] += e.Count
+		}
+	}
+	require.Equal(t, map[string]int{"of ours, in-band id of ours false": 2, "foreign, in-band id of ours false": 2}, traced)
+}
+
 func TestSetPEContext(t *testing.T) {
 	l := newLab(t, nil)
 	c, last := l.host("a"), new(int64(-1))

@@ -2,7 +2,9 @@ package vasa
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"vvsim/vasa/wire"
@@ -70,6 +72,10 @@ func (p *Provider) setPEContext(_ context.Context, c *caller, q *wire.SetPEConte
 	if err := p.checkLength(len(q.ListOfHostPE)); err != nil {
 		return err
 	}
+	p.traceEndpoints(c, q.ListOfHostPE)
+	if p.o.Knobs().EndpointsByID {
+		p.nameInBand(q.ListOfHostPE)
+	}
 	client, kept := c.client(), p.worthKeeping(q.ListOfHostPE)
 	client.UpdateEndpoints(c.session.ID, kept, func(former []wire.ProtocolEndpoint, sameSession bool) {
 		before, now := seen(former), seen(kept)
@@ -92,6 +98,34 @@ func (p *Provider) setPEContext(_ context.Context, c *caller, q *wire.SetPEConte
 		}
 	})
 	return nil
+}
+
+// nameInBand gives entries with the uniqueIdentifier of an endpoint of ours its in-band
+// id, whatever the host calls it (vasa.md 13).
+func (p *Provider) nameInBand(list []wire.ProtocolEndpoint) {
+	for _, e := range p.endpoints() {
+		for i := range list {
+			if strings.EqualFold(value(list[i].UniqueIdentifier), e.id) {
+				list[i].InBandID = inBandID(e.ID)
+			}
+		}
+	}
+}
+
+// traceEndpoints notes whether a host's entries have a uniqueIdentifier, and whose.
+func (p *Provider) traceEndpoints(c *caller, list []wire.ProtocolEndpoint) {
+	own := ids(p.endpoints(), endpointID)
+	for _, e := range list {
+		text := "none"
+		if id := value(e.UniqueIdentifier); slices.ContainsFunc(own, func(o string) bool { return strings.EqualFold(o, id) }) {
+			text = "of ours"
+		} else if id != "" {
+			text = "foreign"
+		}
+		n := c.entry("uniqueIdentifier of an endpoint", fmt.Sprintf("%s, in-band id of ours %t", text, p.isEndpoint(e)))
+		n.Operation = c.operation
+		p.trace.Add(p.o.Clock(), n)
+	}
 }
 
 // maxEndpointName bounds the names that are kept of what a host says of an endpoint, in bytes.

@@ -86,11 +86,23 @@ type Knobs struct {
 	MSBFirst        bool // bit 7 of a bitmap's first byte is the first chunk, not bit 0
 	EventsFromZero  bool // the first event and alarm after -1 has id 0, not 1
 	UnsharedValid   bool // SpaceStats tell the unshared space
+	EndpointsByID   bool // setPEContext names an endpoint by its uniqueIdentifier too, not by the in-band id alone
 	TasksRunFirst   bool // tasks are told as Running once before their end
 	ClosedBootstrap bool // certificate operations need a trusted certificate, those with a password excepted
 	// MaxVVolSizeMB is announced for containers; 0: DefaultMaxVVolSizeMB.
 	MaxVVolSizeMB int64
+	Snapshots     SnapshotAccess
 }
+
+// SnapshotAccess is what hosts may do to the contents of a snapshot.
+type SnapshotAccess string
+
+// Values of SnapshotAccess.
+const (
+	SnapshotsAsAsked  SnapshotAccess = "as-asked" // as snapType says; also the zero value
+	SnapshotsReadOnly SnapshotAccess = "read-only"
+	SnapshotsWritable SnapshotAccess = "writable"
+)
 
 // DefaultMaxVVolSizeMB is 64 TiB, which hosts are known to accept (vasa.md 7.1).
 const DefaultMaxVVolSizeMB = 64 << 20

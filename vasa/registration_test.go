@@ -248,6 +248,30 @@ func TestCertificates(t *testing.T) {
 	require.Equal(t, []string{crl}, lists.Return)
 }
 
+// TestClosedBootstrap: with the knob a signing request needs a trusted certificate, as its answer
+// does; a registration, which has a password, does not.
+func TestClosedBootstrap(t *testing.T) {
+	ctx := t.Context()
+	managed, err := trust.Open("", trust.Options{Addresses: []string{"127.0.0.1"}, Password: "secret-of-the-lab"})
+	require.NoError(t, err)
+	l := newLab(t, func(o *Options) { o.Trust = managed })
+	stranger := l.client(nil, wire.SOAP11)
+	before := l.served()
+	csr := do[wire.RequestCSRResponse](l, stranger, &wire.RequestCSR{})
+	signed, err := l.vmca.Sign(csr.Return)
+	require.NoError(t, err)
+	l.set(Knobs{ClosedBootstrap: true})
+	l.fault(stranger, "InvalidSession", &wire.RequestCSR{})
+	l.fault(stranger, "InvalidSession", &wire.RegisterCASignedProviderCertificate{ProviderCert: signed, ForceApply: true})
+	require.Equal(t, before, l.served(), "nothing was changed")
+	c := l.issued("sps") // registers without a trusted certificate
+	again := do[wire.RequestCSRResponse](l, c, &wire.RequestCSR{})
+	require.Equal(t, csr.Return, again.Return, "the request that waits")
+	_, err = c.Call(ctx, &wire.RegisterCASignedProviderCertificate{ProviderCert: signed})
+	require.NoError(t, err)
+	require.Equal(t, signed, l.served())
+}
+
 // TestTasks that run are listed, and copies among them can be cancelled.
 func TestTasks(t *testing.T) {
 	ctx, l := t.Context(), newLab(t, nil)

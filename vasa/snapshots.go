@@ -32,13 +32,25 @@ func (p *Provider) prepareToSnapshotVirtualVolume(ctx context.Context, _ *caller
 		return nil, err
 	}
 	t, err := p.watched(ctx, "prepareToSnapshotVirtualVolume", v.ID, func(ctx context.Context) error {
-		_, err := p.o.Service.PrepareSnapshot(ctx, v.ID, vvol.SnapshotSpec{Writable: q.SnapType == wire.SnapTypeSnapshotReadWrite, PolicySpec: policy})
+		_, err := p.o.Service.PrepareSnapshot(ctx, v.ID, vvol.SnapshotSpec{Writable: p.writable(q.SnapType), PolicySpec: policy})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &wire.PrepareToSnapshotVirtualVolumeResponse{Return: t}, nil
+}
+
+// writable tells whether a snapshot will take writes (vasa.md 13).
+func (p *Provider) writable(asked wire.SnapType) bool {
+	switch p.o.Knobs().Snapshots {
+	case SnapshotsReadOnly:
+		return false
+	case SnapshotsWritable:
+		return true
+	default:
+		return asked == wire.SnapTypeSnapshotReadWrite
+	}
 }
 
 // snapshotVirtualVolume takes all prepared snapshots at one instant, or none: an item that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -53,6 +54,9 @@ const (
 	kindVersion = "version.xml"
 	kindOrder   = "order" // which operation follows which in a session
 )
+
+// openArguments are those of which nobody knows what clients do with them (vasa.md 13).
+var openArguments = []string{"ContainerCookie", "SnapType"}
 
 // knownHeaders are those of every HTTP client; others are traced.
 var knownHeaders = []string{"Accept", "Accept-Encoding", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect",
@@ -200,6 +204,13 @@ func (p *Provider) traceRequest(r *http.Request, c *caller, req *wire.Request, b
 	}
 	if bad != nil {
 		note("refused", bad.Error())
+	}
+	if req.Value != nil {
+		for _, name := range openArguments {
+			if v := reflect.ValueOf(req.Value).Elem().FieldByName(name); v.IsValid() && !v.IsZero() {
+				note(name, fmt.Sprint(reflect.Indirect(v).Interface()))
+			}
+		}
 	}
 	// One entry for each way of speaking, however many operations a client calls.
 	e.Operation = ""

@@ -12,6 +12,7 @@ import (
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
 	"vvsim/vvol"
+	"vvsim/vvol/store"
 )
 
 func pairs(kv ...string) (list []wire.NameValuePair) {
@@ -217,6 +218,45 @@ func TestSnapshots(t *testing.T) {
 	_, err = c.Call(ctx, &wire.DeleteVirtualVolume{VVolID: last.Return.Result.(*wire.PrepareSnapshotResult).SnapshotID})
 	require.NoError(t, err, "given up")
 	require.NoError(t, l.service.Check(ctx))
+}
+
+// TestSnapshotAccess: whether a snapshot takes writes is what snapType says, or what the
+// knob does. Snap types and container cookies that clients send are in the trace.
+func TestSnapshotAccess(t *testing.T) {
+	l := newLab(t, nil)
+	c := l.host("a")
+	id := l.createdBy(c, "x", 8)
+	for _, x := range []struct {
+		knob     SnapshotAccess
+		asked    wire.SnapType
+		writable bool
+	}{
+		{"", wire.SnapTypeSnapshotReadOnly, false}, {"", wire.SnapTypeSnapshotReadWrite, true},
+		{SnapshotsAsAsked, wire.SnapTypeSnapshotReadOnly, false}, {SnapshotsAsAsked, wire.SnapTypeSnapshotReadWrite, true},
+		{SnapshotsReadOnly, wire.SnapTypeSnapshotReadOnly, false}, {SnapshotsReadOnly, wire.SnapTypeSnapshotReadWrite, false},
+		{SnapshotsWritable, wire.SnapTypeSnapshotReadOnly, true}, {SnapshotsWritable, wire.SnapTypeSnapshotReadWrite, true},
+	} {
+		l.set(Knobs{Snapshots: x.knob})
+		p := do[wire.PrepareToSnapshotVirtualVolumeResponse](l, c, &wire.PrepareToSnapshotVirtualVolume{VVolID: id, SnapType: x.asked, ContainerCookie: new("a cookie")})
+		snap := p.Return.Result.(*wire.PrepareSnapshotResult).SnapshotID
+		do[wire.SnapshotVirtualVolumeResponse](l, c, &wire.SnapshotVirtualVolume{TimeoutMS: 10_000,
+			SnapshotInfo: []wire.VirtualVolumeInfo{{VVolID: snap, Metadata: pairs("VMW_VVolName", "snap")}}})
+		v, err := l.volume(snap)
+		require.NoError(t, err)
+		require.Equal(t, !x.writable, v.ReadOnly, "%+v", x)
+		o, err := l.engine.Open(t.Context(), store.ID(v.ID))
+		require.NoError(t, err)
+		err = o.WriteAt(t.Context(), make([]byte, 4096), 0, store.WriteOptions{})
+		require.Equal(t, x.writable, err == nil, "%+v: %v", x, err)
+		require.NoError(t, o.Close())
+	}
+	traced := map[string]int{}
+	for _, e := range l.Trace() {
+		if e.Operation == "prepareToSnapshotVirtualVolume" {
+			traced[e.Kind+" "+e.Text] += e.Count
+		}
+	}
+	require.Equal(t, map[string]int{"SnapType SnapshotReadOnly": 4, "SnapType SnapshotReadWrite": 4, "ContainerCookie a cookie": 8}, traced)
 }
 
 func TestBitmaps(t *testing.T) {
