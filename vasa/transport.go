@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"reflect"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -58,26 +57,12 @@ const (
 // openArguments are those of which nobody knows what clients do with them (vasa.md 13).
 var openArguments = []string{"ContainerCookie", "SnapType"}
 
-// knownHeaders are those of every HTTP client; others are traced.
-var knownHeaders = []string{"Accept", "Accept-Encoding", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect",
-	"Host", "Pragma", "Soapaction", "Transfer-Encoding"}
-
-// traceHeaders notes headers that no reference tells of, secrets excepted.
+// traceHeaders notes headers that no reference tells of; of version.xml, that it was asked for.
 func (p *Provider) traceHeaders(e trace.Entry, r *http.Request) {
-	var lines []string
-	for name, values := range r.Header {
-		switch {
-		case slices.Contains(knownHeaders, name) && e.Kind != kindVersion, name == "Cookie", name == "Authorization", name == "Proxy-Authorization":
-		default:
-			lines = append(lines, name+": "+strings.Join(values, ", "))
-		}
+	if text := trace.Headers(r, e.Kind == kindVersion); text != "" {
+		e.Text = text
+		p.trace.Add(p.o.Clock(), e)
 	}
-	if len(lines) == 0 && e.Kind != kindVersion {
-		return
-	}
-	slices.Sort(lines)
-	e.Text = strings.Join(append([]string{r.Method + " " + r.URL.RequestURI() + " " + r.Proto}, lines...), "\n")
-	p.trace.Add(p.o.Clock(), e)
 }
 
 // serveSOAP answers one request. Who calls is looked at before what is said.
@@ -214,24 +199,13 @@ func (p *Provider) traceRequest(r *http.Request, c *caller, req *wire.Request, b
 	}
 	// One entry for each way of speaking, however many operations a client calls.
 	e.Operation = ""
-	note("SOAP", fmt.Sprintf("%v, Content-Type %q, SOAPAction quoted %t, present %t", req.Version, mediaType(r), strings.HasPrefix(r.Header.Get("SOAPAction"), `"`),
+	note("SOAP", fmt.Sprintf("%v, Content-Type %q, SOAPAction quoted %t, present %t", req.Version, trace.MediaType(r), strings.HasPrefix(r.Header.Get("SOAPAction"), `"`),
 		r.Header.Get("SOAPAction") != ""))
 	if c.session != nil && req.Operation != nil {
 		note(kindOrder, c.session.Follows(req.Operation.Name)+" → "+req.Operation.Name)
 	}
 	e.Kind = "HTTP header"
 	p.traceHeaders(e, r)
-}
-
-// mediaType is the content type without the action, which is another for each operation.
-func mediaType(r *http.Request) string {
-	media, rest, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	for part := range strings.SplitSeq(rest, ";") {
-		if part = strings.TrimSpace(part); part != "" && !strings.HasPrefix(part, "action=") {
-			media += "; " + part
-		}
-	}
-	return media
 }
 
 func (p *Provider) called(c Call) {
