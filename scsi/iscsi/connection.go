@@ -141,8 +141,8 @@ func (c *connection) receive(f func() error) {
 	c.receivers.Done()
 	c.close(err)
 	c.cleanUp()
+	c.server.o.Paths.Disconnected(c) // first: who logs in again meets rules after it
 	c.server.ended(c)
-	c.server.o.Paths.Disconnected(c)
 	close(c.done)
 	c.server.wait.Done()
 }

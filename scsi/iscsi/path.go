@@ -20,7 +20,7 @@ type Paths interface {
 	Identified(c Conn, initiator string) error
 	// Established tells that a normal session has begun on it.
 	Established(c Conn)
-	// Disconnected tells that the connection has ended.
+	// Disconnected tells that the connection has ended, before its session's place is free.
 	Disconnected(c Conn)
 }
 

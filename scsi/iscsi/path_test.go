@@ -92,7 +92,16 @@ func TestPathsAreTold(t *testing.T) {
 	require.Equal(t, uint16(1), r.first().Portal())
 	require.NotZero(t, r.first().Session())
 
+	// A session has its place until the end was told, so that whoever takes it comes later.
+	held := make(chan int, 1)
 	r.mu.Lock()
+	r.at["disconnected"] = func(Conn) error { held <- len(f.server.Sessions()); return nil }
+	r.mu.Unlock()
+	require.NoError(t, f.session(t).nc.Close())
+	require.Equal(t, 1, <-held)
+
+	r.mu.Lock()
+	delete(r.at, "disconnected")
 	r.said, r.at[identified] = nil, func(Conn) error {
 		return &Refusal{Status: pdu.LoginMovedTemporarily, Reason: "moved", TargetAddress: "[::1]:3260,7"}
 	}
