@@ -20,7 +20,7 @@ func (s *roads) mine() string { return "lu vvol=disk portal=1 host=" + iqn("esx1
 // status of a command, and the data that have it.
 func TestAnswerTwice(t *testing.T) {
 	s := newRoads(t, ":memory:")
-	f := s.addFault(s.mine() + "count=2 -> duplicate")
+	f := s.addFault(s.mine() + "-> duplicate")
 	for _, send := range []func() uint32{
 		func() uint32 { return s.path1.command(s.lun, tur, nil, 0) },
 		func() uint32 { return s.path1.command(s.lun, read8, nil, stageBytes) },
@@ -37,7 +37,6 @@ func TestAnswerTwice(t *testing.T) {
 		s.path1.expStatSN++
 	}
 	require.Equal(t, uint64(2), s.hits(f))
-	s.worksRaw(s.path1)
 	s.works(s.path2, s.host2)
 	s.removeFault(f)
 	s.worksRaw(s.path1)
@@ -156,33 +155,43 @@ func TestAnswerDigest(t *testing.T) {
 		r.ready(s.lun)
 		return r
 	}
-	data := s.addFault(s.mine() + "count=2 -> digest")
-	header := s.addFault(s.mine() + "op=read count=2 -> digest header")
+	data := s.addFault(s.mine() + "op=read -> digest")
+	header := s.addFault(s.mine() + "op=read -> digest header")
 	s.worksRaw(s.path1)
 	require.Zero(t, s.hits(data)+s.hits(header), "no digests")
 	r := session("DataDigest", "CRC32C")
 	wrong(r, "data")
 	wrong(r, "data")
-	s.worksRaw(r)
 	require.Equal(t, []uint64{2, 0}, []uint64{s.hits(data), s.hits(header)})
+	s.works(s.path2, s.host2)
+	s.removeFault(data)
+	s.worksRaw(r) // it has no digest of headers
 	r = session("HeaderDigest", "CRC32C", "DataDigest", "CRC32C")
 	wrong(r, "header")
-	s.removeFault(data)
 	s.removeFault(header)
 	s.worksRaw(r)
-	s.addFault(s.mine() + "op=read count=1 -> digest header")
-	s.path1 = session("HeaderDigest", "CRC32C")
-	wrong(s.path1, "header")
-	s.worksRaw(s.path1)
+	header = s.addFault(s.mine() + "op=read count=3 -> digest header")
+	r = session("HeaderDigest", "CRC32C")
+	wrong(r, "header")
+	wrong(r, "header")
+	s.removeFault(header)
+	s.worksRaw(r)
 
 	sense := s.addFault(s.mine() + "op=0x08 -> digest") // READ(6) of a session that takes data: sense data are data too
 	r = session("DataDigest", "CRC32C")
-	r.command(s.lun, []byte{0x08, 0x1f, 0xff, 0xff, 8, 0}, nil, stageBytes)
-	h, _, found, err := r.next()
-	require.NoError(t, err)
-	require.Equal(t, pdu.OpSCSIResponse, h.OpCode())
-	require.Equal(t, "data", found)
-	s.removeFault(sense)
+	for _, want := range []string{"data", ""} {
+		r.command(s.lun, []byte{0x08, 0x1f, 0xff, 0xff, 8, 0}, nil, stageBytes)
+		h, _, found, err := r.next()
+		require.NoError(t, err)
+		require.Equal(t, pdu.OpSCSIResponse, h.OpCode())
+		require.Equal(t, want, found)
+		r.expStatSN++
+		if want == "data" {
+			s.removeFault(sense)
+		}
+	}
+	s.path1 = r
+	s.worksRaw(s.path1)
 	s.works(s.path2, s.host2)
 }
 

@@ -155,15 +155,18 @@ func TestBadBlock(t *testing.T) {
 func TestMiscompare(t *testing.T) {
 	s := newStage(t)
 	next := random(9, 512)
-	f := s.addFault(victimOnPath1 + "count=1 -> miscompare")
+	f := s.addFault(victimOnPath1 + "-> miscompare")
 	c := cdb.Block{Op: scsi.OpCompareAndWrite, Blocks: 1}
 	r, err := s.v1.Execute(s.ctx, c.AppendTo(nil), append(s.content[:512:512], next...), 0)
 	require.Error(t, err)
 	require.Equal(t, []byte{0xf0, 0, 0xe, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x1d, 0, 0, 0, 0, 0}, r.SenseBytes)
 	s.healed()
-	require.NoError(t, s.v1.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
+	for _, u := range []*initiator.Unit{s.v2, s.vh} {
+		require.NoError(t, u.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
+	}
 	s.othersUnharmed()
 	s.removeFault(f)
+	require.NoError(t, s.v1.CompareAndWrite(s.ctx, 0, s.content[:512], s.content[:512]))
 	s.healed()
 }
 

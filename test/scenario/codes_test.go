@@ -66,6 +66,11 @@ func TestCodes(t *testing.T) {
 		}
 		tested[e.Kind]++
 		rule := e.Rule
+		op, _, _ := strings.Cut(strings.TrimPrefix(rule, "vasa op="), " ")
+		usual := "" // how the operation ends
+		if e.Kind == codes.Fault {
+			_, usual = vcenter.faultOf(op)
+		}
 		if rest, ok := strings.CutPrefix(rule, "lu vvol=disk1 "); ok {
 			rule = victimOnPath1 + rest
 		}
@@ -88,7 +93,9 @@ func TestCodes(t *testing.T) {
 		case codes.Login:
 			require.Equal(t, e.Code, "0x"+pduStatus(s.refusedLogin()))
 		case codes.Fault:
-			require.Equal(t, e.Code, vcenter.faultOf(strings.TrimPrefix(strings.Fields(rule)[1], "op=")))
+			name, text := vcenter.faultOf(op)
+			require.Equal(t, e.Code, name)
+			require.NotEqual(t, usual, text, "the rule is not to be told from the usual")
 		}
 		told := strings.Contains(rule, "-> alua ") || strings.Contains(rule, "-> unavailable")
 		if told { // all paths of the host hear of the state of its ports
@@ -98,6 +105,10 @@ func TestCodes(t *testing.T) {
 			s.othersUnharmed()
 		}
 		s.removeFault(f)
+		if e.Kind == codes.Fault {
+			_, text := vcenter.faultOf(op)
+			require.Equal(t, usual, text, rule)
+		}
 		if told {
 			s.attended(s.v1, scsi.AccessStateChanged)
 			s.attended(s.v2, scsi.AccessStateChanged)
@@ -160,14 +171,15 @@ func (s *stage) refusedLogin() (status pdu.LoginStatus) {
 	return refused.Status
 }
 
-// faultOf is the fault with which an operation ends, whatever it is asked.
-func (s *site) faultOf(op string) string {
+// faultOf is the fault with which an operation ends, whatever it is asked, and what it says;
+// "" for none.
+func (s *site) faultOf(op string) (name, text string) {
 	s.t.Helper()
 	request, needsMore := map[string]any{
 		"activateProviderEx":                 &wire.ActivateProviderEx{ActivationSpec: wire.ActivationSpec{}},
 		"bindVirtualVolume":                  &wire.BindVirtualVolume{VVolID: []string{"any"}, BindContext: wire.BindContextNormal},
 		"createVirtualVolume":                &wire.CreateVirtualVolume{ContainerID: s.container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: 1, Metadata: pairs([]string{"key", "value"})},
-		"registerCACertificatesAndCRLs":      &wire.RegisterCACertificatesAndCRLs{CARootCert: []string{"any"}},
+		"registerCACertificatesAndCRLs":      &wire.RegisterCACertificatesAndCRLs{ProviderUserName: s.a.Ready().VASA.User, ProviderPassword: s.a.Ready().VASA.Password, CARootCert: []string{s.vmca.PEM()}},
 		"queryAssociatedStatisticsForEntity": &wire.QueryAssociatedStatisticsForEntity{EntityTypeName: wire.EntityTypeStorageArray, EntityID: []string{"any"}},
 		"prepareToSnapshotVirtualVolume":     &wire.PrepareToSnapshotVirtualVolume{SnapType: wire.SnapTypeSnapshotReadOnly},
 		"snapshotVirtualVolume":              &wire.SnapshotVirtualVolume{SnapshotInfo: []wire.VirtualVolumeInfo{{}}},
@@ -178,7 +190,11 @@ func (s *site) faultOf(op string) string {
 		request = o.NewRequest()
 	}
 	_, err := s.host("any").Call(s.ctx, request)
-	var f *wire.SOAPFault
-	require.ErrorAs(s.t, err, &f)
-	return wire.FaultName(f.Detail)
+	f, refused := errors.AsType[*wire.SOAPFault](err)
+	if !refused {
+		require.NoError(s.t, err)
+		return "", ""
+	}
+	text, _, _ = strings.Cut(f.Reason, " (request ")
+	return wire.FaultName(f.Detail), text
 }

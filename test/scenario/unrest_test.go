@@ -85,33 +85,79 @@ func TestProviderSessions(t *testing.T) {
 	}
 	expect(host, -1, 0, "")
 	expect(other, -1, 0, "")
-	f := l.addFault("vasa op=getEvents count=1 -> event-storm 99")
+	mine := "vasa host=" + iqn("esx1") + " "
+	told, theirs := int64(0), l.addFault("vasa host="+iqn("esx2")+" -> event-storm 3")
+	otherHears := func() {
+		t.Helper()
+		expect(other, told, 3, "")
+		told += 3
+	}
+	otherHears()
+	expect(host, 0, 0, "")
+	f := l.addFault(mine + "op=getEvents -> event-storm 99")
 	expect(host, 0, 99, "")
-	expect(other, 0, 0, "")
+	otherHears()
 	l.removeFault(f)
-	f = l.addFault("vasa -> event-storm 2000")
+	expect(host, 99, 0, "")
+	f = l.addFault(mine + "-> event-storm 2000")
 	expect(host, 99, 0, "LostEvent")
+	otherHears()
 	l.removeFault(f)
 	expect(host, -1, 100, "")
-	f = l.addFault("vasa count=1 -> lose-events")
+	f = l.addFault(mine + "-> lose-events")
 	expect(host, 100, 0, "LostEvent")
+	otherHears()
 	expect(host, -1, 0, "")
+	expect(host, 0, 0, "LostEvent")
+	require.EqualValues(t, 3, l.hits(f))
 	l.removeFault(f)
-	f = l.addFault("vasa op=queryArrays count=1 -> drop-session")
-	_, err := host.Call(l.ctx, &wire.QueryArrays{})
-	require.ErrorContains(t, err, "the session was dropped")
-	_, err = host.Call(l.ctx, &wire.QueryArrays{})
-	require.ErrorContains(t, err, "no session")
-	_, err = other.Call(l.ctx, &wire.QueryArrays{})
+	expect(host, -1, 0, "")
+	expect(host, 0, 0, "")
+	f = l.addFault(mine + "op=queryArrays -> drop-session")
+	arrays := func(c *vasatest.Client) error {
+		_, err := c.Call(l.ctx, &wire.QueryArrays{})
+		return err
+	}
+	for range 2 { // and again when it has a new one
+		require.ErrorContains(t, arrays(host), "the session was dropped")
+		require.ErrorContains(t, arrays(host), "no session")
+		require.NoError(t, arrays(other))
+		host = s.host("esx1")
+	}
+	l.removeFault(f)
+	require.NoError(t, arrays(host))
+	otherHears()
+	l.removeFault(theirs)
+	expect(other, told, 0, "")
+}
+
+// TestProviderInactive shows a provider that is inactive for one host, in all operations that
+// can say so, and what it is for the others; and that it is active when the rule goes.
+func TestProviderInactive(t *testing.T) {
+	l := newLab(t, ":memory:", nil)
+	s := newSite(l)
+	host, other := s.host("esx1"), s.host("esx2")
+	id, err := s.create(l.ctx, other, 1, "VMW_VVolName", "volume")
 	require.NoError(t, err)
+	works := func(c *vasatest.Client) {
+		t.Helper()
+		_, err := s.bind(l.ctx, c, id)
+		require.NoError(t, err)
+		_, err = c.Call(l.ctx, &wire.QueryProtocolEndpoint{})
+		require.NoError(t, err)
+	}
+	f := l.addFault("vasa host=" + iqn("esx1") + " -> fault InactiveProvider")
+	for n := range 2 {
+		_, err := s.bind(l.ctx, host, id)
+		require.Equal(t, "InactiveProvider", vasatest.Fault(err))
+		_, err = host.Call(l.ctx, &wire.QueryProtocolEndpoint{})
+		require.Equal(t, "InactiveProvider", vasatest.Fault(err))
+		works(other)
+		require.EqualValues(t, 2*(n+1), l.hits(f))
+	}
 	l.removeFault(f)
-	again := s.host("esx1")
-	_, err = again.Call(l.ctx, &wire.QueryArrays{})
-	require.NoError(t, err)
-	f = l.addFault("vasa -> fault InactiveProvider")
-	_, err = vasatest.Do[wire.BindVirtualVolumeResponse](l.ctx, again, &wire.BindVirtualVolume{VVolID: []string{"any"}, BindContext: wire.BindContextNormal})
-	require.ErrorContains(t, err, "InactiveProvider")
-	l.removeFault(f)
+	works(host)
+	works(other)
 }
 
 // TestProviderScopes shows operations that fail for a container, for a volume and for a host,
@@ -174,7 +220,7 @@ func TestProviderScopes(t *testing.T) {
 	l.removeFault(f)
 	require.NoError(t, binds(esx1, a, a))
 
-	f = l.addFault("vasa host=" + iqn("esx1") + " count=1 -> drop-session")
+	f = l.addFault("vasa host=" + iqn("esx1") + " -> drop-session")
 	require.NoError(t, binds(esx2, b))
 	require.ErrorContains(t, binds(esx1, b), "InvalidSession")
 	l.removeFault(f)
@@ -200,18 +246,28 @@ func TestProviderSilence(t *testing.T) {
 	l := newLabAt(c, nil, t, ":memory:", nil)
 	s := newSite(l)
 	host, other := s.host("esx1"), s.host("esx2")
-	f := l.addFault("vasa op=queryArrays count=1 -> drop")
-	_, err := host.Call(l.ctx, &wire.QueryArrays{})
-	require.ErrorIs(t, err, io.EOF)
-	_, err = host.Call(l.ctx, &wire.QueryArrays{})
-	require.NoError(t, err)
+	served := func(c *vasatest.Client, request any) {
+		t.Helper()
+		_, err := c.Call(l.ctx, request)
+		require.NoError(t, err)
+	}
+	mine := "vasa op=queryArrays host=" + iqn("esx1") + " -> "
+	f := l.addFault(mine + "drop")
+	for range 2 {
+		_, err := host.Call(l.ctx, &wire.QueryArrays{})
+		require.ErrorIs(t, err, io.EOF)
+		served(other, &wire.QueryArrays{})
+		served(host, &wire.QueryStorageContainer{})
+	}
+	require.EqualValues(t, 2, l.hits(f))
 	l.removeFault(f)
+	served(host, &wire.QueryArrays{})
 	for action, end := range map[string]func(f api.Fault){
 		"hang":     l.removeFault,
 		"delay 1m": func(api.Fault) { c.Step(time.Minute) },
 		"delay 1h": l.removeFault,
 	} {
-		f := l.addFault("vasa op=queryArrays count=1 -> " + action)
+		f := l.addFault(mine + action)
 		done := make(chan error, 1)
 		go func() {
 			_, err := host.Call(l.ctx, &wire.QueryArrays{})
@@ -219,11 +275,9 @@ func TestProviderSilence(t *testing.T) {
 		}()
 		l.awaitHits(f, 1)
 		for _, client := range []*vasatest.Client{other, host} {
-			_, err := client.Call(l.ctx, &wire.QueryStorageContainer{})
-			require.NoError(t, err)
+			served(client, &wire.QueryStorageContainer{})
 		}
-		_, err := other.Call(l.ctx, &wire.QueryArrays{})
-		require.NoError(t, err)
+		served(other, &wire.QueryArrays{})
 		select {
 		case err := <-done:
 			t.Fatalf("%s: it was answered: %v", action, err)
@@ -232,5 +286,6 @@ func TestProviderSilence(t *testing.T) {
 		end(f)
 		require.NoError(t, <-done, action)
 		call[any](l, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
+		served(host, &wire.QueryArrays{})
 	}
 }
