@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -288,7 +289,7 @@ func (l *lab) outcome(op *wire.Operation, answer *httptest.ResponseRecorder, nam
 	fault := vasatest.Fault(err)
 	require.NotEmpty(l.t, fault, "%v: %s", err, name)
 	require.Less(l.t, answer.Body.Len(), 256<<10, name)
-	if fault == "Client" || fault == "Sender" {
+	if slices.Contains([]string{"Client", "Sender", "VersionMismatch"}, fault) {
 		require.Equal(l.t, http.StatusBadRequest, answer.Code, name)
 		return fault
 	}
