@@ -12,6 +12,7 @@ import (
 	"vvsim/scsi"
 	"vvsim/scsi/cdb"
 	"vvsim/vvol"
+	"vvsim/vvol/store"
 )
 
 // nowhere is a target without logical units, as pe.Target is where nothing is mapped: it
@@ -200,12 +201,12 @@ func TestHeldNowhere(t *testing.T) {
 	}
 }
 
-// BenchmarkNoRules is what a command pays for the decorator: compare "bare".
+// BenchmarkNoRules is what a command, an access to a volume and an operation pay for their
+// decorators: compare "bare". That of paths is BenchmarkUndisturbed of package line.
 func BenchmarkNoRules(b *testing.B) {
-	behind := quick{}
 	i := open(b, Options{})
-	k := task(nexus("iqn.a", 1), 1)
-	run := func(target scsi.Target) func(*testing.B) {
+	command := func(target scsi.Target) func(*testing.B) {
+		k := task(nexus("iqn.a", 1), 1)
 		return func(b *testing.B) {
 			for b.Loop() {
 				target.Prepare(k)
@@ -213,9 +214,43 @@ func BenchmarkNoRules(b *testing.B) {
 			}
 		}
 	}
-	b.Run("bare", run(behind))
-	b.Run("decorated", run(i.NewTarget(behind, nil)))
+	b.Run("lu/bare", command(quick{}))
+	b.Run("lu/decorated", command(i.NewTarget(quick{}, nil)))
+	access := func(e store.Engine) func(*testing.B) {
+		o, err := e.Open(b.Context(), store.ID{1})
+		require.NoError(b, err)
+		p := make([]byte, 512)
+		return func(b *testing.B) {
+			for b.Loop() {
+				_ = o.ReadAt(b.Context(), p, 0)
+			}
+		}
+	}
+	b.Run("engine/bare", access(quickEngine{}))
+	b.Run("engine/decorated", access(i.NewEngine(quickEngine{})))
+	operation := func(next Invoker) func(*testing.B) {
+		return func(b *testing.B) {
+			for b.Loop() {
+				_, _ = next.Invoke(b.Context(), "getEvents", nil)
+			}
+		}
+	}
+	b.Run("vasa/bare", operation(quickProvider{}))
+	b.Run("vasa/decorated", operation(i.NewProvider(quickProvider{}, Failures{})))
 }
+
+// quickEngine opens what does nothing.
+type quickEngine struct{ store.Engine }
+
+func (quickEngine) Open(context.Context, store.ID) (store.Object, error) { return quickObject{}, nil }
+
+type quickObject struct{ store.Object }
+
+func (quickObject) ReadAt(context.Context, []byte, uint64) error { return nil }
+
+type quickProvider struct{}
+
+func (quickProvider) Invoke(context.Context, string, any) (any, error) { return nil, nil }
 
 // quick does nothing.
 type quick struct{ scsi.Target }
