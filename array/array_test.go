@@ -32,7 +32,10 @@ func TestMain(m *testing.M) {
 }
 
 // start starts an array in memory on free ports; edit may change its configuration.
-func start(t testing.TB, edit ...func(*Config)) *Array {
+func start(t testing.TB, edit ...func(*Config)) *Array { return startLogged(t, zap.NewNop(), edit...) }
+
+// startLogged starts one that logs there.
+func startLogged(t testing.TB, log *zap.Logger, edit ...func(*Config)) *Array {
 	c := DefaultConfig()
 	c.Data, c.API.Addr, c.VASA.Addr, c.ISCSI.Portals = InMemory, "127.0.0.1:0", "127.0.0.1:0", []string{"127.0.0.1:0"}
 	c.Drain = Duration(minWait)
@@ -40,7 +43,7 @@ func start(t testing.TB, edit ...func(*Config)) *Array {
 		e(&c)
 	}
 	require.NoError(t, c.Validate())
-	a, err := Open(t.Context(), c, "test", zap.NewNop())
+	a, err := Open(t.Context(), c, "test", log)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, a.Close(context.Background())) })
 	require.NoError(t, a.Start(t.Context()))

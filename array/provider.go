@@ -156,6 +156,9 @@ func (a *Array) listenVASA(ctx context.Context) error {
 		return fmt.Errorf("vasa.addr: %w", err)
 	}
 	a.vasaAddr = published(a.c.VASA.Addr, ln)
+	if reachable(a.vasaAddr) != a.vasaAddr && a.c.VASA.PublicURL == "" {
+		a.log.Warn("vasa.addr is of all addresses, and nobody can use the URL that is told: set vasa.public_url", zap.String("url", a.vasaURL()))
+	}
 	limited := door.Limit(ln, vasaConnections, vasaConnectionsPerHost)
 	a.vasaListener = tls.NewListener(limited, a.breakHandshakes(a.trust.ServerConfig()))
 	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadHeaderTimeout: vasaHeaderTimeout, ReadTimeout: vasaReadTimeout, WriteTimeout: vasaWriteTimeout,
