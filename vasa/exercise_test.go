@@ -68,6 +68,7 @@ func (l *lab) exercised(lines []vasatest.Line, err error) {
 	require.Len(l.t, lines, len(vasatest.Steps())+1)
 	require.Empty(l.t, l.service.VVols(vvol.Filter{}))
 	require.Zero(l.t, l.bound())
+	require.Empty(l.t, l.trust.Roots(), "the authority of the exercise is trusted no longer")
 	require.NoError(l.t, l.service.Check(context.Background()))
 }
 
@@ -211,6 +212,30 @@ func TestExerciseNotices(t *testing.T) {
 				require.Empty(t, l.service.VVols(vvol.Filter{}))
 			}
 		})
+	}
+}
+
+// TestExerciseStaysTrusted: a provider that cannot unregister an authority, or only says that it
+// did, makes a note and no failure.
+func TestExerciseStaysTrusted(t *testing.T) {
+	for why, fault := range map[string]wire.Fault{"StorageFault": &wire.StorageFault{}, "InvalidCertificate": &wire.InvalidCertificate{}, "changed nothing": nil} {
+		l := newLab(t, nil)
+		l.Decorate(func(i Invoker) Invoker {
+			return lies{i, "unregisterVASACertificate", true, func(any, error) (any, error) {
+				if fault == nil {
+					return nil, nil
+				}
+				return nil, refuse(fault, "no")
+			}}
+		})
+		o := l.exerciseOptions()
+		o.Seen = nil
+		lines, err := vasatest.Run(t.Context(), o)
+		require.NoError(t, err)
+		require.True(t, slices.ContainsFunc(lines[len(lines)-1].Notes, func(n string) bool {
+			return strings.Contains(n, "goes on trusting") && strings.Contains(n, why)
+		}), "%q", lines[len(lines)-1].Notes)
+		require.Len(t, l.trust.Roots(), 1)
 	}
 }
 

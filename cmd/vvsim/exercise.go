@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vvsim/api"
+	"vvsim/vasa/trust"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/vasatest/blocks"
 	"vvsim/vasa/wire"
@@ -19,8 +22,13 @@ func newExercise() *cobra.Command {
 	c := &cobra.Command{Use: "exercise", Short: "Put a VASA provider to the life of a VM", Args: usageArgs(cobra.NoArgs),
 		Long: `Play a vCenter and two hosts against a VASA provider, this one or another: register with an
 authority made for it, create a VM, power it on, snapshot, revert, clone, move, grow and delete it.
-A line a step; exit code 4 when a step does not end as the contract says. What was made is deleted.
-With --portal, what the hosts write over iSCSI is compared with what snapshots and clones hold.`}
+A line a step; exit code 4 when a step does not end as the contract says. What was made is deleted,
+and the authority unregistered; a note tells when the provider refuses that.
+With --portal, what the hosts write over iSCSI is compared with what snapshots and clones hold.
+
+A provider that does not keep its certificate (retain_certificate: false) trusts one authority at a
+time: the exercise REPLACES that of a vCenter, which has to be registered again afterwards. For the
+array at VVSIM_API that is refused without --replace-authority; other providers cannot be asked.`}
 	c.Flags().String("url", "", "of version.xml or of the service (default: VVSIM_VASA_URL)")
 	c.Flags().String("user", "", "of the provider (default: VVSIM_VASA_USER, or vasa)")
 	c.Flags().String("password-file", "", "file with the password (default: VVSIM_VASA_PASSWORD)")
@@ -30,6 +38,7 @@ With --portal, what the hosts write over iSCSI is compared with what snapshots a
 	c.Flags().Int64("disk", vasatest.DefaultDiskMB, "size of a disk in MB of 2^20 bytes")
 	c.Flags().Bool("soap12", false, "speak SOAP 1.2, not 1.1")
 	c.Flags().Bool("replace-certificate", false, "sign the provider's certificate anew if it wants that; the authority is gone afterwards")
+	c.Flags().Bool("replace-authority", false, "go on though a vCenter is registered that the provider forgets for this exercise")
 	c.Flags().Bool("go-on", false, "make the steps after one that failed")
 	c.Flags().Bool("list", false, "list the steps and make none")
 	c.RunE = runExercise
@@ -48,6 +57,9 @@ func runExercise(c *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := spareVCenter(c, o.URL); err != nil {
+		return err
+	}
 	o.Report = func(l vasatest.Line) { fmt.Fprint(out, exerciseLine(l)) }
 	if portal := flag[string](c, "portal"); portal != "" {
 		io := blocks.New(portal, flag[string](c, "target"))
@@ -61,6 +73,29 @@ func runExercise(c *cobra.Command, _ []string) error {
 	}
 	fmt.Fprintf(out, "all %d steps as expected\n", len(lines))
 	return nil
+}
+
+// spareVCenter refuses to register with the array at VVSIM_API when that would end its trust in
+// others. The protocol tells nothing before one is registered, so that other providers are not asked.
+func spareVCenter(c *cobra.Command, url string) error {
+	if flag[bool](c, "replace-authority") || !isOurs(c, url) {
+		return nil
+	}
+	r, err := call[trust.Report](c.Context(), http.MethodGet, "/provider/certificate", nil)
+	if err != nil {
+		return err
+	}
+	if r.Retain || len(r.Roots) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the provider trusts %s and forgets it for this exercise, as its certificate is not kept: "+
+		"that vCenter would have to be registered again (--replace-authority does it)", r.Roots[0].Subject)
+}
+
+// isOurs tells whether a provider is that of the array at VVSIM_API, which may be none.
+func isOurs(c *cobra.Command, url string) bool {
+	p, err := call[api.Provider](c.Context(), http.MethodGet, "/provider", nil)
+	return err == nil && p.URL == url
 }
 
 func exerciseOptions(c *cobra.Command) (vasatest.ExerciseOptions, error) {

@@ -36,16 +36,18 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready":   readyCommand,
-			"status":  statusCommand,
-			"let":     letCommand,
-			"term":    termCommand,
-			"vcenter": vcenterCommand,
+			"ready":     readyCommand,
+			"status":    statusCommand,
+			"let":       letCommand,
+			"term":      termCommand,
+			"vcenter":   vcenterCommand,
+			"authority": authorityCommand,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("VVSIM_CONFIG", "")
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Values[vcenterKey] = &playedVCenter{}
+			e.Values[authorityKey] = &playedAuthority{}
 			return nil
 		},
 	})

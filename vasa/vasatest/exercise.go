@@ -100,13 +100,15 @@ type exercise struct {
 	container string
 	vm        vm
 	notes     []string
-	retains   bool
+	retains   bool // the provider its certificate
+	trusted   bool // the authority was registered
 }
 
 // Run makes the exercise: the steps of Steps in their order, against any provider, and
 // then takes back what it made. It returns the first failure, and the lines of all steps.
-// The exercise's authority stays registered with the provider, as VASA 2.0 has no call
-// that takes one back; what it issued expires within a day.
+// The exercise's authority is unregistered at the end. A provider that refuses this goes on
+// trusting it, which makes a note; what it issued expires within a day. A provider that does not
+// keep its certificate trusts one authority at a time: registering this one ends the trust in another.
 func Run(ctx context.Context, o ExerciseOptions) ([]Line, error) {
 	if o.DiskMB == 0 {
 		o.DiskMB = DefaultDiskMB
@@ -129,7 +131,7 @@ func Run(ctx context.Context, o ExerciseOptions) ([]Line, error) {
 	// What was made goes even when the caller has lost patience.
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
-	l := x.step(clean, Step{Name: "clean up", Expected: "nothing of the exercise is left", do: (*exercise).cleanUp})
+	l := x.step(clean, Step{Name: "clean up", Expected: "nothing of the exercise is left, and its authority is trusted no longer", do: (*exercise).cleanUp})
 	report(l)
 	x.close()
 	if failed == nil && l.Err != nil {
@@ -225,9 +227,32 @@ func refused(err error, what string, faults ...string) error {
 // host is the one that runs the VM.
 func (x *exercise) host() *Host { return x.hosts[x.runs] }
 
-// cleanUp deletes what was made and is still there; order matters where a provider keeps
-// what others depend on, and so it tries again while that helps.
+// cleanUp deletes what was made and is still there, and then ends the provider's trust.
 func (x *exercise) cleanUp(ctx context.Context) error {
+	return errors.Join(x.deleteAll(ctx), x.unregister(ctx))
+}
+
+// unregister takes the authority back, if the provider lets it.
+func (x *exercise) unregister(ctx context.Context) error {
+	if !x.trusted {
+		return nil
+	}
+	gone, why, err := x.vc.Unregister(ctx)
+	switch {
+	case err != nil || gone:
+		return err
+	case why == "":
+		why = "unregisterVASACertificate changed nothing"
+	default:
+		why = "unregisterVASACertificate: " + why
+	}
+	x.note("the provider goes on trusting the authority of the exercise (%s); what it issued expires within a day", why)
+	return nil
+}
+
+// deleteAll deletes what was made; order matters where a provider keeps what others depend on,
+// and so it tries again while that helps.
+func (x *exercise) deleteAll(ctx context.Context) error {
 	h := x.host()
 	if h == nil || len(x.vm.made) == 0 {
 		return nil

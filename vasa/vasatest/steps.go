@@ -61,6 +61,7 @@ func (x *exercise) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.trusted = true
 	x.retains = info.RetainVasaProviderCertificate != nil && *info.RetainVasaProviderCertificate
 	return expect(info.UID != "", "the provider has no uid")
 }

@@ -49,6 +49,24 @@ func (v *VCenter) Register(ctx context.Context, user, password string) (*wire.Va
 	return &answer.Return, nil
 }
 
+// Unregister asks the provider to trust no longer what the authority issues, as VASA 2.0 has a
+// call for single certificates and none for authorities. Providers may refuse it: gone tells
+// whether the vCenter's certificate is worth nothing afterwards, why is the fault if there was one.
+func (v *VCenter) Unregister(ctx context.Context) (gone bool, why string, err error) {
+	if _, err = v.try(ctx, &wire.UnregisterVASACertificate{ExistingCertificate: new(v.Authority.PEM())}); err != nil {
+		if why = Fault(err); why == "" {
+			return false, "", err
+		}
+	}
+	switch _, err = v.try(ctx, &wire.SetContext{UsageContext: &v.usage}); {
+	case err == nil:
+		return false, why, nil
+	case Fault(err) == "InvalidSession":
+		return true, "", nil
+	}
+	return false, why, err
+}
+
 // ReplaceCertificate signs the provider's request and installs the result (8.1, step 3).
 // From then on the vCenter takes no other certificate than one of its authority.
 func (v *VCenter) ReplaceCertificate(ctx context.Context) error {
