@@ -317,3 +317,48 @@ func TestTasks(t *testing.T) {
 	l.fault(c, "InvalidArgument", &wire.CancelTask{})
 	require.NoError(t, l.service.Check(ctx))
 }
+
+// TestTaskProgress: a copy that runs tells how far it is, in every answer more, until it has
+// ended.
+func TestTaskProgress(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	c := l.host("a")
+	src := l.create("src", 8)
+	base, err := l.service.Snapshot(ctx, src.ID, vvol.SnapshotSpec{})
+	require.NoError(t, err)
+	for _, quarter := range []uint64{1, 2, 3} { // three ranges to copy
+		l.write(src.ID, quarter*2*mib, 'a')
+	}
+	g := &gate{make(chan struct{}), make(chan struct{})}
+	l.engine.gate.Store(g)
+	answer, dst := make(chan wire.TaskInfo), l.create("dst", 8).ID.String()
+	go func() {
+		r, err := vasatest.Do[wire.CopyDiffsToVirtualVolumeResponse](ctx, c, &wire.CopyDiffsToVirtualVolume{SrcVVolID: src.ID.String(), SrcBaseVVolID: base.ID.String(),
+			DstVVolID: dst})
+		assert.NoError(t, err)
+		answer <- r.Return
+	}()
+	<-g.at
+	task := <-answer
+	for i, want := range []int32{0, 24, 49} { // of 8 MiB, by the end of what was copied, and 99 at most
+		if i > 0 {
+			g.on <- struct{}{}
+			<-g.at
+		}
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](ctx, c, &wire.GetTaskUpdate{TaskID: task.TaskID})
+		require.NoError(t, err)
+		require.Equal(t, wire.TaskStateRunning, u.Return.TaskState)
+		require.EqualValues(t, want, u.Return.Progress, "before range %d", i)
+		current, err := vasatest.Do[wire.GetCurrentTaskResponse](ctx, c, &wire.GetCurrentTask{})
+		require.NoError(t, err)
+		require.Equal(t, []wire.TaskInfo{u.Return}, current.Return)
+	}
+	close(g.on)
+	for task.TaskState == wire.TaskStateRunning {
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](ctx, c, &wire.GetTaskUpdate{TaskID: task.TaskID})
+		require.NoError(t, err)
+		task = u.Return
+	}
+	require.Equal(t, wire.TaskStateSuccess, task.TaskState)
+	require.EqualValues(t, 100, task.Progress)
+}
