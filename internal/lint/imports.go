@@ -87,7 +87,7 @@ func importTable() map[string]row {
 
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}, tests: []string{"fault", "test/sim"}},
-		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks"}},
+		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
 		"test/network":     {},
 		"test/oracle":      {},
 		"test/process":     {},
