@@ -228,6 +228,7 @@ func TestNotices(t *testing.T) {
 		require.Equal(t, pdu.OpLogoutResponse, h.OpCode())
 		s.path1.ended()
 		s.path1 = s.again()
+		s.works(s.path2, s.host2)
 		s.removeFault(f)
 	}
 	f := s.addFault(path + "-> logout 1s")
@@ -236,8 +237,9 @@ func TestNotices(t *testing.T) {
 	s.path1.ended()
 	s.path1 = s.rawSession("esx1", 0)
 	require.Equal(t, []byte{1, 0, 0, 0, 0, 0, 0, 1}, s.path1.async())
+	s.works(s.path2, s.host2)
 	s.removeFault(f)
-	s.path1.ready(s.lun)
+	s.path1 = s.again()
 	for action, event := range map[string]byte{"drop-connection": 2, "drop-session": 3} {
 		f := s.addFault(path + "-> " + action)
 		require.Equal(t, []byte{event, 0, 0, 0, 0, 0, 0, 0}, s.path1.async())
