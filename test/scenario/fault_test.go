@@ -701,6 +701,7 @@ func TestAnyFaults(t *testing.T) {
 	s := newStage(t)
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
+	hits := uint64(0)
 	for range 20 {
 		before := ""
 		for range 1 + r.IntN(4) {
@@ -720,6 +721,9 @@ func TestAnyFaults(t *testing.T) {
 		for _, f := range all[:8] {
 			s.path1.Cancel(&f.call)
 		}
+		for _, f := range call[[]api.Fault](s.lab, "GET", "/api/v1/faults", nil, 0) {
+			hits += f.Hits
+		}
 		call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
 		for _, f := range all {
 			s.path1.Cancel(&f.call) // what a rule forgot is not answered
@@ -734,6 +738,7 @@ func TestAnyFaults(t *testing.T) {
 		s.healed()
 		s.othersUnharmed()
 	}
+	require.NotZero(t, hits, "no rule met a command")
 }
 
 // awaitIdle returns when no session has a command.

@@ -81,14 +81,6 @@ func (s *play) calm() {
 	}
 }
 
-// lost shows a permanent loss.
-func (s *play) lost(units ...*initiator.Unit) {
-	s.t.Helper()
-	for _, u := range units {
-		require.Equal(s.t, "5/25/00", s.sense(u.TestUnitReady(s.ctx)))
-	}
-}
-
 // losses plays the ways of a permanent loss, each with its sense data: victims have it, and
 // unharmed shows the others.
 func (s *play) losses(values map[preset.Parameter]string, victims []*initiator.Unit, unharmed func()) {
