@@ -85,6 +85,17 @@ func (x *esx) open(v api.VVol, use host.Use) *disk {
 	return &disk{Device: d, x: x, handle: h, unit: h.Unit()}
 }
 
+// pair is two volumes that guests have open, with a content: the victim of what comes, with its
+// disk, and its sister.
+func (x *esx) pair(content []byte) (v api.VVol, victim, sister *disk) {
+	x.l.t.Helper()
+	v = x.l.create("victim", 8<<20)
+	victim, sister = x.open(v, host.ByGuest), x.open(x.l.create("sister", 8<<20), host.ByGuest)
+	x.l.write(victim.unit, 0, content)
+	x.l.write(sister.unit, 0, content)
+	return v, victim, sister
+}
+
 // history is what became of a device, since when the host was made: "40s apd".
 func (d *disk) history() (all []string) {
 	d.x.mu.Lock()
@@ -129,12 +140,9 @@ func pass(d time.Duration) {
 // it open, unbinds and deletes it, and goes on with a clone of the snapshot.
 func TestLossOfOneVVol(t *testing.T) {
 	story(t, func(t *testing.T, l *lab) {
-		v, w := l.create("victim", 8<<20), l.create("sister", 8<<20)
 		x := l.esx("esx1", nil)
-		victim, sister := x.open(v, host.ByGuest), x.open(w, host.ByGuest)
 		content := random(1, 64<<10)
-		l.write(victim.unit, 0, content)
-		l.write(sister.unit, 0, content)
+		v, victim, sister := x.pair(content)
 		s := call[api.VVol](l, "POST", "/api/v1/vvols/"+v.ID+"/snapshot", map[string]any{"name": "before"}, http.StatusCreated)
 		snapshot := x.open(s, host.ByHost)
 		require.Equal(t, []host.PathState{host.Active, host.Active}, victim.paths())

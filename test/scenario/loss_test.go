@@ -20,12 +20,9 @@ import (
 // removed; bound again, it is a new device with what was written.
 func TestLossByUnbind(t *testing.T) {
 	story(t, func(t *testing.T, l *lab) {
-		v, w := l.create("victim", 8<<20), l.create("sister", 8<<20)
 		x := l.esx("esx1", nil)
-		victim, sister := x.open(v, host.ByGuest), x.open(w, host.ByGuest)
 		content := random(1, 64<<10)
-		l.write(victim.unit, 0, content)
-		l.write(sister.unit, 0, content)
+		v, victim, sister := x.pair(content)
 		other := l.login("esx2", 1)
 		lun, endpoint := l.unit(other, l.bind(v, "esx2").LUN), l.unit(other, "0100000000000000")
 
