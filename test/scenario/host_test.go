@@ -238,6 +238,25 @@ func TestAllPathsDown141(t *testing.T) {
 	})
 }
 
+// TestNobodyWaits: a device that went down with another, and that nobody waits for, is back with
+// it, and not only at the next evaluation of paths.
+func TestNobodyWaits(t *testing.T) {
+	story(t, func(t *testing.T, l *lab) {
+		x := l.esx("esx1", nil)
+		busy, idle := x.open(l.create("busy", 8<<20), host.ByGuest), x.open(l.create("idle", 8<<20), host.ByHost)
+		f := l.addFault("lu host=" + iqn("esx1") + " -> apd")
+		done := busy.write(0, random(1, 4096))
+		pass(6 * time.Minute)
+		require.Equal(t, []string{"0s on", "5m10s degraded", "5m10s apd"}, idle.history(), "the evaluation has seen it")
+		l.removeFault(f)
+		require.NoError(t, <-done)
+		pass(time.Millisecond)
+		require.Equal(t, []host.PathState{host.Active, host.Active}, busy.paths())
+		require.Equal(t, []host.PathState{host.Active, host.Active}, idle.paths())
+		require.Equal(t, host.On, idle.State())
+	})
+}
+
 // ended counts what has ended, and takes it.
 func ended(all []<-chan error) (n int) {
 	for _, done := range all {

@@ -223,11 +223,7 @@ func (d *Device) enter(next DeviceState, reason string) {
 		d.timeout.Stop()
 		d.h.tell(Event{Kind: DeviceChanged, Device: d.name, Before: string(before), State: string(next), ID: idAPDExit, Reason: reason})
 		if next != PermanentLoss {
-			for _, p := range d.paths {
-				if p.state == Dead {
-					p.probe() // it went with the one that is back, and may be back, too
-				}
-			}
+			d.h.probeDead()
 			return
 		}
 	}

@@ -152,6 +152,19 @@ func (h *Host) evaluateAll() {
 	h.eval = h.clock.AfterFunc(h.s.PathEvalTime, h.evaluateAll)
 }
 
+// probeDead probes the dead paths of all devices, as one device is back: they may have gone for
+// the same reason and be back, too [inferred]. Who has nobody waiting would learn it at the next
+// evaluation only. Called with mu held.
+func (h *Host) probeDead() {
+	for _, d := range h.devices {
+		for _, p := range d.paths {
+			if p.state == Dead && !d.final() {
+				p.probe()
+			}
+		}
+	}
+}
+
 // Attach finds the device at a LUN, over all sessions: by its NAA designator [vmware-doc].
 // Paths of sessions that come later are added then. Attaching what is attached returns it.
 func (h *Host) Attach(ctx context.Context, lun scsi.LUN) (*Device, error) {
