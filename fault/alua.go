@@ -48,7 +48,7 @@ func (a *action) parseUnavailable(args []string) error {
 // statesPorts tells whether a rule is about target port groups as a whole, and not about
 // some commands alone.
 func (r *Rule) statesPorts() bool {
-	return r.action.kind == alua && r.op.class == anyClass && r.blocks == nil
+	return r.action.kind == alua && r.op.Class == command.Any && r.blocks == nil
 }
 
 // bars tells whether the state does not let a command pass (SPC-4 5.15.2.4).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"vvsim/fault/command"
 	"vvsim/vvol"
 	"vvsim/vvol/store"
 )
@@ -38,7 +39,7 @@ var errInjected = errors.New("a fault rule says so")
 
 // meet finds the first rule that breaks an access, waits as long as it delays and returns
 // its error, or the rule when it corrupts.
-func (o *object) meet(ctx context.Context, c class, off, n uint64) (spoils *Rule, err error) {
+func (o *object) meet(ctx context.Context, c command.Class, off, n uint64) (spoils *Rule, err error) {
 	rules := o.i.engines.Load()
 	if rules == nil {
 		return nil, nil
@@ -91,29 +92,29 @@ func (o *object) written(off, n uint64) {
 }
 
 // breaks tells whether a rule means a class of accesses, and its action can happen there.
-func (e *entry) breaks(c class) bool {
+func (e *entry) breaks(c command.Class) bool {
 	named := c
-	if c == emptyClass || c == freeClass {
-		named = writeClass
+	if c == command.Empty || c == command.Free {
+		named = command.Write
 	}
-	if e.op.class != anyClass && e.op.class != named {
+	if e.op.Class != command.Any && e.op.Class != named {
 		return false
 	}
 	switch e.action.kind {
 	case mediumError:
-		return e.bad == nil || c == readClass
+		return e.bad == nil || c == command.Read
 	case noSpace:
-		return named == writeClass && c != freeClass
+		return named == command.Write && c != command.Free
 	case corrupt:
-		return c == readClass || c == writeClass
+		return c == command.Read || c == command.Write
 	}
 	return true
 }
 
-func (e *entry) strike(ctx context.Context, c class, off uint64) (*Rule, error) {
+func (e *entry) strike(ctx context.Context, c command.Class, off uint64) (*Rule, error) {
 	switch e.action.kind {
 	case mediumError:
-		return nil, &store.MediumError{Offset: off, Write: c != readClass, Err: errInjected}
+		return nil, &store.MediumError{Offset: off, Write: c != command.Read, Err: errInjected}
 	case noSpace:
 		return nil, errors.Join(store.ErrNoSpace, errInjected)
 	case delay:
@@ -137,7 +138,7 @@ func spoilt(r *Rule, p []byte, off uint64) []byte {
 }
 
 func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
-	r, err := o.meet(ctx, readClass, off, uint64(len(p)))
+	r, err := o.meet(ctx, command.Read, off, uint64(len(p)))
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (o *object) ReadAt(ctx context.Context, p []byte, off uint64) error {
 }
 
 func (o *object) WriteAt(ctx context.Context, p []byte, off uint64, w store.WriteOptions) error {
-	r, err := o.meet(ctx, writeClass, off, uint64(len(p)))
+	r, err := o.meet(ctx, command.Write, off, uint64(len(p)))
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (o *object) WriteAll(ctx context.Context, writes []store.Write, w store.Wri
 }
 
 func (o *object) CompareAndWrite(ctx context.Context, compare, data []byte, off uint64, w store.WriteOptions) error {
-	r, err := o.meet(ctx, writeClass, off, uint64(len(data)))
+	r, err := o.meet(ctx, command.Write, off, uint64(len(data)))
 	if err == nil {
 		err = o.readable(off, uint64(len(data)))
 	}
@@ -202,7 +203,7 @@ func (o *object) readable(off, n uint64) error {
 }
 
 // change does a write that carries no data.
-func (o *object) change(ctx context.Context, c class, off, n uint64, do func() error) error {
+func (o *object) change(ctx context.Context, c command.Class, off, n uint64, do func() error) error {
 	if _, err := o.meet(ctx, c, off, n); err != nil {
 		return err
 	}
@@ -214,15 +215,15 @@ func (o *object) change(ctx context.Context, c class, off, n uint64, do func() e
 }
 
 func (o *object) Zero(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	return o.change(ctx, emptyClass, off, n, func() error { return o.Object.Zero(ctx, off, n, w) })
+	return o.change(ctx, command.Empty, off, n, func() error { return o.Object.Zero(ctx, off, n, w) })
 }
 
 func (o *object) Unmap(ctx context.Context, off, n uint64, w store.WriteOptions) error {
-	return o.change(ctx, freeClass, off, n, func() error { return o.Object.Unmap(ctx, off, n, w) })
+	return o.change(ctx, command.Free, off, n, func() error { return o.Object.Unmap(ctx, off, n, w) })
 }
 
 func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, srcOff, n uint64) error {
-	return o.change(ctx, emptyClass, off, n, func() error {
+	return o.change(ctx, command.Empty, off, n, func() error {
 		if s, ok := src.(*object); ok {
 			if err := s.readable(srcOff, n); err != nil {
 				return err
@@ -234,7 +235,7 @@ func (o *object) CopyFrom(ctx context.Context, off uint64, src store.Object, src
 }
 
 func (o *object) Flush(ctx context.Context) error {
-	if _, err := o.meet(ctx, flushClass, 0, 0); err != nil {
+	if _, err := o.meet(ctx, command.Flush, 0, 0); err != nil {
 		return err
 	}
 	return o.Object.Flush(ctx)

@@ -282,7 +282,7 @@ func (i *Injector) possible(r *Rule) error {
 	if i.o.Named == nil {
 		return fmt.Errorf("%w: fault rule: there is no provider", vvol.ErrInvalid)
 	}
-	if err := i.o.Named(r.op.name, r.faultName()); err != nil {
+	if err := i.o.Named(r.op.Name, r.faultName()); err != nil {
 		return fmt.Errorf("fault rule: %w", err)
 	}
 	return nil

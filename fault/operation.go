@@ -1,10 +1,6 @@
 package fault
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
-
 	"vvsim/fault/command"
 	"vvsim/fault/grammar"
 	"vvsim/fault/loss"
@@ -15,66 +11,14 @@ import (
 // blockLength is the logical block of all logical units, in bytes.
 const blockLength = 512
 
-// class of events that op= names.
-type class uint8
-
-const (
-	anyClass class = iota
-	readClass
-	writeClass
-	mediaClass
-	flushClass // of engines
-	emptyClass // of engines: writes without data; op=write names them
-	freeClass  // of engines: writes that give space back; op=write names them
-	opcodeClass
-	namedClass // of the provider
-)
-
-// operation is what op= names.
-type operation struct {
-	class class
-	code  scsi.OpCode // of opcodeClass
-	name  string      // of namedClass
-}
-
-func parseOperation(l layer, v string) (operation, error) {
-	switch {
-	case l == providerLayer:
-		return operation{class: namedClass, name: v}, nil
-	case v == "read":
-		return operation{class: readClass}, nil
-	case v == "write":
-		return operation{class: writeClass}, nil
-	case l == engineLayer && v == "flush":
-		return operation{class: flushClass}, nil
-	case l == engineLayer:
-		return operation{}, fmt.Errorf("%q is none of read, write and flush", v)
-	case v == "media":
-		return operation{class: mediaClass}, nil
-	case v == "any":
-		return operation{}, nil
+func parseOperation(l layer, v string) (command.Operation, error) {
+	switch l {
+	case providerLayer:
+		return command.Operation{Class: command.Named, Name: v}, nil
+	case engineLayer:
+		return command.ParseAccess(v)
 	}
-	digits, ok := strings.CutPrefix(v, "0x")
-	n, err := strconv.ParseUint(digits, 16, 8)
-	if !ok || err != nil {
-		return operation{}, fmt.Errorf("%q is none of read, write, media, any and an operation code such as 0x2a", v)
-	}
-	return operation{class: opcodeClass, code: scsi.OpCode(n)}, nil
-}
-
-// covers tells whether o names an operation code.
-func (o operation) covers(op scsi.OpCode) bool {
-	switch o.class {
-	case readClass:
-		return command.Reads(op)
-	case writeClass:
-		return command.Changes(op)
-	case mediaClass:
-		return command.Reads(op) || command.Changes(op) || command.Looks(op)
-	case opcodeClass:
-		return op == o.code
-	}
-	return true
+	return command.ParseOperation(v)
 }
 
 // applies tells whether the action can happen to a command.
@@ -131,7 +75,7 @@ func (r *Rule) fits(w grammar.Word) error {
 			return failed(w.At, "%s: %v", w.Text, err)
 		}
 	case unitLayer:
-		if r.happens() && (r.op.class != anyClass || r.blocks != nil) {
+		if r.happens() && (r.op.Class != command.Any || r.blocks != nil) {
 			return failed(w.At, "%s is no answer to a command: it has neither op= nor lba=", w.Text)
 		}
 	}
@@ -151,27 +95,27 @@ func (r *Rule) fits(w grammar.Word) error {
 	}
 	for op := range 256 {
 		o := scsi.OpCode(op)
-		if r.op.covers(o) && (r.blocks == nil || command.NamesBlocks(o)) && r.action.applies([]byte{byte(o)}) {
+		if r.op.Covers(o) && (r.blocks == nil || command.NamesBlocks(o)) && r.action.applies([]byte{byte(o)}) {
 			return nil
 		}
 	}
-	if r.blocks != nil && r.op.class == opcodeClass && !command.NamesBlocks(r.op.code) {
-		return failed(w.At, "a CDB of operation code %#02x names no blocks, as lba= needs", uint8(r.op.code))
+	if r.blocks != nil && r.op.Class == command.Code && !command.NamesBlocks(r.op.Code) {
+		return failed(w.At, "a CDB of operation code %#02x names no blocks, as lba= needs", uint8(r.op.Code))
 	}
 	return failed(w.At, "%s does not happen to commands that op= names", w.Text)
 }
 
 func (r *Rule) engineFits() bool {
-	if r.blocks != nil && r.op.class == flushClass {
+	if r.blocks != nil && r.op.Class == command.Flush {
 		return false
 	}
 	switch r.action.kind {
 	case mediumError:
-		return r.blocks == nil || r.op.class == anyClass || r.op.class == readClass
+		return r.blocks == nil || r.op.Class == command.Any || r.op.Class == command.Read
 	case noSpace:
-		return r.op.class == anyClass || r.op.class == writeClass
+		return r.op.Class == command.Any || r.op.Class == command.Write
 	case corrupt:
-		return r.op.class != flushClass
+		return r.op.Class != command.Flush
 	}
 	return true
 }

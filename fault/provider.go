@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"vvsim/fault/command"
 	"vvsim/fault/grammar"
 	"vvsim/vvol"
 )
@@ -84,13 +85,13 @@ func (p *Provider) Invoke(ctx context.Context, op string, req any) (any, error) 
 // operation goes on.
 func (p *Provider) meet(ctx context.Context, e *entry, a *asked) (done bool, err error) {
 	op := a.op
-	if e.op.class == namedClass && e.op.name != op || !p.means(ctx, e.Rule, a) {
+	if e.op.Class == command.Named && e.op.Name != op || !p.means(ctx, e.Rule, a) {
 		return false, nil
 	}
 	switch e.action.kind {
 	case namedFault:
 		// A rule for all operations is one for those that declare the fault.
-		if f, declared := p.f.Fault(op, e.action.fault); (declared || e.op.class == namedClass) && p.i.strike(e) {
+		if f, declared := p.f.Fault(op, e.action.fault); (declared || e.op.Class == command.Named) && p.i.strike(e) {
 			return true, f
 		}
 		return false, nil
@@ -182,11 +183,11 @@ func (a *action) parseStorm(args []string) error {
 func (r *Rule) providerFits() error {
 	switch r.action.kind {
 	case certificate, down:
-		if r.op.class == namedClass || r.scoped() {
+		if r.op.Class == command.Named || r.scoped() {
 			return fmt.Errorf("it is about connections, and has no op=, vvol=, container= or host=")
 		}
 	case loseEvents, eventStorm:
-		if r.op.class == namedClass && r.op.name != eventsOperation {
+		if r.op.Class == command.Named && r.op.Name != eventsOperation {
 			return fmt.Errorf("it happens to %s alone", eventsOperation)
 		}
 		if r.vvol != "" || r.container != "" {

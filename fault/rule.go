@@ -45,7 +45,7 @@ type Rule struct {
 	endpoint  string // name or id of a protocol endpoint
 	portal    uint16 // 0 for all
 	session   uint64 // 0 for all
-	op        operation
+	op        command.Operation
 	blocks    *command.Extent
 
 	after, count, every uint64

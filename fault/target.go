@@ -117,7 +117,7 @@ func (t *Target) matches(r *Rule, p *place, port uint16) bool {
 // covers tells whether a rule means a CDB, and its action can happen to it.
 func (r *Rule) covers(b []byte) bool {
 	op := scsi.OpCode(b[0])
-	if !r.op.covers(op) || !r.action.applies(b) {
+	if !r.op.Covers(op) || !r.action.applies(b) {
 		return false
 	}
 	if r.blocks == nil {

@@ -70,3 +70,37 @@ func TestAnswered(t *testing.T) {
 		require.Equal(t, c.standby, AnsweredInStandby(c.cdb), "%x", c.cdb)
 	}
 }
+
+// What op= says, of commands and of accesses to an engine, and which commands each covers.
+func TestOperations(t *testing.T) {
+	for text, want := range map[string][]scsi.OpCode{
+		"read":  {scsi.OpRead10},
+		"write": {scsi.OpWrite10, scsi.OpUnmap},
+		"media": {scsi.OpRead10, scsi.OpWrite10, scsi.OpUnmap, scsi.OpVerify10},
+		"any":   {scsi.OpRead10, scsi.OpWrite10, scsi.OpUnmap, scsi.OpVerify10, scsi.OpInquiry},
+		"0x12":  {scsi.OpInquiry},
+	} {
+		o, err := ParseOperation(text)
+		require.NoError(t, err)
+		var got []scsi.OpCode
+		for _, op := range []scsi.OpCode{scsi.OpRead10, scsi.OpWrite10, scsi.OpUnmap, scsi.OpVerify10, scsi.OpInquiry} {
+			if o.Covers(op) {
+				got = append(got, op)
+			}
+		}
+		require.Equal(t, want, got, text)
+	}
+	for text, want := range map[string]Class{"read": Read, "write": Write, "flush": Flush} {
+		o, err := ParseAccess(text)
+		require.NoError(t, err)
+		require.Equal(t, Operation{Class: want}, o)
+	}
+	for _, text := range []string{"", "0x", "0x100", "12", "erase", "flush", "0xzz"} {
+		_, err := ParseOperation(text)
+		require.ErrorContains(t, err, "is none of read, write, media, any and an operation code")
+	}
+	for _, text := range []string{"", "any", "media", "0x12"} {
+		_, err := ParseAccess(text)
+		require.ErrorContains(t, err, "is none of read, write and flush")
+	}
+}
