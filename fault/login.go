@@ -59,11 +59,11 @@ func (p *Paths) keep(c Conn, e *entry) {
 			defer p.mu.Unlock()
 			if d.login == w {
 				d.login = nil
-				d.Disturb(d.ways())
+				p.take(d)
 			}
 		})
 	}
-	d.Disturb(d.ways())
+	p.take(d)
 }
 
 // releaseLogin lets a login go on whose rule has gone; it tells whether there was one. Called

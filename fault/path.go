@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vvsim/fault/network"
+	"vvsim/fault/turn"
 	"vvsim/scsi/iscsi/line"
 )
 
@@ -51,6 +52,8 @@ type disturbed struct {
 	judged    map[*entry]bool
 	rule      *entry      // that has taken it, nil for none
 	login     *waiting    // nil: no rule keeps its login
+	place     *turn.Place // among all that rules hold; nil while its ways are undisturbed
+	cutting   bool        // the rule is to end it yet
 	stopTimer func() bool // of a rule that acts later; nil for none
 }
 
@@ -85,7 +88,7 @@ func (p *Paths) Connected(c Conn) {
 	p.came++
 	d := &disturbed{Conn: c, number: p.came, judged: map[*entry]bool{}}
 	p.conns[c] = d
-	p.judge(d)
+	p.meet(d)
 	p.unlock()
 }
 
@@ -95,7 +98,7 @@ func (p *Paths) Identified(c Conn, initiator string) (r Refusal, refused bool) {
 	p.mu.Lock()
 	if d := p.conns[c]; d != nil {
 		d.initiator = initiator
-		p.judge(d)
+		p.meet(d)
 	}
 	p.unlock()
 	e := p.i.loginRule(c.Portal(), initiator)
@@ -124,7 +127,7 @@ func (p *Paths) Established(c Conn) {
 	p.mu.Lock()
 	if d := p.conns[c]; d != nil {
 		d.full = true
-		p.judge(d)
+		p.meet(d)
 	}
 	p.unlock()
 }
@@ -136,18 +139,36 @@ func (p *Paths) Disconnected(c Conn) {
 	if d := p.conns[c]; d != nil {
 		d.calm()
 		d.login.forget()
+		d.place.Leave()
+		d.place = nil
 		delete(p.conns, c)
 	}
 }
 
-// refresh has everything judged by the rules that are in force now. Called without locks.
+// refresh has everything judged by the rules that are in force now. What other ways have kept
+// until now goes on one connection after the other, and has when it returns. Called without locks.
 func (p *Paths) refresh() {
 	if p == nil {
 		return
 	}
+	var wait sync.WaitGroup
+	defer wait.Wait()
 	p.mu.Lock()
 	for _, d := range slices.SortedFunc(maps.Values(p.conns), func(a, b *disturbed) int { return cmp.Compare(a.number, b.number) }) {
-		p.judge(d) // counters meet those that came first before the others
+		switch place := d.place; { // counters meet those that came first before the others
+		case !p.judge(d):
+		case place == nil:
+			p.take(d)
+		default:
+			wait.Go(func() {
+				place.Await(nil)
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if p.conns[d.Conn] == d {
+					p.take(d)
+				}
+			})
+		}
 	}
 	if !p.i.stopping() { // else portals that are down stay so
 		for l, portal := range p.listeners {
@@ -165,8 +186,16 @@ func (p *Paths) pathRules() []*entry {
 	return nil
 }
 
-// judge finds the first rule that takes a connection. Called with mu held.
-func (p *Paths) judge(d *disturbed) {
+// meet has a connection judged, and taken at once. Called with mu held.
+func (p *Paths) meet(d *disturbed) {
+	if p.judge(d) {
+		p.take(d)
+	}
+}
+
+// judge finds the first rule that takes a connection, and tells whether take has to follow.
+// Called with mu held.
+func (p *Paths) judge(d *disturbed) bool {
 	var first *entry
 	rules := p.pathRules()
 	known := make(map[*entry]bool, len(rules))
@@ -189,18 +218,33 @@ func (p *Paths) judge(d *disturbed) {
 	released := d.releaseLogin()
 	before := d.rule
 	if first == before && !released {
-		return
+		return false
 	}
 	if p.i.stopping() && (released || before != nil && before.action.kind == stall) {
 		d.Reset() // what stood still is not to go on
-		return
+		return false
 	}
 	d.rule = first
 	if first != before {
 		d.calm()
+		d.cutting = first != nil
 	}
-	d.Disturb(d.ways())
-	if first != nil && first != before {
+	return true
+}
+
+// take has a connection go the ways of its rule. Called with mu held.
+func (p *Paths) take(d *disturbed) {
+	in, out := d.ways()
+	d.Disturb(in, out)
+	switch undisturbed := in == nil && out == nil; {
+	case undisturbed:
+		d.place.Leave()
+		d.place = nil
+	case d.place == nil:
+		d.place = p.i.held.Enter()
+	}
+	if d.cutting {
+		d.cutting = false
 		p.cut(d)
 	}
 }

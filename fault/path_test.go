@@ -3,9 +3,11 @@ package fault
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +23,7 @@ type fakeConn struct {
 
 	mu      sync.Mutex
 	in, out line.Way
+	since   time.Time // of these ways
 	resets  int
 	said    []string
 }
@@ -31,7 +34,7 @@ func (c *fakeConn) Portal() uint16  { return c.portal }
 func (c *fakeConn) Disturb(in, out line.Way) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.in, c.out = in, out
+	c.in, c.out, c.since = in, out, time.Now()
 }
 
 func (c *fakeConn) Reset() {
@@ -247,6 +250,67 @@ func TestPathOrder(t *testing.T) {
 	add(t, i, "path after=1 every=4 count=2 -> stall")
 	for k, c := range conns {
 		require.Equal(t, k == 1 || k == 5, c.state() == "ss", "connection %d: %s", k, c.state())
+	}
+}
+
+// What ways have kept goes on one connection after the other, in the order in which they were
+// taken, whichever way a rule has gone and another is in force then; commands that rules hold
+// have their turns among them, so that none goes on with another at one instant.
+func TestPathTurns(t *testing.T) {
+	for _, action := range []string{"stall", "stall in", "stall out", "delay 1h", "rate 64KiB/s", "hang"} {
+		for _, behind := range []string{"", "path -> stall out", "path -> delay 3s"} {
+			synctest.Test(t, func(t *testing.T) {
+				i := open(t, Options{})
+				p := i.NewPaths()
+				layer := "path"
+				if action == "hang" {
+					layer = "login"
+				}
+				add(t, i, layer+" portal=1 -> "+action)
+				command := &entry{Rule: &Rule{}, held: &i.held, clock: i.clock, gone: make(chan struct{})}
+				if behind != "" {
+					add(t, i, behind)
+				}
+				var all []*fakeConn
+				var done sync.WaitGroup
+				var went time.Time
+				for k := range 9 {
+					x := &fakeConn{portal: 1 + uint16(k%3)/2}
+					p.Connected(x)
+					p.Identified(x, "iqn.a")
+					if x.portal == 1 {
+						all = append(all, x)
+					}
+					if k == 4 {
+						done.Go(func() { command.wait(nil); went = time.Now() })
+						synctest.Wait()
+					}
+				}
+				require.Len(t, all, 6)
+				p.Disconnected(all[1]) // whom nobody waits for
+				all = slices.Delete(all, 1, 2)
+				time.Sleep(time.Minute)
+				began := time.Now()
+				close(command.gone)
+				require.NoError(t, i.Remove(t.Context(), i.List()[0].ID))
+				done.Wait()
+				times := []time.Time{began}
+				for k, x := range all {
+					if k == 3 {
+						times = append(times, went)
+					}
+					times = append(times, x.since)
+					require.Equal(t, map[string]string{"": "--", "path -> stall out": "-s", "path -> delay 3s": "ww"}[behind], x.state())
+				}
+				for k := range times[1:] {
+					require.True(t, times[k+1].After(times[k]), "%s, %q: %d goes on %v after the one before it", action, behind, k, times[k+1].Sub(times[k]))
+				}
+				for x := range p.conns {
+					p.Disconnected(x)
+				}
+				i.Close()
+			})
+		}
 	}
 }
 

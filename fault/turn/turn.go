@@ -16,7 +16,7 @@ type Line struct {
 	places []*Place // in the order in which they came
 }
 
-// Place is that of one who waits. One goroutine uses it.
+// Place is that of one who waits. Await is safe beside Leave, which is called once.
 type Place struct{ l *Line }
 
 // Enter takes the last place. It is given back by Leave.
@@ -28,8 +28,11 @@ func (l *Line) Enter() *Place {
 	return p
 }
 
-// Leave gives the place back.
+// Leave gives the place back; of nil, which is none, too.
 func (p *Place) Leave() {
+	if p == nil {
+		return
+	}
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
 	at := slices.Index(p.l.places, p)
@@ -37,7 +40,8 @@ func (p *Place) Leave() {
 }
 
 // Await is called when the event has come. It returns when all who came before, and wait or go
-// on, have had their time to do so, or when done is closed.
+// on, have had their time to do so, or when done is closed. A place that was given back waits for
+// nobody.
 func (p *Place) Await(done <-chan struct{}) {
 	p.l.mu.Lock()
 	at := slices.Index(p.l.places, p)
