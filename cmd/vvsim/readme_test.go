@@ -120,6 +120,22 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, alike(blocks[0][0].output), alike(ready.String()))
 }
 
+// TestREADMEFaults holds the README to its word that ten lines show a permanent loss and silence of
+// a volume, and all paths of a host down. That they work as printed shows TestREADME.
+func TestREADMEFaults(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	_, after, ok := strings.Cut(string(text), "in ten lines:\n\n```\n")
+	require.True(t, ok)
+	block, _, ok := strings.Cut(after, "```")
+	require.True(t, ok)
+	require.LessOrEqual(t, strings.Count(block, "\n"), 10)
+	for _, shown := range []string{"'lu vvol=disk1 -> pdl'", "05/25/00", "'lu vvol=disk1 for=2s -> apd'", `"lu host=$IQN -> apd"`, "esx.problem.storage.apd.start"} {
+		require.Contains(t, block, shown)
+	}
+	require.Len(t, examples("```\n" + block + "```")[0], 5)
+}
+
 // missing names a program that a block needs and that is not here: those of Debian
 // packages, which the whole test installs.
 func missing(block []example) string {
