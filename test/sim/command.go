@@ -161,6 +161,13 @@ func (s *run) collect() {
 	})
 }
 
+// plant has what was read lie, if the run is to.
+func (s *run) plant(p []byte) {
+	if s.lie > 0 && s.steps >= s.lie {
+		p[len(p)-1] ^= 1
+	}
+}
+
 func (s *run) end(c *command, err error) {
 	if err != nil {
 		s.counts["failed"]++
@@ -172,6 +179,7 @@ func (s *run) end(c *command, err error) {
 	case c.read != nil && err != nil:
 		s.oracle.DropRead(c.read)
 	case c.read != nil:
+		s.plant(c.p)
 		if err := s.oracle.EndRead(c.read, c.p); err != nil {
 			s.note("%v", err)
 			s.t.Errorf("%v: %v", c, err)

@@ -8,7 +8,8 @@
 // goes on when nothing else does, so that minutes of silence take none. One goroutine decides,
 // and draws all it decides from the seed, a generator per step. It starts commands one after the
 // other, each when the one before is in the array's hands or through. So a seed repeats its run,
-// to the outcome of each command and the nanosecond at which it ends (TestReplay):
+// to the outcome of each command and the nanosecond at which it ends (TestReplay), and its failure
+// if it fails (TestFailure):
 //
 //	VVSIM_SIM_SEED=1234 go test -run TestSeeds -v ./test/sim
 //

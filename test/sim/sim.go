@@ -58,6 +58,8 @@ type run struct {
 	pending []*command
 	log     []string // a line per step and outcome
 	counts  map[string]int
+	steps   int // that were begun
+	lie     int // from this step on, what is read has a wrong bit; 0: nothing has
 }
 
 // volume is one with what hosts have of it.
@@ -284,6 +286,7 @@ func (s *run) verify(v *volume, i int) {
 	r := s.oracle.BeginRead(v.image, 0, volumeSectors)
 	_, err := d.unit.ReadAt(s.t.Context(), p, 0)
 	require.NoError(s.t, err, "%s of host %d", v.name, i)
+	s.plant(p)
 	require.NoError(s.t, s.oracle.EndRead(r, p), "%s of host %d", v.name, i)
 	require.Equal(s.t, host.On, d.State())
 }

@@ -3,6 +3,9 @@ package sim
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,10 +61,13 @@ func TestSeeds(t *testing.T) {
 	eachSeed(t, usualSeeds, func(t *testing.T, seed uint64) { playSeed(t, seed) })
 }
 
+// plantedLie is the variable that has a run fail: what is read from this step on is wrong.
+const plantedLie = "VVSIM_SIM_LIE"
+
 // playSeed plays one run, and returns its log.
 func playSeed(t *testing.T, seed uint64) (log []string) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &run{t: t, seed: seed}
+		s := &run{t: t, seed: seed, lie: int(setting(t, plantedLie, 0))}
 		defer func() {
 			s.close()
 			log = s.log
@@ -91,4 +97,38 @@ func TestReplay(t *testing.T) {
 		}
 		require.Equal(t, first[at:min(at+1, len(first))], second[at:min(at+1, len(second))], "line %d of VVSIM_SIM_SEED=%d", at, seed)
 	})
+}
+
+var printedSeed = regexp.MustCompile(`VVSIM_SIM_SEED=(\d+) repeats it`)
+
+// TestFailure has a run fail, and shows that it prints its seed, and that TestSeeds with this seed
+// fails in the same way: same steps, outcomes and times. Without the lie it does not fail.
+func TestFailure(t *testing.T) {
+	play := func(variables ...string) (string, error) {
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSeeds$", "-test.v")
+		c.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "VVSIM_SIM_") }), variables...)
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	const lie = plantedLie + "=20"
+	first, err := play("VVSIM_SIM_SEEDS=1", lie)
+	require.Error(t, err, first)
+	m := printedSeed.FindStringSubmatch(first)
+	require.NotNil(t, m, "a seed is not printed:\n%s", first)
+	seed := strings.TrimSuffix(m[0], " repeats it")
+	second, err := play(seed, lie)
+	require.Error(t, err, second)
+	require.Equal(t, told(t, first), told(t, second), "%s does not repeat its failure", seed)
+	third, err := play(seed)
+	require.NoError(t, err, third)
+}
+
+// told is what a run that failed tells of its failure, without how long it took.
+func told(t *testing.T, out string) string {
+	_, out, ok := strings.Cut(out, "=== CONT ")
+	require.True(t, ok, out)
+	out, _, ok = strings.Cut(out, "\n--- FAIL")
+	require.True(t, ok, out)
+	require.Contains(t, out, "the array holds something else than was written")
+	return out
 }

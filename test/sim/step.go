@@ -20,6 +20,7 @@ func (s *run) play(steps int) {
 	for i := range steps {
 		s.r = rand.New(rand.NewPCG(s.seed, uint64(i)))
 		s.align()
+		s.steps++
 		s.step()
 		s.settle()
 		if s.t.Failed() {
