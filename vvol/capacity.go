@@ -206,7 +206,7 @@ func (s *Service) pool(id ID) *poolRow {
 func (s *Service) poolsOf(container ContainerID) []ID {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	return s.catalog.poolsIn.list(container)
+	return s.catalog.poolsIn.List(container)
 }
 
 // reserveShared makes room for sharing all of a thick volume (snapshot, clone).

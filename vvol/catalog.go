@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"vvsim/vvol/index"
 	"vvsim/vvol/kept"
 	"vvsim/vvol/secondary"
 )
@@ -20,18 +21,18 @@ type catalog struct {
 	containers map[ContainerID]*containerRow
 	named      map[string]ContainerID
 	pools      map[ID]*poolRow
-	poolsIn    index[ContainerID] // ids of pools
-	emptied    map[ID]*poolRow    // pools on which no volume draws
+	poolsIn    index.Of[ContainerID, ID] // ids of pools
+	emptied    map[ID]*poolRow           // pools on which no volume draws
 	hosts      map[HostID]*hostRow
 	initiators map[string]HostID
 
 	volumes     map[ID]*volumeRow
-	byName      index[string]
-	byContainer index[ContainerID]
-	bySource    index[ID] // snapshots of a volume
-	byPool      index[ID] // volumes that draw on the pool of a thick one
-	byPair      index[pair]
-	byKey       index[string]
+	byName      index.Of[string, ID]
+	byContainer index.Of[ContainerID, ID]
+	bySource    index.Of[ID, ID] // snapshots of a volume
+	byPool      index.Of[ID, ID] // volumes that draw on the pool of a thick one
+	byPair      index.Of[pair, ID]
+	byKey       index.Of[string, ID]
 
 	bindings    map[BindingID]*bindingRow
 	ofVolume    map[ID][]*bindingRow
@@ -74,10 +75,10 @@ type peHost struct {
 func newCatalog() *catalog {
 	return &catalog{
 		containers: map[ContainerID]*containerRow{}, named: map[string]ContainerID{}, pools: map[ID]*poolRow{},
-		poolsIn: index[ContainerID]{}, emptied: map[ID]*poolRow{},
+		poolsIn: index.Of[ContainerID, ID]{}, emptied: map[ID]*poolRow{},
 		hosts: map[HostID]*hostRow{}, initiators: map[string]HostID{},
-		volumes: map[ID]*volumeRow{}, byName: index[string]{}, byContainer: index[ContainerID]{},
-		bySource: index[ID]{}, byPool: index[ID]{}, byPair: index[pair]{}, byKey: index[string]{},
+		volumes: map[ID]*volumeRow{}, byName: index.Of[string, ID]{}, byContainer: index.Of[ContainerID, ID]{},
+		bySource: index.Of[ID, ID]{}, byPool: index.Of[ID, ID]{}, byPair: index.Of[pair, ID]{}, byKey: index.Of[string, ID]{},
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
 		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondary.IDs{},
 		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{}, unfinished: map[uint64]bool{},
@@ -110,19 +111,19 @@ func (r *containerRow) drop(c *catalog) {
 
 func (r *poolRow) put(c *catalog) {
 	c.pools[r.ID] = r
-	c.poolsIn.add(r.Container, r.ID)
+	c.poolsIn.Add(r.Container, r.ID)
 	c.noteEmptied(r.ID)
 }
 
 func (r *poolRow) drop(c *catalog) {
 	delete(c.pools, r.ID)
-	c.poolsIn.remove(r.Container, r.ID)
+	c.poolsIn.Remove(r.Container, r.ID)
 	delete(c.emptied, r.ID)
 }
 
 // noteEmptied keeps emptied after a change of a pool or of what draws on it.
 func (c *catalog) noteEmptied(pool ID) {
-	if p := c.pools[pool]; p != nil && c.byPool.size(pool) == 0 {
+	if p := c.pools[pool]; p != nil && c.byPool.Size(pool) == 0 {
 		c.emptied[pool] = p
 	} else {
 		delete(c.emptied, pool)
@@ -137,18 +138,18 @@ func (r *volumeRow) put(c *catalog) {
 		old.drop(c)
 	}
 	c.volumes[r.ID] = r
-	c.byName.add(r.Name, r.ID)
-	c.byContainer.add(r.Container, r.ID)
+	c.byName.Add(r.Name, r.ID)
+	c.byContainer.Add(r.Container, r.ID)
 	if r.SnapshotOf != (ID{}) {
-		c.bySource.add(r.SnapshotOf, r.ID)
+		c.bySource.Add(r.SnapshotOf, r.ID)
 	}
 	if r.Pool != (ID{}) {
-		c.byPool.add(r.Pool, r.ID)
+		c.byPool.Add(r.Pool, r.ID)
 		c.noteEmptied(r.Pool)
 	}
 	for k, v := range r.Metadata {
-		c.byPair.add(pair{k, v}, r.ID)
-		c.byKey.add(k, r.ID)
+		c.byPair.Add(pair{k, v}, r.ID)
+		c.byKey.Add(k, r.ID)
 	}
 }
 
@@ -159,18 +160,18 @@ func (r *volumeRow) drop(c *catalog) {
 		return
 	}
 	delete(c.volumes, old.ID)
-	c.byName.remove(old.Name, old.ID)
-	c.byContainer.remove(old.Container, old.ID)
+	c.byName.Remove(old.Name, old.ID)
+	c.byContainer.Remove(old.Container, old.ID)
 	if old.SnapshotOf != (ID{}) {
-		c.bySource.remove(old.SnapshotOf, old.ID)
+		c.bySource.Remove(old.SnapshotOf, old.ID)
 	}
 	if old.Pool != (ID{}) {
-		c.byPool.remove(old.Pool, old.ID)
+		c.byPool.Remove(old.Pool, old.ID)
 		c.noteEmptied(old.Pool)
 	}
 	for k, v := range old.Metadata {
-		c.byPair.remove(pair{k, v}, old.ID)
-		c.byKey.remove(k, old.ID)
+		c.byPair.Remove(pair{k, v}, old.ID)
+		c.byKey.Remove(k, old.ID)
 	}
 }
 
@@ -300,92 +301,6 @@ func (r *hostRow) copyOut() Host {
 	h := r.Host
 	h.Initiators = slices.Clone(h.Initiators)
 	return h
-}
-
-// index leads a property to the volumes that have it.
-type index[K comparable] map[K]*idSet
-
-func (x index[K]) add(k K, id ID) {
-	s := x[k]
-	if s == nil {
-		s = &idSet{}
-		x[k] = s
-	}
-	s.add(id)
-}
-
-func (x index[K]) remove(k K, id ID) {
-	if s := x[k]; s != nil && s.remove(id) == 0 {
-		delete(x, k)
-	}
-}
-
-func (x index[K]) size(k K) int {
-	if s := x[k]; s != nil {
-		return s.size()
-	}
-	return 0
-}
-
-// each yields the ids under k, in no order.
-func (x index[K]) each(k K, yield func(ID)) {
-	if s := x[k]; s != nil {
-		s.each(yield)
-	}
-}
-
-// list returns the ids under k, in no order.
-func (x index[K]) list(k K) (ids []ID) {
-	x.each(k, func(id ID) { ids = append(ids, id) })
-	return ids
-}
-
-// idSet is a set of ids: most hold one or a few, a few hold all volumes.
-type idSet struct {
-	few  []ID
-	many map[ID]struct{} // instead of few once that is full
-}
-
-const idSetFew = 16
-
-func (s *idSet) add(id ID) {
-	if s.many != nil {
-		s.many[id] = struct{}{}
-		return
-	}
-	if slices.Contains(s.few, id) {
-		return
-	}
-	if len(s.few) < idSetFew {
-		s.few = append(s.few, id)
-		return
-	}
-	s.many = map[ID]struct{}{id: {}}
-	for _, old := range s.few {
-		s.many[old] = struct{}{}
-	}
-	s.few = nil
-}
-
-// remove returns how many are left.
-func (s *idSet) remove(id ID) int {
-	if s.many != nil {
-		delete(s.many, id)
-	} else if at := slices.Index(s.few, id); at >= 0 {
-		s.few = slices.Delete(s.few, at, at+1)
-	}
-	return s.size()
-}
-
-func (s *idSet) size() int { return len(s.few) + len(s.many) }
-
-func (s *idSet) each(yield func(ID)) {
-	for _, id := range s.few {
-		yield(id)
-	}
-	for id := range s.many {
-		yield(id)
-	}
 }
 
 // bySerial orders volumes by age.

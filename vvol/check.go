@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"vvsim/vvol/index"
 	"vvsim/vvol/secondary"
 	"vvsim/vvol/store"
 )
@@ -167,9 +168,9 @@ func sameRow(a, b record) bool {
 
 // shape sums the indexes up: two catalogs of the same rows have the same.
 func (c *catalog) shape() string {
-	return fmt.Sprint(sum(c.byName, (*idSet).size), sum(c.byPair, (*idSet).size), sum(c.byKey, (*idSet).size),
-		sum(c.bySource, (*idSet).size), sum(c.byContainer, (*idSet).size), sum(c.byPool, (*idSet).size),
-		sum(c.poolsIn, (*idSet).size), len(c.emptied),
+	return fmt.Sprint(sum(c.byName, (*index.Set[ID]).Size), sum(c.byPair, (*index.Set[ID]).Size), sum(c.byKey, (*index.Set[ID]).Size),
+		sum(c.bySource, (*index.Set[ID]).Size), sum(c.byContainer, (*index.Set[ID]).Size), sum(c.byPool, (*index.Set[ID]).Size),
+		sum(c.poolsIn, (*index.Set[ID]).Size), len(c.emptied),
 		sum(c.ofVolume, func(l []*bindingRow) int { return len(l) }),
 		sum(c.ofHost, func(m map[BindingID]*bindingRow) int { return len(m) }),
 		sum(c.lunsOf, func(l []uint16) int { return len(l) }),

@@ -248,13 +248,13 @@ func (s *Service) DeleteContainer(ctx context.Context, ref string) error {
 	defer unlock()
 	c := s.catalog
 	c.mu.Lock()
-	if n := c.byContainer.size(row.ID) + c.filling[row.ID]; n > 0 {
+	if n := c.byContainer.Size(row.ID) + c.filling[row.ID]; n > 0 {
 		c.mu.Unlock()
 		return fmt.Errorf("%w: container %q has %d volumes", ErrInUse, row.Name, n)
 	}
 	c.closing[row.ID] = true // from here on nobody finds it
 	gone := new(batch).drop(row).event("container.deleted", row.ID.String(), row.Name)
-	pools := c.poolsIn.list(row.ID)
+	pools := c.poolsIn.List(row.ID)
 	for _, id := range pools {
 		gone.drop(c.pools[id])
 	}
@@ -298,7 +298,7 @@ func (s *Service) ContainerUsage(ctx context.Context, ref string) (ContainerUsag
 	u.Used = max(u.Used, held)
 	u.Reserved = u.Used - held
 	s.catalog.mu.RLock()
-	ids := slices.DeleteFunc(s.catalog.byContainer.list(row.ID), func(id ID) bool { return !s.catalog.volumes[id].listable() })
+	ids := slices.DeleteFunc(s.catalog.byContainer.List(row.ID), func(id ID) bool { return !s.catalog.volumes[id].listable() })
 	s.catalog.mu.RUnlock()
 	for _, id := range ids {
 		info, err := s.options.Engine.Stat(ctx, store.ID(id))

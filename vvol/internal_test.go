@@ -38,22 +38,6 @@ func TestStoreErrorsHaveRows(t *testing.T) {
 	}
 }
 
-func TestIDSet(t *testing.T) {
-	s, model := &idSet{}, map[ID]bool{}
-	for i := range 100 {
-		id := ID{byte(i * 7 % 40)}
-		if i%3 == 2 {
-			delete(model, id)
-			require.Equal(t, len(model), s.remove(id))
-		} else {
-			model[id] = true
-			s.add(id)
-		}
-		require.Equal(t, len(model), s.size())
-		s.each(func(id ID) { require.True(t, model[id]) })
-	}
-}
-
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"disk 1": true, "": true, "Größe": true, strings.Repeat("x", 255): true,

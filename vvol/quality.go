@@ -405,7 +405,7 @@ func (s *Service) Compliance(ctx context.Context, id ID) (Compliance, error) {
 		c.Violations = append(c.Violations, v...)
 	}
 	s.catalog.mu.RLock()
-	n := s.catalog.bySource.size(id)
+	n := s.catalog.bySource.Size(id)
 	s.catalog.mu.RUnlock()
 	if limit := row.snapshotLimit(s.options.MaxSnapshots); n > limit {
 		c.Violations = append(c.Violations, Violation{What: "snapshots", Expected: fmt.Sprint("at most ", limit), Current: fmt.Sprint(n)})

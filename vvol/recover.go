@@ -243,7 +243,7 @@ func (s *Service) undoBirth(ctx context.Context, row *volumeRow, cause error) er
 func (s *Service) buried(ctx context.Context, row *volumeRow) error {
 	b := new(batch).drop(row, &reservationRow{Name: row.ID.String()})
 	s.catalog.mu.RLock()
-	s.catalog.bySource.each(row.ID, func(id ID) {
+	s.catalog.bySource.Each(row.ID, func(id ID) {
 		if r := s.catalog.volumes[id]; r.State == Prepared {
 			b.drop(r)
 		}

@@ -125,7 +125,7 @@ func (s *Service) checkSnapshotLimit(source *volumeRow) error {
 	limit := source.snapshotLimit(s.options.MaxSnapshots)
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
-	if n := s.catalog.bySource.size(source.ID); n >= limit {
+	if n := s.catalog.bySource.Size(source.ID); n >= limit {
 		return fmt.Errorf("%w: vvol %v has %d, the limit is %d", ErrTooManySnapshots, source.ID, n, limit)
 	}
 	return nil
@@ -238,7 +238,7 @@ func takenRow(prepared, source *volumeRow, metadata map[string]string) (*volumeR
 func (s *Service) expirePrepared(ctx context.Context, source ID) error {
 	old := new(batch)
 	s.catalog.mu.RLock()
-	s.catalog.bySource.each(source, func(id ID) {
+	s.catalog.bySource.Each(source, func(id ID) {
 		r := s.catalog.volumes[id]
 		if r.State == Prepared && s.tooOld(r) {
 			old.drop(r).event("vvol.expired", id.String(), describe(r))

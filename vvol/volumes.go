@@ -314,17 +314,17 @@ func (c *catalog) candidates(f Filter, container ContainerID, yield func(*volume
 		}
 	}
 	if f.Container != "" {
-		consider(c.byContainer.size(container), func(y func(ID)) { c.byContainer.each(container, y) })
+		consider(c.byContainer.Size(container), func(y func(ID)) { c.byContainer.Each(container, y) })
 	}
 	if f.Name != "" {
-		consider(c.byName.size(f.Name), func(y func(ID)) { c.byName.each(f.Name, y) })
+		consider(c.byName.Size(f.Name), func(y func(ID)) { c.byName.Each(f.Name, y) })
 	}
 	for k, v := range f.Metadata {
 		p := pair{k, v}
-		consider(c.byPair.size(p), func(y func(ID)) { c.byPair.each(p, y) })
+		consider(c.byPair.Size(p), func(y func(ID)) { c.byPair.Each(p, y) })
 	}
 	for _, k := range f.HasKeys {
-		consider(c.byKey.size(k), func(y func(ID)) { c.byKey.each(k, y) })
+		consider(c.byKey.Size(k), func(y func(ID)) { c.byKey.Each(k, y) })
 	}
 	each(func(id ID) { yield(c.volumes[id]) })
 }
@@ -334,7 +334,7 @@ func (s *Service) SnapshotsOf(id ID) []ID {
 	s.catalog.mu.RLock()
 	defer s.catalog.mu.RUnlock()
 	rows := []VirtualVolume{}
-	s.catalog.bySource.each(id, func(snap ID) {
+	s.catalog.bySource.Each(id, func(snap ID) {
 		if r := s.catalog.volumes[snap]; r.listable() {
 			rows = append(rows, r.VirtualVolume)
 		}

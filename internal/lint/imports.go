@@ -48,11 +48,12 @@ func importTable() map[string]row {
 		"vvol/store/mem":               {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
 		"vvol/store/storetest":         {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
 		"vvol/alarm":                   {},
+		"vvol/index":                   {},
 		"vvol/kept":                    {},
 		"vvol/lock":                    {},
 		"vvol/policy":                  {},
 		"vvol/secondary":               {},
-		"vvol":                         {imports: []string{"vvol/alarm", "vvol/kept", "vvol/lock", "vvol/policy", "vvol/secondary", "vvol/store"}, tests: []string{"vvol/store/mem"}},
+		"vvol":                         {imports: []string{"vvol/alarm", "vvol/index", "vvol/kept", "vvol/lock", "vvol/policy", "vvol/secondary", "vvol/store"}, tests: []string{"vvol/store/mem"}},
 
 		"pe": {imports: []string{"scsi", "scsi/device", "scsi/latency", "vvol", "vvol/store"},
 			tests: []string{"scsi/cdb", "scsi/iscsi", "scsi/iscsi/initiator", "vvol/store/mem"}},
