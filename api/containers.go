@@ -11,7 +11,7 @@ import (
 // showContainer is how the API shows a container.
 func showContainer(c vvol.StorageContainer, u vvol.ContainerUsage) Container {
 	return Container{ID: c.ID.String(), Name: c.Name, SizeBytes: c.Size, UsedBytes: u.Used, LogicalBytes: u.Logical,
-		ReservedBytes: u.Reserved, Volumes: u.Volumes, ServiceLevels: c.ServiceLevels, Created: c.Created}
+		ReservedBytes: u.Reserved, Volumes: u.Volumes, ServiceLevels: c.ServiceLevels, WarnPercentUsed: u.WarnPercent, Created: c.Created}
 }
 
 func (h *handlers) describeContainer(ctx context.Context, c vvol.StorageContainer) (*out[Container], error) {

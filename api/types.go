@@ -8,15 +8,16 @@ import (
 
 // Container is a storage container as the API shows it.
 type Container struct {
-	ID            string              `json:"id"`
-	Name          string              `json:"name"`
-	SizeBytes     uint64              `json:"sizeBytes"`
-	UsedBytes     uint64              `json:"usedBytes" doc:"held on behalf of its volumes, shared data once"`
-	LogicalBytes  uint64              `json:"logicalBytes" doc:"allocated by its volumes as if nothing were shared"`
-	ReservedBytes uint64              `json:"reservedBytes"`
-	Volumes       int                 `json:"volumes"`
-	ServiceLevels []vvol.ServiceLevel `json:"serviceLevels"`
-	Created       time.Time           `json:"created"`
+	ID              string              `json:"id"`
+	Name            string              `json:"name"`
+	SizeBytes       uint64              `json:"sizeBytes"`
+	UsedBytes       uint64              `json:"usedBytes" doc:"held on behalf of its volumes, shared data once"`
+	LogicalBytes    uint64              `json:"logicalBytes" doc:"allocated by its volumes as if nothing were shared"`
+	ReservedBytes   uint64              `json:"reservedBytes"`
+	Volumes         int                 `json:"volumes"`
+	ServiceLevels   []vvol.ServiceLevel `json:"serviceLevels"`
+	WarnPercentUsed int                 `json:"warnPercentUsed,omitempty" doc:"from which its alarm comes: the lowest of its levels and volumes"`
+	Created         time.Time           `json:"created"`
 }
 
 // VVol is a virtual volume as the API shows it.

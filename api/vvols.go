@@ -51,11 +51,12 @@ func (h *handlers) described(ctx context.Context, v vvol.VirtualVolume, err erro
 
 // QualityRequest asks for a quality; what is not named is the level's, or stays as it is.
 type QualityRequest struct {
-	Thick          *bool   `json:"thick,omitempty"`
-	MaxIOPS        *uint64 `json:"maxIops,omitempty" doc:"0: no limit"`
-	MaxBytesPerSec *uint64 `json:"maxBytesPerSec,omitempty" doc:"0: no limit"`
-	SnapshotLimit  *int    `json:"snapshotLimit,omitempty" doc:"0: as many as the array allows"`
-	Durability     *string `json:"durability,omitempty" enum:"flush,sync"`
+	Thick           *bool   `json:"thick,omitempty"`
+	MaxIOPS         *uint64 `json:"maxIops,omitempty" doc:"0: no limit"`
+	MaxBytesPerSec  *uint64 `json:"maxBytesPerSec,omitempty" doc:"0: no limit"`
+	SnapshotLimit   *int    `json:"snapshotLimit,omitempty" doc:"0: as many as the array allows"`
+	Durability      *string `json:"durability,omitempty" enum:"flush,sync"`
+	WarnPercentUsed *int    `json:"warnPercentUsed,omitempty" doc:"of the container; 0: what its levels say"`
 }
 
 func (q *QualityRequest) spec(level string) vvol.PolicySpec {

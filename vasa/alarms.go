@@ -114,7 +114,7 @@ func (p *Provider) spaceAlarm(ctx context.Context, x vvol.Alarm) (*alarm, error)
 	}
 	message, parameters := "dev.vvsim.alarm.container.full", []wire.NameValuePair{pair("container", k.Name), pair("percent", strconv.Itoa(int(float64(u.Used)/float64(k.Size)*100)))}
 	if x.Status != vvol.Red {
-		message, parameters = "dev.vvsim.alarm.container.threshold", append(parameters, pair("threshold", strconv.Itoa(k.WarnPercent())))
+		message, parameters = "dev.vvsim.alarm.container.threshold", append(parameters, pair("threshold", strconv.Itoa(u.WarnPercent)))
 	}
 	a := p.newAlarm(wire.AlarmTypeSpaceCapacity, wire.EntityTypeStorageContainer, x.Object, wire.AlarmStatus(x.Status), message, parameters...)
 	a.Base().ContainerID = &x.Object

@@ -171,6 +171,9 @@ func describeLevel(l vvol.ServiceLevel) string {
 	if l.Durability != "" {
 		words = append(words, "durability "+l.Durability)
 	}
+	if l.WarnPercentUsed > 0 {
+		words = append(words, fmt.Sprintf("warns when %d %% of the container are used", l.WarnPercentUsed))
+	}
 	return strings.Join(words, "; ")
 }
 

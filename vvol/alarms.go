@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vvsim/vvol/alarm"
+	"vvsim/vvol/policy"
 )
 
 // Limits of one Tend.
@@ -39,7 +40,7 @@ type alarms struct {
 }
 
 // Alarms lists what was not Green at the last Tend, by kind and object: containers that
-// are full beyond the lowest WarnPercentUsed of their levels (Yellow) or altogether (Red),
+// are full beyond the lowest WarnPercentUsed of their levels and volumes (Yellow) or altogether (Red),
 // volumes out of compliance (Red), and conflicts of hosts within an hour (Red).
 func (s *Service) Alarms() []Alarm {
 	s.alarms.mu.Lock()
@@ -119,7 +120,7 @@ func (s *Service) statusOf(k alarm.Key) Status {
 func (s *Service) watchContainers(ctx context.Context, b *batch) (all []finding) {
 	for _, k := range s.Containers() {
 		key := alarm.Key{Kind: ContainerThreshold, Object: k.ID.String()}
-		before, warn := s.statusOf(key), k.WarnPercent()
+		before, warn := s.statusOf(key), s.warnPercent(&k)
 		used := s.containerUsed(k.ID)
 		if before != Green || alarm.Level(before, used, k.Size, warn) != Green {
 			s.refresh(ctx, k.ID)
@@ -133,11 +134,18 @@ func (s *Service) watchContainers(ctx context.Context, b *batch) (all []finding)
 	return all
 }
 
-// WarnPercent is the lowest warning of the container's levels, 0 when there is none.
-func (k *StorageContainer) WarnPercent() (lowest int) {
+// warnPercent is the lowest warning of the container's levels and volumes, 0 when there is none.
+func (s *Service) warnPercent(k *StorageContainer) (lowest int) {
 	for _, l := range k.ServiceLevels {
 		if l.WarnPercentUsed > 0 && (lowest == 0 || l.WarnPercentUsed < lowest) {
 			lowest = l.WarnPercentUsed
+		}
+	}
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
+	for percent := 1; percent <= policy.MaxPercent && (lowest == 0 || percent < lowest); percent++ {
+		if s.catalog.byWarning.Size(warning{k.ID, percent}) > 0 {
+			return percent
 		}
 	}
 	return lowest

@@ -65,6 +65,69 @@ func TestContainerAlarms(t *testing.T) {
 	require.Empty(t, l.Alarms(), "of what is gone")
 }
 
+// A container warns at the lowest of what its levels and volumes say, whatever becomes of
+// them; a snapshot does not ask for what its volume asks for.
+func TestContainerWarnsForVolumes(t *testing.T) {
+	ctx := t.Context()
+	l := newLab(t, 1)
+	levels := []vvol.ServiceLevel{{Name: "thin", Thin: true}}
+	_, err := l.CreateContainer(ctx, vvol.ContainerSpec{Name: "k", Size: 100 * block, ServiceLevels: levels})
+	require.NoError(t, err)
+	ask := func(percent int) vvol.PolicySpec {
+		return vvol.PolicySpec{Quality: vvol.QualitySpec{WarnPercentUsed: &percent}, Policy: vvol.Policy{ProfileID: "p", Generation: 1}}
+	}
+	warns := func(percent int, status vvol.Status, why string) {
+		t.Helper()
+		for _, again := range []bool{false, true} {
+			if again {
+				l.restart()
+			}
+			u, err := l.ContainerUsage(ctx, "k")
+			require.NoError(t, err)
+			require.Equal(t, percent, u.WarnPercent, why)
+			l.tend()
+			if status == vvol.Green {
+				require.Empty(t, l.Alarms(), why)
+			} else {
+				require.Len(t, l.Alarms(), 1, why)
+				require.Equal(t, status, l.Alarms()[0].Status, why)
+			}
+		}
+	}
+	v, err := l.createWith(100, vvol.PolicySpec{})
+	require.NoError(t, err)
+	l.writeAll(v.ID, 60)
+	warns(0, vvol.Green, "nobody asks")
+	low, err := l.createWith(1, ask(60))
+	require.NoError(t, err)
+	high, err := l.createWith(1, ask(70))
+	require.NoError(t, err)
+	warns(60, vvol.Yellow, "the lowest")
+	snapshot, err := l.Snapshot(ctx, low.ID, vvol.SnapshotSpec{})
+	require.NoError(t, err)
+	c, err := l.Compliance(ctx, snapshot.ID)
+	require.NoError(t, err)
+	require.True(t, c.Compliant, c.Violations)
+	_, err = l.SetPolicy(ctx, low.ID, ask(80), nil)
+	require.NoError(t, err)
+	warns(70, vvol.Green, "changed")
+	require.NoError(t, l.Delete(ctx, high.ID))
+	warns(80, vvol.Green, "deleted")
+	levels[0].WarnPercentUsed = 55
+	_, err = l.UpdateContainer(ctx, "k", vvol.ContainerUpdate{ServiceLevels: levels})
+	require.NoError(t, err)
+	c, err = l.Compliance(ctx, low.ID)
+	require.NoError(t, err)
+	require.Equal(t, []vvol.Violation{{What: "warnPercentUsed", Expected: "1 to 55", Current: "80"}}, c.Violations)
+	_, err = l.SetPolicy(ctx, low.ID, vvol.PolicySpec{}, nil)
+	require.NoError(t, err)
+	warns(55, vvol.Yellow, "the level")
+	_, err = l.SetPolicy(ctx, snapshot.ID, ask(50), nil)
+	require.NoError(t, err)
+	warns(50, vvol.Yellow, "of the snapshot itself")
+	l.verify()
+}
+
 // Volumes that fall out of compliance and come back are told of, however many there are,
 // not all at once, and each once.
 func TestComplianceAlarms(t *testing.T) {

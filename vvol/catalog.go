@@ -29,8 +29,9 @@ type catalog struct {
 	volumes     map[ID]*volumeRow
 	byName      index.Of[string, ID]
 	byContainer index.Of[ContainerID, ID]
-	bySource    index.Of[ID, ID] // snapshots of a volume
-	byPool      index.Of[ID, ID] // volumes that draw on the pool of a thick one
+	bySource    index.Of[ID, ID]      // snapshots of a volume
+	byPool      index.Of[ID, ID]      // volumes that draw on the pool of a thick one
+	byWarning   index.Of[warning, ID] // volumes that have their container warn
 	byPair      index.Of[pair, ID]
 	byKey       index.Of[string, ID]
 
@@ -64,6 +65,12 @@ type catalog struct {
 	mapped      map[uint16]bool
 }
 
+// warning is a threshold that a volume asks its container to have.
+type warning struct {
+	container ContainerID
+	percent   int
+}
+
 // pair is one metadata item.
 type pair struct{ key, value string }
 
@@ -78,7 +85,7 @@ func newCatalog() *catalog {
 		poolsIn: index.Of[ContainerID, ID]{}, emptied: map[ID]*poolRow{},
 		hosts: map[HostID]*hostRow{}, initiators: map[string]HostID{},
 		volumes: map[ID]*volumeRow{}, byName: index.Of[string, ID]{}, byContainer: index.Of[ContainerID, ID]{},
-		bySource: index.Of[ID, ID]{}, byPool: index.Of[ID, ID]{}, byPair: index.Of[pair, ID]{}, byKey: index.Of[string, ID]{},
+		bySource: index.Of[ID, ID]{}, byPool: index.Of[ID, ID]{}, byWarning: index.Of[warning, ID]{}, byPair: index.Of[pair, ID]{}, byKey: index.Of[string, ID]{},
 		bindings: map[BindingID]*bindingRow{}, ofVolume: map[ID][]*bindingRow{},
 		ofHost: map[HostID]map[BindingID]*bindingRow{}, onPE: map[PEID]int{}, secondaries: map[peHost]*secondary.IDs{},
 		luns: map[uint16]*lunRow{}, lunsOf: map[ID][]uint16{}, unfinished: map[uint64]bool{},
@@ -147,6 +154,9 @@ func (r *volumeRow) put(c *catalog) {
 		c.byPool.Add(r.Pool, r.ID)
 		c.noteEmptied(r.Pool)
 	}
+	if n := r.Quality.WarnPercentUsed; n > 0 {
+		c.byWarning.Add(warning{r.Container, n}, r.ID)
+	}
 	for k, v := range r.Metadata {
 		c.byPair.Add(pair{k, v}, r.ID)
 		c.byKey.Add(k, r.ID)
@@ -168,6 +178,9 @@ func (r *volumeRow) drop(c *catalog) {
 	if old.Pool != (ID{}) {
 		c.byPool.Remove(old.Pool, old.ID)
 		c.noteEmptied(old.Pool)
+	}
+	if n := old.Quality.WarnPercentUsed; n > 0 {
+		c.byWarning.Remove(warning{old.Container, n}, old.ID)
 	}
 	for k, v := range old.Metadata {
 		c.byPair.Remove(pair{k, v}, old.ID)

@@ -169,7 +169,7 @@ func sameRow(a, b record) bool {
 // shape sums the indexes up: two catalogs of the same rows have the same.
 func (c *catalog) shape() string {
 	return fmt.Sprint(sum(c.byName, (*index.Set[ID]).Size), sum(c.byPair, (*index.Set[ID]).Size), sum(c.byKey, (*index.Set[ID]).Size),
-		sum(c.bySource, (*index.Set[ID]).Size), sum(c.byContainer, (*index.Set[ID]).Size), sum(c.byPool, (*index.Set[ID]).Size),
+		sum(c.bySource, (*index.Set[ID]).Size), sum(c.byContainer, (*index.Set[ID]).Size), sum(c.byPool, (*index.Set[ID]).Size), sum(c.byWarning, (*index.Set[ID]).Size),
 		sum(c.poolsIn, (*index.Set[ID]).Size), len(c.emptied),
 		sum(c.ofVolume, func(l []*bindingRow) int { return len(l) }),
 		sum(c.ofHost, func(m map[BindingID]*bindingRow) int { return len(m) }),

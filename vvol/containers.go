@@ -290,7 +290,7 @@ func (s *Service) ContainerUsage(ctx context.Context, ref string) (ContainerUsag
 		return ContainerUsage{}, err
 	}
 	s.refresh(ctx, row.ID)
-	u := ContainerUsage{Used: s.containerUsed(row.ID)}
+	u := ContainerUsage{Used: s.containerUsed(row.ID), WarnPercent: s.warnPercent(&row.StorageContainer)}
 	held := s.options.Engine.PoolUsage(containerPool(row.ID))
 	for _, p := range s.poolsOf(row.ID) {
 		held += s.options.Engine.PoolUsage(store.Pool(p))

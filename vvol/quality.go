@@ -137,6 +137,7 @@ func (r *volumeRow) inherit(source *volumeRow, k *containerRow, snapshot bool) b
 	q, asked := source.Quality, source.Asked
 	if snapshot {
 		q.Thick, asked.Thick = false, false
+		q.WarnPercentUsed, asked.WarnPercentUsed = 0, 0 // it outlives what its volume asks for
 	} else {
 		l, err := k.level(source.ServiceLevel)
 		if q.Thick = !l.Thin; err != nil || len(l.Refuses(q)) > 0 {
@@ -260,6 +261,9 @@ func (r *volumeRow) kept(k *containerRow, spec PolicySpec) QualitySpec {
 	}
 	if wish.Durability == nil && !refused["durability"] {
 		wish.Durability = &have.Durability
+	}
+	if wish.WarnPercentUsed == nil && !refused["warnPercentUsed"] {
+		wish.WarnPercentUsed = &have.WarnPercentUsed
 	}
 	return wish
 }

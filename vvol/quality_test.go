@@ -20,7 +20,7 @@ func newLevelLab(t *testing.T, blocks uint64) *lab {
 	_, err := l.CreateContainer(t.Context(), vvol.ContainerSpec{Name: "k", Size: blocks * block, ServiceLevels: []vvol.ServiceLevel{
 		{Name: "free", Thin: true},
 		{Name: "gold", Thin: true, MaxIOPS: 1000, MaxBytesPerSec: 1 << 20, SnapshotLimit: 2, Durability: vvol.DurabilitySync},
-		{Name: "thick", SnapshotLimit: 8}}})
+		{Name: "thick", SnapshotLimit: 8, WarnPercentUsed: 90}}})
 	require.NoError(t, err)
 	return l
 }
@@ -53,6 +53,9 @@ func TestQualityWithinALevel(t *testing.T) {
 		{name: "weaker", spec: vvol.PolicySpec{ServiceLevel: "gold", Quality: vvol.QualitySpec{Durability: ptr("flush")}}, err: "durability: flush, expected sync"},
 		{name: "space", spec: vvol.PolicySpec{ServiceLevel: "gold", Quality: vvol.QualitySpec{Thick: ptr(true)}}, err: "thick: true, expected false"},
 		{name: "too many snapshots", spec: vvol.PolicySpec{ServiceLevel: "gold", Quality: vvol.QualitySpec{SnapshotLimit: ptr(3)}}, err: "snapshotLimit: 3"},
+		{name: "a warning", spec: vvol.PolicySpec{Quality: vvol.QualitySpec{WarnPercentUsed: ptr(70)}}, level: "free", want: vvol.Quality{WarnPercentUsed: 70, Durability: "flush"}},
+		{name: "a late warning", spec: vvol.PolicySpec{ServiceLevel: "thick", Quality: vvol.QualitySpec{WarnPercentUsed: ptr(91)}}, err: "warnPercentUsed: 91, expected 1 to 90"},
+		{name: "no warning", spec: vvol.PolicySpec{Quality: vvol.QualitySpec{WarnPercentUsed: ptr(101)}}, err: "warning at 101 percent"},
 		{name: "no such level", spec: vvol.PolicySpec{ServiceLevel: "lead"}, err: `no service level "lead"`},
 		{name: "no such durability", spec: vvol.PolicySpec{Quality: vvol.QualitySpec{Durability: ptr("never")}}, err: `"never"`},
 		{name: "negative", spec: vvol.PolicySpec{Quality: vvol.QualitySpec{SnapshotLimit: ptr(-1)}}, err: "-1"},
@@ -266,15 +269,22 @@ func TestAdjustPolicy(t *testing.T) {
 	l := newLevelLab(t, 1<<10)
 	policy := vvol.Policy{ProfileID: "p", Generation: 1}
 	v, err := l.createWith(8, vvol.PolicySpec{ServiceLevel: "gold", Policy: policy,
-		Quality: vvol.QualitySpec{MaxIOPS: ptr(uint64(10)), SnapshotLimit: ptr(1)}})
+		Quality: vvol.QualitySpec{MaxIOPS: ptr(uint64(10)), SnapshotLimit: ptr(1), WarnPercentUsed: ptr(60)}})
 	require.NoError(t, err)
 	v, err = l.AdjustPolicy(ctx, v.ID, vvol.PolicySpec{Quality: vvol.QualitySpec{MaxIOPS: ptr(uint64(20))}})
 	require.NoError(t, err)
-	require.Equal(t, vvol.Quality{MaxIOPS: 20, MaxBytesPerSec: 1 << 20, SnapshotLimit: 1, Durability: "sync"}, v.Quality)
+	require.Equal(t, vvol.Quality{MaxIOPS: 20, MaxBytesPerSec: 1 << 20, SnapshotLimit: 1, WarnPercentUsed: 60, Durability: "sync"}, v.Quality)
 	require.Equal(t, policy, v.Policy)
 	c, err := l.Compliance(ctx, v.ID)
 	require.NoError(t, err)
 	require.Equal(t, vvol.Compliance{VVol: v.ID, Policy: policy, Violations: []vvol.Violation{{What: "maxIops", Expected: "10", Current: "20"}}}, c)
+	_, err = l.AdjustPolicy(ctx, v.ID, vvol.PolicySpec{Quality: vvol.QualitySpec{WarnPercentUsed: ptr(0), MaxIOPS: ptr(uint64(10))}})
+	require.NoError(t, err)
+	c, err = l.Compliance(ctx, v.ID)
+	require.NoError(t, err)
+	require.Equal(t, []vvol.Violation{{What: "warnPercentUsed", Expected: "60", Current: "none"}}, c.Violations)
+	_, err = l.AdjustPolicy(ctx, v.ID, vvol.PolicySpec{Quality: vvol.QualitySpec{MaxIOPS: ptr(uint64(20))}})
+	require.NoError(t, err)
 	v, err = l.AdjustPolicy(ctx, v.ID, vvol.PolicySpec{ServiceLevel: "free"})
 	require.NoError(t, err)
 	require.Equal(t, uint64(20), v.Quality.MaxIOPS)

@@ -74,6 +74,10 @@ type ContainerUsage struct {
 	Logical  uint64 // sum of the volumes' allocated bytes, as if nothing were shared
 	Reserved uint64 // part of Used that thick volumes hold without having written it
 	Volumes  int
+
+	// WarnPercent is from how much of the container its space alarm comes: the lowest of its
+	// levels and volumes, 0 when there is none.
+	WarnPercent int
 }
 
 // State of a virtual volume; see the package comment.
@@ -229,6 +233,9 @@ type (
 	// Alarm is one thing that is not Green.
 	Alarm = alarm.Alarm
 )
+
+// FullPercent is from how much of its size on a container counts as full.
+const FullPercent = alarm.FullPercent
 
 // Status of alarms and events.
 const (

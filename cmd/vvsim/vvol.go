@@ -92,12 +92,13 @@ func addQualityFlags(c *cobra.Command) {
 	c.Flags().String("max-bandwidth", "", "bytes per second such as 100MiB, 0 for no limit")
 	c.Flags().Int("snapshot-limit", 0, "snapshots, 0 for as many as the array allows")
 	c.Flags().String("durability", "", "flush, or sync: every write is on stable storage before its status")
+	c.Flags().Int("warn", 0, "percent of the container from which its space alarm comes, 0 for what its levels say")
 }
 
 // qualityFlags reads those that were given.
 func qualityFlags(c *cobra.Command) (map[string]any, error) {
 	q := map[string]any{}
-	for flag, key := range map[string]string{"thick": "thick", "max-iops": "maxIops", "snapshot-limit": "snapshotLimit"} {
+	for flag, key := range map[string]string{"thick": "thick", "max-iops": "maxIops", "snapshot-limit": "snapshotLimit", "warn": "warnPercentUsed"} {
 		if f := c.Flag(flag); f.Changed {
 			q[key] = json.RawMessage(f.Value.String())
 		}
@@ -150,6 +151,9 @@ func describeQuality(x api.VVol) string {
 	}
 	if q.SnapshotLimit > 0 {
 		line += fmt.Sprintf(", %d snapshots", q.SnapshotLimit)
+	}
+	if q.WarnPercentUsed > 0 {
+		line += fmt.Sprintf(", warns at %d %%", q.WarnPercentUsed)
 	}
 	return line
 }

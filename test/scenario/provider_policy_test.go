@@ -153,3 +153,82 @@ func TestPolicyWarnsOfSpace(t *testing.T) {
 		require.Equal(t, []string{"SpaceCapacity Green"}, alarms())
 	})
 }
+
+// offered is what a container's only level offers of a capability.
+func (s *site) offered(c *vasatest.Client, id string) any {
+	s.t.Helper()
+	of, err := vasatest.Do[wire.QueryCapabilityProfileForResourceResponse](s.ctx, c, &wire.QueryCapabilityProfileForResource{ResourceID: []string{s.container}})
+	require.NoError(s.t, err)
+	require.Len(s.t, of.Return, 1)
+	r, err := vasatest.Do[wire.QueryCapabilityProfileResponse](s.ctx, c, &wire.QueryCapabilityProfile{ProfileID: []string{of.Return[0].ProfileID}})
+	require.NoError(s.t, err)
+	for _, x := range r.Return[0].Base().Constraints.SubProfiles[0].Base().Capability {
+		if x.CapabilityID.ID == id {
+			return x.Constraint[0].PropertyInstance[0].Value
+		}
+	}
+	return nil
+}
+
+// TestPolicySetsSpaceWarning: the space alarm of a container comes at the threshold that the
+// policy of a VVol in it asks for, at the lowest of several, and at its level's when none asks.
+// What the level does not offer is refused, and what it offers no longer is out of compliance.
+func TestPolicySetsSpaceWarning(t *testing.T) {
+	story(t, func(t *testing.T, l *lab) {
+		s := newSite(l)
+		level := vvol.ServiceLevel{Name: "warned", Thin: true, WarnPercentUsed: 75}
+		s.container = call[api.Container](l, "POST", "/api/v1/containers", map[string]any{"name": "small", "sizeBytes": 16 << 20,
+			"serviceLevels": []vvol.ServiceLevel{level}}, http.StatusCreated).ID
+		c, session := s.host("esx1"), l.login("esx1", 0)
+		first, u := s.policed(c, session, 16)
+		second, _ := s.policed(c, session, 16)
+		status := func() string {
+			pass(11 * time.Second) // alarms are looked for every 10 s
+			r, err := vasatest.Do[wire.GetAlarmsResponse](l.ctx, c, &wire.GetAlarms{LastAlarmID: new(int64(-1))})
+			require.NoError(t, err)
+			for _, a := range r.Return {
+				if b := a.Base(); *b.AlarmType == wire.AlarmTypeSpaceCapacity {
+					require.Equal(t, s.container, *b.ObjectID)
+					return string(*b.Status)
+				}
+			}
+			return "Green"
+		}
+		generation := uint64(0)
+		ask := func(id string, percent any) error {
+			generation++
+			return s.apply(l.ctx, c, id, profile("warned", generation, map[string]any{"spaceWarning": percent}))
+		}
+		require.Equal(t, &wire.Range{Min: int64(1), Max: int64(75)}, s.offered(c, "spaceWarning"))
+		for _, bad := range []any{int64(76), int64(0), int64(-1), int64(98), int64(1) << 40, "half", "", &wire.Range{Min: int64(1), Max: int64(76)}} {
+			require.Equal(t, "InvalidProfile", vasatest.Fault(ask(first, bad)), "%v", bad)
+		}
+		l.write(u, 0, random(1, 8<<20)) // half of it
+		require.Equal(t, "Green", status())
+		require.NoError(t, ask(first, int64(51)))
+		require.Equal(t, "Green", status(), "below")
+		require.NoError(t, ask(first, int64(50)))
+		require.Equal(t, "Yellow", status())
+		require.NoError(t, ask(second, int64(30)))
+		require.Equal(t, "Yellow", status(), "still")
+		require.NoError(t, ask(first, &wire.Range{Min: int64(1), Max: int64(75)}))
+		require.Equal(t, "Yellow", status(), "the other asks for it still")
+		require.NoError(t, s.apply(l.ctx, c, second, profile("another", 1, map[string]any{"maxIops": int64(1000)})))
+		require.Equal(t, "Green", status(), "nobody asks for it")
+		require.NoError(t, ask(first, int64(60)))
+		require.Equal(t, wire.ComplianceStatusCompliant, s.complies(c, first))
+
+		level.WarnPercentUsed = 40
+		call[api.Container](l, "PATCH", "/api/v1/containers/small", map[string]any{"serviceLevels": []vvol.ServiceLevel{level}}, http.StatusOK)
+		require.Equal(t, "Yellow", status(), "of the level, which is lower")
+		r, err := vasatest.Do[wire.QueryComplianceResultResponse](l.ctx, c, &wire.QueryComplianceResult{Compliance: []wire.ComplianceSubject{{ObjectID: []string{first}}}})
+		require.NoError(t, err)
+		require.Equal(t, wire.ComplianceStatusNonCompliant, r.Return[0].ComplianceStatus)
+		require.Len(t, r.Return[0].ViolatedPolicy, 1)
+		violated := r.Return[0].ViolatedPolicy[0].CurrentValue
+		require.Equal(t, "spaceWarning", violated.CapabilityID.ID)
+		require.Equal(t, "60", violated.Constraint[0].PropertyInstance[0].Value)
+		require.NoError(t, ask(first, int64(40)))
+		require.Equal(t, wire.ComplianceStatusCompliant, s.complies(c, first))
+	})
+}

@@ -72,6 +72,12 @@ func capabilities() []capability {
 			ask:      askSpace,
 			offer:    func(l vvol.ServiceLevel) any { return &wire.DiscreteSet{Values: []any{efficiency(!l.Thin)}} },
 			violated: []string{"thick", "reservedBytes"}},
+		{id: "spaceWarning", namespace: Namespace, category: space, label: "Space warning", kind: wire.BuiltinTypeLong,
+			summary: "Percent of the container in use from which it is in alarm, at the latest",
+			allowed: []any{upTo(maxWarning)}, byDefault: int64(maxWarning),
+			ask:      askWarning,
+			offer:    func(l vvol.ServiceLevel) any { return upTo(orAll(uint64(l.WarnPercentUsed), maxWarning)) },
+			violated: []string{"warnPercentUsed"}},
 		{id: "snapshotLimit", namespace: Namespace, category: protection, label: "Snapshot limit", kind: wire.BuiltinTypeLong,
 			summary: "Snapshots of a volume, at most",
 			allowed: []any{upTo(maxSnapshots)}, byDefault: int64(maxSnapshots),
@@ -92,6 +98,7 @@ const (
 	maxIOPS      = 10_000_000
 	maxMBps      = 1 << 20
 	maxSnapshots = 1 << 16
+	maxWarning   = vvol.FullPercent - 1 // from there on the alarm is Red whatever is asked
 )
 
 func upTo(n int64) *wire.Range { return &wire.Range{Min: int64(1), Max: n} }
@@ -131,6 +138,14 @@ func askSnapshots(s *vvol.PolicySpec, v any) error {
 	n, err := count(v, maxSnapshots)
 	if err == nil {
 		s.Quality.SnapshotLimit = new(int(*n))
+	}
+	return err
+}
+
+func askWarning(s *vvol.PolicySpec, v any) error {
+	n, err := count(v, maxWarning)
+	if err == nil {
+		s.Quality.WarnPercentUsed = new(int(*n))
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 var lab = vvol.StorageContainer{ID: vvol.ContainerID{1}, Name: "k", Created: time.Unix(0, 0), ServiceLevels: []vvol.ServiceLevel{
-	{Name: "gold", Thin: true, MaxIOPS: 500, Durability: vvol.DurabilitySync}, {Name: "plain", SnapshotLimit: 3, MaxBytesPerSec: 10 * mib}}}
+	{Name: "gold", Thin: true, MaxIOPS: 500, Durability: vvol.DurabilitySync, WarnPercentUsed: 80}, {Name: "plain", SnapshotLimit: 3, MaxBytesPerSec: 10 * mib}}}
 
 // rule is a capability with a value, in our namespace if none is given.
 func rule(id string, value any) wire.CapabilityInstance {
@@ -44,9 +44,9 @@ func TestRead(t *testing.T) {
 		"nothing":   {nil, []vvol.PolicySpec{{}}},
 		"no rules":  {profile(), []vvol.PolicySpec{{Policy: who}}},
 		"nil rules": {&wire.StorageProfile{ProfileID: noRequirements}, []vvol.PolicySpec{{Policy: vvol.Policy{ProfileID: noRequirements}}}},
-		"each value": {profile(set(rule("serviceLevel", "gold"), rule("maxIops", int64(7)), rule("maxMBps", int32(2)), rule("snapshotLimit", "3"), rule("durability", "sync"), rule(stdNamespace+"/spaceEfficiency", &wire.DiscreteSet{Values: []any{"Thick"}}))),
+		"each value": {profile(set(rule("serviceLevel", "gold"), rule("maxIops", int64(7)), rule("maxMBps", int32(2)), rule("snapshotLimit", "3"), rule("durability", "sync"), rule("spaceWarning", int64(70)), rule(stdNamespace+"/spaceEfficiency", &wire.DiscreteSet{Values: []any{"Thick"}}))),
 			[]vvol.PolicySpec{{ServiceLevel: "gold", Policy: who, Quality: vvol.QualitySpec{MaxIOPS: new(uint64(7)), MaxBytesPerSec: new(uint64(2 * mib)), SnapshotLimit: new(3),
-				Durability: new("sync"), Thick: new(true)}}}},
+				Durability: new("sync"), Thick: new(true), WarnPercentUsed: new(70)}}}},
 		"a range, and others' namespaces": {profile(set(rule("maxIops", &wire.Range{Min: int64(1), Max: int64(9)}), rule("IOFILTERS/vmwarevmcrypt@ENCRYPTION", "x"), rule(stdNamespace+"/other", "x"))),
 			[]vvol.PolicySpec{{Policy: who, Quality: vvol.QualitySpec{MaxIOPS: new(uint64(9))}}}},
 		"alternatives": {profile(set(rule("maxIops", int64(1))), set(rule("maxIops", int64(2)))),
@@ -76,7 +76,7 @@ func TestReadRefuses(t *testing.T) {
 	for name, p := range map[string]*wire.StorageProfile{
 		"no id": {}, "long id": {ProfileID: strings.Repeat("x", 300)}, "no capability": profile(set(rule("", int64(1)))), "no namespace": profile(set(nameless)),
 		"unknown": profile(set(rule("speed", int64(1)))), "two values": profile(set(two)), "other property": profile(set(other)), "too many sets": profile(many...),
-		"zero": profile(set(rule("maxIops", int64(0)))), "negative": profile(set(rule("maxIops", int64(-1)))), "huge": profile(set(rule("maxIops", int64(maxIOPS+1)))),
+		"zero": profile(set(rule("maxIops", int64(0)))), "negative": profile(set(rule("maxIops", int64(-1)))), "huge": profile(set(rule("maxIops", int64(maxIOPS+1)))), "full": profile(set(rule("spaceWarning", int64(vvol.FullPercent)))),
 		"text": profile(set(rule("maxIops", "many"))), "time": profile(set(rule("maxIops", time.Time{}))), "empty text": profile(set(rule("serviceLevel", ""))),
 		"no durability": profile(set(rule("durability", "never"))), "both": profile(set(rule(stdNamespace+"/spaceEfficiency", &wire.DiscreteSet{Values: []any{thin, thick}}))),
 		"neither": profile(set(rule(stdNamespace+"/spaceEfficiency", "Lazy"))), "number": profile(set(rule("durability", int64(1)))),
@@ -125,8 +125,8 @@ func TestSchema(t *testing.T) {
 
 // TestViolations: each way in which the domain tells a violation is told by a capability.
 func TestViolations(t *testing.T) {
-	strict := vvol.ServiceLevel{Name: "l", Thin: true, MaxIOPS: 1, MaxBytesPerSec: mib, SnapshotLimit: 1, Durability: vvol.DurabilitySync}
-	all := strict.Refuses(vvol.Quality{Thick: true, Durability: vvol.DurabilityFlush})
+	strict := vvol.ServiceLevel{Name: "l", Thin: true, MaxIOPS: 1, MaxBytesPerSec: mib, SnapshotLimit: 1, Durability: vvol.DurabilitySync, WarnPercentUsed: 1}
+	all := strict.Refuses(vvol.Quality{Thick: true, WarnPercentUsed: 2, Durability: vvol.DurabilityFlush})
 	require.NotEmpty(t, all)
 	for _, v := range all {
 		all = append(all, vvol.Violation{What: "in force: " + v.What})

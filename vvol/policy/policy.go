@@ -19,7 +19,7 @@ const (
 	MinBytesPerSec  = 64 << 10 // below, a single large transfer would take minutes
 	MaxBytesPerSec  = 1 << 40
 	MaxSnapshots    = 1 << 20
-	maxPercent      = 100
+	MaxPercent      = 100
 	maxProfileBytes = 255
 )
 
@@ -32,24 +32,22 @@ type ServiceLevel struct {
 	MaxBytesPerSec  uint64 `json:"maxBytesPerSec,omitempty" doc:"of one volume"`
 	SnapshotLimit   int    `json:"snapshotLimit,omitempty" doc:"of one volume"`
 	Durability      string `json:"durability,omitempty" doc:"flush or sync; empty: either, flush by default"`
-	WarnPercentUsed int    `json:"warnPercentUsed,omitempty" doc:"of the container; the lowest of its levels counts"`
+	WarnPercentUsed int    `json:"warnPercentUsed,omitempty" doc:"of the container; the lowest of its levels and volumes counts"`
 }
 
 // Check says what is wrong with the values of a level, its name left out.
 func (l ServiceLevel) Check() error {
-	if err := checkLimits(l.MaxIOPS, l.MaxBytesPerSec, l.SnapshotLimit); err != nil {
+	if err := checkLimits(l.MaxIOPS, l.MaxBytesPerSec, l.SnapshotLimit, l.WarnPercentUsed); err != nil {
 		return fmt.Errorf("service level %q: %w", l.Name, err)
 	}
 	switch {
 	case l.Durability != "" && l.Durability != Flush && l.Durability != Sync:
 		return fmt.Errorf("service level %q: durability %q is neither %s nor %s", l.Name, l.Durability, Flush, Sync)
-	case l.WarnPercentUsed < 0 || l.WarnPercentUsed > maxPercent:
-		return fmt.Errorf("service level %q: warning at %d percent", l.Name, l.WarnPercentUsed)
 	}
 	return nil
 }
 
-func checkLimits(iops, bytes uint64, snapshots int) error {
+func checkLimits(iops, bytes uint64, snapshots, warn int) error {
 	switch {
 	case iops > MaxIOPS:
 		return fmt.Errorf("%d IOPS, at most %d", iops, MaxIOPS)
@@ -57,27 +55,31 @@ func checkLimits(iops, bytes uint64, snapshots int) error {
 		return fmt.Errorf("%d bytes per second, must be %d to %d", bytes, MinBytesPerSec, MaxBytesPerSec)
 	case snapshots < 0 || snapshots > MaxSnapshots:
 		return fmt.Errorf("snapshot limit %d, must be 0 to %d", snapshots, MaxSnapshots)
+	case warn < 0 || warn > MaxPercent:
+		return fmt.Errorf("warning at %d percent, must be 0 to %d", warn, MaxPercent)
 	}
 	return nil
 }
 
 // Quality is what a volume has. Limits of zero are none; a SnapshotLimit of zero is the
-// array's.
+// array's, and a WarnPercentUsed of zero what its container's levels say.
 type Quality struct {
-	Thick          bool   `json:"thick,omitempty"`
-	MaxIOPS        uint64 `json:"maxIops,omitempty"`
-	MaxBytesPerSec uint64 `json:"maxBytesPerSec,omitempty"`
-	SnapshotLimit  int    `json:"snapshotLimit,omitempty"`
-	Durability     string `json:"durability"`
+	Thick           bool   `json:"thick,omitempty"`
+	MaxIOPS         uint64 `json:"maxIops,omitempty"`
+	MaxBytesPerSec  uint64 `json:"maxBytesPerSec,omitempty"`
+	SnapshotLimit   int    `json:"snapshotLimit,omitempty"`
+	Durability      string `json:"durability"`
+	WarnPercentUsed int    `json:"warnPercentUsed,omitempty" doc:"of the container, from which its space alarm comes"`
 }
 
 // Request asks for a quality. What is nil is the level's.
 type Request struct {
-	Thick          *bool
-	MaxIOPS        *uint64
-	MaxBytesPerSec *uint64
-	SnapshotLimit  *int
-	Durability     *string
+	Thick           *bool
+	MaxIOPS         *uint64
+	MaxBytesPerSec  *uint64
+	SnapshotLimit   *int
+	Durability      *string
+	WarnPercentUsed *int
 }
 
 // Policy tells where a quality came from: a VASA profile and its generation. Without a
@@ -99,7 +101,8 @@ func (p Policy) Check() error {
 	return nil
 }
 
-// Default is the quality that a level gives when nothing is asked.
+// Default is the quality that a level gives when nothing is asked. Its warning is not in
+// it: that holds for the container as it is.
 func (l ServiceLevel) Default() Quality {
 	q := Quality{Thick: !l.Thin, MaxIOPS: l.MaxIOPS, MaxBytesPerSec: l.MaxBytesPerSec, SnapshotLimit: l.SnapshotLimit, Durability: l.Durability}
 	if q.Durability == "" {
@@ -115,6 +118,7 @@ func (r Request) Over(q Quality) Quality {
 	set(&q.MaxBytesPerSec, r.MaxBytesPerSec)
 	set(&q.SnapshotLimit, r.SnapshotLimit)
 	set(&q.Durability, r.Durability)
+	set(&q.WarnPercentUsed, r.WarnPercentUsed)
 	return q
 }
 
@@ -129,7 +133,7 @@ func (q Quality) Check() error {
 	if q.Durability != Flush && q.Durability != Sync {
 		return fmt.Errorf("durability %q is neither %s nor %s", q.Durability, Flush, Sync)
 	}
-	return checkLimits(q.MaxIOPS, q.MaxBytesPerSec, q.SnapshotLimit)
+	return checkLimits(q.MaxIOPS, q.MaxBytesPerSec, q.SnapshotLimit, q.WarnPercentUsed)
 }
 
 // Violation is one thing that is not as it should be.
@@ -153,6 +157,9 @@ func (l ServiceLevel) Refuses(q Quality) (all []Violation) {
 	all = upTo(all, "snapshotLimit", uint64(l.SnapshotLimit), uint64(q.SnapshotLimit))
 	if l.Durability != "" && q.Durability != l.Durability {
 		all = append(all, Violation{"durability", l.Durability, q.Durability})
+	}
+	if q.WarnPercentUsed > 0 {
+		all = upTo(all, "warnPercentUsed", uint64(l.WarnPercentUsed), uint64(q.WarnPercentUsed))
 	}
 	return all
 }
@@ -180,6 +187,9 @@ func (q Quality) Differs(asked Quality) (all []Violation) {
 	}
 	if q.SnapshotLimit != asked.SnapshotLimit {
 		all = append(all, Violation{"snapshotLimit", orNone(uint64(asked.SnapshotLimit)), orNone(uint64(q.SnapshotLimit))})
+	}
+	if q.WarnPercentUsed != asked.WarnPercentUsed {
+		all = append(all, Violation{"warnPercentUsed", orNone(uint64(asked.WarnPercentUsed)), orNone(uint64(q.WarnPercentUsed))})
 	}
 	return append(all, q.Enforces(asked)...)
 }
