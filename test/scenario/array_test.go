@@ -3,12 +3,14 @@ package scenario
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +22,7 @@ import (
 	"vvsim/array"
 	"vvsim/fault"
 	"vvsim/scsi"
+	"vvsim/scsi/cdb"
 	"vvsim/scsi/iscsi/initiator"
 	"vvsim/test/network"
 )
@@ -327,29 +330,32 @@ func TestExtendedCopy(t *testing.T) {
 	ua, ub := l.unit(s, l.bind(a, "esx1").LUN), l.unit(s, l.bind(b, "esx1").LUN)
 	data := random(3, 1<<20)
 	l.write(ua, 0, data)
-	list := make([]byte, 16+2*32+28)
-	list[0], list[3], list[11] = 1, 64, 28
-	for i, u := range []*initiator.Unit{ua, ub} {
-		d := list[16+32*i:]
-		d[0], d[4], d[5], d[7], d[30] = 0xe4, 1, 3, 16, 2
-		page, err := u.VPD(t.Context(), 0x83)
-		require.NoError(t, err)
-		copy(d[8:24], page[designatorStart(page):])
-	}
-	segment := list[16+64:]
-	segment[0], segment[3], segment[7] = 2, 24, 1
-	segment[10], segment[11] = 0x08, 0x00 // 2048 blocks
-	cdb := make([]byte, 16)
-	cdb[0], cdb[13] = 0x83, byte(len(list))
-	_, err := ua.Execute(t.Context(), cdb, list, 0)
-	require.NoError(t, err)
+	require.NoError(t, l.extendedCopy(ua, ua, ub, copySegment{blocks: len(data) / 512}))
 	l.holds(ub, 0, data)
 }
 
-// designatorStart finds the NAA designator in the payload of VPD page 83h.
-func designatorStart(page []byte) int {
-	i := bytes.Index(page, []byte{0x01, 0x03, 0x00, 0x10})
-	return i + 4
+// copySegment is a range of logical blocks that EXTENDED COPY copies.
+type copySegment struct{ from, to, blocks int }
+
+// extendedCopy is EXTENDED COPY(LID1) (SPC-4 6.4), sent to manager: an identification descriptor
+// for source and one for destination, and a block to block segment for each range.
+func (l *lab) extendedCopy(manager, source, destination *initiator.Unit, segments ...copySegment) error {
+	l.t.Helper()
+	list := []byte{1, 0, 0, 64, 0, 0, 0, 0, 0, 0, byte(28 * len(segments) >> 8), byte(28 * len(segments)), 0, 0, 0, 0}
+	for _, u := range []*initiator.Unit{source, destination} {
+		designators, err := u.Designators(l.ctx)
+		require.NoError(l.t, err)
+		at := slices.IndexFunc(designators, func(d initiator.Designator) bool { return d.CodeSet == 1 && d.Type == 3 && len(d.ID) == 16 })
+		require.GreaterOrEqual(l.t, at, 0, "no NAA designator in %v", designators)
+		list = append(append(list, 0xe4, 0, 0, 0, 1, 3, 0, 16), designators[at].ID...)
+		list = append(list, 0, 0, 0, 0, 0, 0, 2, 0) // blocks of 512
+	}
+	for _, s := range segments {
+		list = append(list, 2, 0, 0, 24, 0, 0, 0, 1, 0, 0, byte(s.blocks>>8), byte(s.blocks))
+		list = binary.BigEndian.AppendUint64(list, uint64(s.from))
+		list = binary.BigEndian.AppendUint64(list, uint64(s.to))
+	}
+	return manager.ParameterOut(l.ctx, cdb.Parameter{Op: scsi.OpExtendedCopy}, list)
 }
 
 // TestReservationSurvivesRestart keeps a registration with APTPL.

@@ -26,6 +26,7 @@ import (
 const (
 	modelSteps   = 100
 	modelVVols   = 12
+	modelHosts   = 2
 	modelMaxMB   = 3
 	modelBlock   = 4096 // what is shared and allocated, in bytes
 	modelLogical = 512  // of SCSI
@@ -34,9 +35,10 @@ const (
 	modelContainerMB = 256 // which the volumes never fill, with all that they may reserve
 )
 
-// TestProviderModel makes, changes and deletes thin and thick VVols over SOAP, writes and unmaps
-// them over SCSI, and restarts the array, all at random, and compares content, bitmaps and space
-// with a model in memory.
+// TestProviderModel has two hosts make, change and delete thin and thick VVols over SOAP, write,
+// unmap and copy them over SCSI, each with a certificate and an initiator of its own and the same
+// VVols and others bound, and restarts the array, all at random, and compares content, bitmaps and
+// space with a model in memory.
 func TestProviderModel(t *testing.T) {
 	steps, seed := modelSteps, rand.Uint64()
 	for name, set := range map[string]func(n uint64){"VVSIM_MODEL_STEPS": func(n uint64) { steps = int(n) }, "VVSIM_MODEL_SEED": func(n uint64) { seed = n }} {
@@ -51,7 +53,8 @@ func TestProviderModel(t *testing.T) {
 	s := newSite(l)
 	s.container = call[api.Container](l, "POST", "/api/v1/containers", map[string]any{"name": "model", "sizeBytes": modelContainerMB * modelMB,
 		"serviceLevels": []vvol.ServiceLevel{{Name: "thin", Thin: true}, {Name: "thick"}}}, http.StatusCreated).ID
-	m := &model{t: t, site: s, ctx: t.Context(), host: s.host("esx1"), session: l.login("esx1", 0), r: rand.New(rand.NewPCG(seed, 0)), all: map[string]*volume{}}
+	m := &model{t: t, site: s, ctx: t.Context(), r: rand.New(rand.NewPCG(seed, 0)), all: map[string]*volume{}}
+	m.connect()
 	for step := range steps {
 		m.log = fmt.Sprintf("seed %d, step %d", seed, step)
 		m.step()
@@ -68,16 +71,21 @@ func TestProviderModel(t *testing.T) {
 
 // model is what the array has to hold.
 type model struct {
-	t       *testing.T
-	site    *site
-	ctx     context.Context
-	host    *vasatest.Client
+	t      *testing.T
+	site   *site
+	ctx    context.Context
+	hosts  [modelHosts]modelHost
+	r      *rand.Rand
+	log    string // where we are
+	all    map[string]*volume
+	order  []string // of all, so that the seed decides
+	births uint64   // of blocks and families
+}
+
+// modelHost is a host with its two ways to the array.
+type modelHost struct {
+	*vasatest.Client
 	session *initiator.Session
-	r       *rand.Rand
-	log     string // where we are
-	all     map[string]*volume
-	order   []string // of all, so that the seed decides
-	births  uint64   // of blocks and families
 }
 
 // block is one of a volume. Equal births are the same block, shared; 0 is one that was never
@@ -96,8 +104,13 @@ type volume struct {
 	level    string // of service, which clones inherit
 	content  []byte
 	blocks   []block
-	handle   *wire.VirtualVolumeHandle
-	unit     *initiator.Unit
+	bound    [modelHosts]*modelBinding // nil: that host has it not
+}
+
+// modelBinding is how a host reaches a volume.
+type modelBinding struct {
+	handle wire.VirtualVolumeHandle
+	unit   *initiator.Unit
 }
 
 func (m *model) birth() uint64 { m.births++; return m.births }
@@ -160,28 +173,32 @@ func (m *model) step() {
 		m.restart()
 	case n < 62:
 		m.tooMuch()
-	case n < 80:
+	case n < 76:
 		m.write(m.any(writable))
-	case n < 86:
+	case n < 81:
 		m.writeSame(m.any(writable))
-	case n < 91:
+	case n < 86:
 		m.compareAndWrite(m.any(writable))
-	default:
+	case n < 91:
 		m.unmap(m.any(writable))
+	case n < 97:
+		m.extendedCopy(m.any(anyone), m.any(writable))
+	default:
+		m.unbind(m.any(func(v *volume) bool { return v.bound != [modelHosts]*modelBinding{} }))
 	}
 }
 
 func (m *model) create() {
 	mb, level := 1+m.r.Int64N(modelMaxMB), []string{"thin", "thick"}[m.r.IntN(2)]
-	id, err := m.site.createAs(m.ctx, m.host, m.profile(level), mb, "VMW_VVolName", "model")
+	id, err := m.site.createAs(m.ctx, m.host(), m.profile(level), mb, "VMW_VVolName", "model")
 	m.no(err)
 	m.add(&volume{id: id, family: m.birth(), level: level, content: make([]byte, mb*modelMB), blocks: make([]block, mb*modelMB/modelBlock)})
 }
 
 func (m *model) snapshot(v *volume) {
-	id, err := m.site.prepare(m.ctx, m.host, v.id)
+	id, err := m.site.prepare(m.ctx, m.host(), v.id)
 	m.no(err)
-	m.no(m.site.take(m.ctx, m.host, id))
+	m.no(m.site.take(m.ctx, m.host(), id))
 	snapshot := m.copyOf(v, id)
 	snapshot.source, snapshot.readOnly = v.id, true
 	m.add(snapshot)
@@ -191,11 +208,11 @@ func (m *model) clone(v *volume, fast bool) {
 	metadata := pairs([]string{"VMW_VVolName", "clone"})
 	var t wire.TaskInfo
 	if fast {
-		r, err := vasatest.Do[wire.FastCloneVirtualVolumeResponse](m.ctx, m.host, &wire.FastCloneVirtualVolume{VVolID: v.id, Metadata: metadata})
+		r, err := vasatest.Do[wire.FastCloneVirtualVolumeResponse](m.ctx, m.host(), &wire.FastCloneVirtualVolume{VVolID: v.id, Metadata: metadata})
 		m.no(err)
 		t = r.Return
 	} else {
-		r, err := vasatest.Do[wire.CloneVirtualVolumeResponse](m.ctx, m.host, &wire.CloneVirtualVolume{VVolID: v.id, Metadata: metadata})
+		r, err := vasatest.Do[wire.CloneVirtualVolumeResponse](m.ctx, m.host(), &wire.CloneVirtualVolume{VVolID: v.id, Metadata: metadata})
 		m.no(err)
 		t = r.Return
 	}
@@ -204,16 +221,16 @@ func (m *model) clone(v *volume, fast bool) {
 	m.add(m.copyOf(v, id))
 }
 
+// release takes a volume from all hosts.
 func (m *model) release(v *volume) {
-	if v.handle != nil {
-		m.no(m.site.unbind(m.ctx, m.host, *v.handle))
-		v.handle, v.unit = nil, nil
+	for i := range v.bound {
+		m.releaseFrom(v, i)
 	}
 }
 
 func (m *model) delete(v *volume) {
 	m.release(v)
-	m.no(m.site.delete(m.ctx, m.host, v.id))
+	m.no(m.site.delete(m.ctx, m.host(), v.id))
 	delete(m.all, v.id)
 	m.order = slices.DeleteFunc(m.order, func(id string) bool { return id == v.id })
 }
@@ -223,7 +240,7 @@ func (m *model) revert(snapshot *volume) {
 		return
 	}
 	v := m.all[snapshot.source]
-	_, err := vasatest.Do[wire.RevertVirtualVolumeResponse](m.ctx, m.host, &wire.RevertVirtualVolume{VVolID: v.id, SnapshotVVolID: snapshot.id})
+	_, err := vasatest.Do[wire.RevertVirtualVolumeResponse](m.ctx, m.host(), &wire.RevertVirtualVolume{VVolID: v.id, SnapshotVVolID: snapshot.id})
 	m.no(err)
 	v.content, v.blocks = slices.Clone(snapshot.content), slices.Clone(snapshot.blocks)
 }
@@ -237,7 +254,7 @@ func (m *model) resize(v *volume) {
 	if size < len(v.content) {
 		m.release(v)
 	}
-	_, err := vasatest.Do[wire.ResizeVirtualVolumeResponse](m.ctx, m.host, &wire.ResizeVirtualVolume{VVolID: v.id, SizeInMB: int64(mb)})
+	_, err := vasatest.Do[wire.ResizeVirtualVolumeResponse](m.ctx, m.host(), &wire.ResizeVirtualVolume{VVolID: v.id, SizeInMB: int64(mb)})
 	m.no(err)
 	v.content, v.blocks = slices.Clone(v.content[:min(size, len(v.content))]), v.blocks[:min(count, len(v.blocks))]
 	v.content = append(v.content, make([]byte, size-len(v.content))...)
@@ -260,12 +277,12 @@ func (m *model) copyDiffs(dst *volume) {
 		return
 	}
 	bits := m.unshared(src, base)
-	r, err := vasatest.Do[wire.CopyDiffsToVirtualVolumeResponse](m.ctx, m.host, &wire.CopyDiffsToVirtualVolume{SrcVVolID: src.id, SrcBaseVVolID: base.id, DstVVolID: dst.id})
+	r, err := vasatest.Do[wire.CopyDiffsToVirtualVolumeResponse](m.ctx, m.host(), &wire.CopyDiffsToVirtualVolume{SrcVVolID: src.id, SrcBaseVVolID: base.id, DstVVolID: dst.id})
 	m.no(err)
 	for t := r.Return; t.TaskState != wire.TaskStateSuccess; {
 		require.Contains(m.t, []wire.TaskState{wire.TaskStateRunning, wire.TaskStateQueued}, t.TaskState, m.log)
 		<-time.After(time.Millisecond)
-		u, err := vasatest.Do[wire.GetTaskUpdateResponse](m.ctx, m.host, &wire.GetTaskUpdate{TaskID: t.TaskID})
+		u, err := vasatest.Do[wire.GetTaskUpdateResponse](m.ctx, m.host(), &wire.GetTaskUpdate{TaskID: t.TaskID})
 		m.no(err)
 		t = u.Return
 	}
@@ -277,20 +294,8 @@ func (m *model) copyDiffs(dst *volume) {
 	}
 }
 
-// opened is the logical unit of a volume, bound if it is not yet, with its present size.
-func (m *model) opened(v *volume) *initiator.Unit {
-	if v.handle == nil {
-		h, err := m.site.bind(m.ctx, m.host, v.id)
-		m.no(err)
-		v.handle, v.unit = &h[0], m.site.unit(m.session, lunOf(h[0]))
-	}
-	_, err := v.unit.ClearAttentions(m.ctx)
-	m.no(err)
-	g, err := v.unit.ReadCapacity(m.ctx)
-	m.no(err)
-	require.EqualValues(m.t, len(v.content), g.Size(), m.log)
-	return v.unit
-}
+// opened is the logical unit of a volume at any of the hosts, bound if it is not yet.
+func (m *model) opened(v *volume) *initiator.Unit { return m.openedAt(v, m.r.IntN(modelHosts)) }
 
 func (m *model) write(v *volume) {
 	if v == nil {
@@ -337,7 +342,7 @@ func bit(bits []byte, i int) bool { return bits[i/8]&(1<<(i%8)) != 0 }
 
 // unshared is the array's bitmap of blocks that differ from a base.
 func (m *model) unshared(v, base *volume) []byte {
-	r, err := vasatest.Do[wire.UnsharedBitmapVirtualVolumeResponse](m.ctx, m.host, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id,
+	r, err := vasatest.Do[wire.UnsharedBitmapVirtualVolumeResponse](m.ctx, m.host(), &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id,
 		SegmentLengthBytes: int64(len(v.content)), ChunkSizeBytes: modelBlock})
 	m.no(err)
 	require.Len(m.t, r.Return.ChunkBitmap, (len(v.blocks)+7)/8, m.log)
@@ -356,16 +361,23 @@ func (m *model) compare(v *volume) {
 	}
 }
 
+// compareContent has each host read that has the volume, and one at least.
 func (m *model) compareContent(v *volume) {
-	p := make([]byte, len(v.content))
-	_, err := m.opened(v).ReadAt(m.ctx, p, 0)
-	m.no(err)
-	if !bytes.Equal(v.content, p) {
-		at := 0
-		for v.content[at] == p[at] {
-			at++
+	one := m.r.IntN(modelHosts)
+	for i := range m.hosts {
+		if i != one && v.bound[i] == nil {
+			continue
 		}
-		m.t.Fatalf("%s: content of %s differs at %d", m.log, v.id, at)
+		p := make([]byte, len(v.content))
+		_, err := m.openedAt(v, i).ReadAt(m.ctx, p, 0)
+		m.no(err)
+		if !bytes.Equal(v.content, p) {
+			at := 0
+			for v.content[at] == p[at] {
+				at++
+			}
+			m.t.Fatalf("%s: content of %s at host %d differs at %d", m.log, v.id, i+1, at)
+		}
 	}
 }
 
@@ -374,7 +386,7 @@ func (m *model) compareAllocated(v *volume) {
 	chunk := 1 << m.r.IntN(6) // blocks
 	first := m.r.IntN(len(v.blocks))
 	n := 1 + m.r.IntN(len(v.blocks)-first)
-	r, err := vasatest.Do[wire.AllocatedBitmapVirtualVolumeResponse](m.ctx, m.host, &wire.AllocatedBitmapVirtualVolume{VVolID: v.id,
+	r, err := vasatest.Do[wire.AllocatedBitmapVirtualVolumeResponse](m.ctx, m.host(), &wire.AllocatedBitmapVirtualVolume{VVolID: v.id,
 		SegmentStartOffsetBytes: int64(first) * modelBlock, SegmentLengthBytes: int64(n) * modelBlock, ChunkSizeBytes: int64(chunk) * modelBlock})
 	m.no(err)
 	want := make([]byte, ((n+chunk-1)/chunk+7)/8)
@@ -412,7 +424,7 @@ func (m *model) compareSpace(v *volume) {
 	shown := call[api.VVol](m.site.lab, "GET", "/api/v1/vvols/"+v.id, nil, 0)
 	require.EqualValues(m.t, allocated, shown.AllocatedBytes, "%s: allocated bytes of %s", m.log, v.id)
 	require.EqualValues(m.t, unshared, shown.UnsharedBytes, "%s: unshared bytes of %s", m.log, v.id)
-	r, err := vasatest.Do[wire.SpaceStatsForVirtualVolumeResponse](m.ctx, m.host, &wire.SpaceStatsForVirtualVolume{VVolID: []string{v.id}})
+	r, err := vasatest.Do[wire.SpaceStatsForVirtualVolumeResponse](m.ctx, m.host(), &wire.SpaceStatsForVirtualVolume{VVolID: []string{v.id}})
 	m.no(err)
 	require.Equal(m.t, []wire.SpaceStats{{ObjectID: v.id, Logical: megabytes(len(v.content)), Committed: megabytes(allocated), Unshared: megabytes(unshared), UnsharedValid: true}},
 		r.Return, "%s", m.log)
@@ -421,7 +433,7 @@ func (m *model) compareSpace(v *volume) {
 // unsharedChunks is the array's count of chunks of a whole volume that differ from a base, or
 // that nobody else has, and the bytes of one.
 func (m *model) unsharedChunks(v *volume, base *string) (chunks, size int) {
-	r, err := vasatest.Do[wire.UnsharedChunksVirtualVolumeResponse](m.ctx, m.host, &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: base,
+	r, err := vasatest.Do[wire.UnsharedChunksVirtualVolumeResponse](m.ctx, m.host(), &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: base,
 		SegmentLengthBytes: int64(len(v.content))})
 	m.no(err)
 	size = int(r.Return.ChunkSizeBytes)
@@ -444,9 +456,9 @@ func marked(blocks, perChunk int, block func(i int) bool) (n int) {
 // one are not; those written with what was there before may be.
 func (m *model) compareUnshared(v, base *volume) {
 	if v.family != base.family {
-		_, err := m.host.Call(m.ctx, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id, SegmentLengthBytes: modelMB, ChunkSizeBytes: modelBlock})
+		_, err := m.host().Call(m.ctx, &wire.UnsharedBitmapVirtualVolume{VVolID: v.id, BaseVVolID: base.id, SegmentLengthBytes: modelMB, ChunkSizeBytes: modelBlock})
 		require.Equal(m.t, "IncompatibleVolume", vasatest.Fault(err), m.log)
-		_, err = m.host.Call(m.ctx, &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: &base.id, SegmentLengthBytes: modelMB})
+		_, err = m.host().Call(m.ctx, &wire.UnsharedChunksVirtualVolume{VVolID: v.id, BaseVVolID: &base.id, SegmentLengthBytes: modelMB})
 		require.Equal(m.t, "IncompatibleVolume", vasatest.Fault(err), m.log)
 		return
 	}

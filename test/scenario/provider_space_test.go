@@ -35,21 +35,8 @@ func (m *model) convert(v *volume) {
 	if v.level == next {
 		next = "thin"
 	}
-	m.no(m.site.apply(m.ctx, m.host, v.id, m.profile(next)))
+	m.no(m.site.apply(m.ctx, m.host(), v.id, m.profile(next)))
 	v.level = next
-}
-
-// restart stops and starts the array. Sessions and addresses are others afterwards; handles
-// stay, and so does what they lead to.
-func (m *model) restart() {
-	m.no(m.session.Close())
-	m.site.restart()
-	m.host, m.session = m.site.host("esx1"), m.site.login("esx1", 0)
-	for _, id := range m.order {
-		if v := m.all[id]; v.handle != nil {
-			v.unit = m.site.unit(m.session, lunOf(*v.handle))
-		}
-	}
 }
 
 // tooMuch asks for a thick volume that is larger than what can be free, which is refused and
@@ -58,14 +45,14 @@ func (m *model) tooMuch() {
 	_, live, reserved := m.held()
 	q := &wire.CreateVirtualVolume{ContainerID: m.site.container, VVolType: wire.VirtualVolumeTypeData, SizeInMB: modelContainerMB - int64((live+reserved)/modelMB) + 1,
 		Metadata: pairs([]string{"VMW_VVolName", "huge"}), StorageProfile: m.profile("thick")}
-	_, err := m.host.Call(m.ctx, q)
+	_, err := m.host().Call(m.ctx, q)
 	require.Equal(m.t, "OutOfResource", vasatest.Fault(err), "%s: %v", m.log, err)
 	q.StorageProfile = m.profile("thin")
-	id, err := created(m.ctx, m.host, q)
+	id, err := created(m.ctx, m.host(), q)
 	m.no(err)
-	err = m.site.apply(m.ctx, m.host, id, m.profile("thick"))
+	err = m.site.apply(m.ctx, m.host(), id, m.profile("thick"))
 	require.Equal(m.t, "OutOfResource", vasatest.Fault(err), "%s: %v", m.log, err)
-	m.no(m.site.delete(m.ctx, m.host, id))
+	m.no(m.site.delete(m.ctx, m.host(), id))
 }
 
 // writeSame writes one logical block many times.
@@ -144,7 +131,7 @@ func (m *model) balance() wire.ContainerSpaceStats {
 	require.Equal(m.t, len(m.order), k.Volumes, m.log)
 	require.GreaterOrEqual(m.t, int(k.UsedBytes), live+reserved, "%s: used bytes; %d are live, %d to be reserved", m.log, live, reserved)
 	require.GreaterOrEqual(m.t, int(k.ReservedBytes), reserved, "%s: reserved bytes", m.log)
-	s, err := m.site.space(m.ctx, m.host)
+	s, err := m.site.space(m.ctx, m.host())
 	m.no(err)
 	require.EqualValues(m.t, modelContainerMB, s.PhysicalTotal, m.log)
 	require.Equal(m.t, s.PhysicalTotal, s.PhysicalUsed+s.PhysicalFree, "%s: %+v", m.log, s)
