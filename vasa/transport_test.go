@@ -178,7 +178,8 @@ func TestTrace(t *testing.T) {
 }
 
 // TestTraceKeepsTheRare: an element that nobody knows is there after 64 hosts called all
-// kinds of operations in turn, and a stranger asked for version.xml a thousand times.
+// kinds of operations in turn, and a stranger asked for version.xml a thousand times and sent
+// a thousand elements of the same kind.
 func TestTraceKeepsTheRare(t *testing.T) {
 	var mu sync.Mutex
 	told := map[string]int{}
@@ -201,8 +202,10 @@ func TestTraceKeepsTheRare(t *testing.T) {
 			}
 		}
 	}
-	plain := l.plain()
+	plain, stranger := l.plain(), l.client(nil, wire.SOAP11)
 	for i := range 1000 {
+		_, _, err := stranger.Post(t.Context(), "urn:getTaskUpdate", []byte(strings.Replace(setTask("nothing:1"), "<taskId>", fmt.Sprintf("<flood%d/><taskId>", i), 1)))
+		require.NoError(t, err)
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.server.URL+VersionPath, nil)
 		require.NoError(t, err)
 		r.Header.Set("X-Flood", fmt.Sprint(i))
@@ -212,13 +215,15 @@ func TestTraceKeepsTheRare(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 	}
-	rare, order, strangers := 0, 0, 0
+	rare, order, strangers, floods := 0, 0, 0, 0
 	for _, e := range l.Trace() {
 		switch {
+		case e.Kind == "unknown element" && e.Stranger:
+			floods++
+			require.Contains(t, e.Text, "flood")
 		case e.Kind == "unknown element":
 			rare++
 			require.Contains(t, e.Text, "novelty")
-			require.False(t, e.Stranger)
 		case e.Kind == kindOrder && strings.HasPrefix(e.Client, "host "):
 			order++
 			require.Equal(t, hosts, e.Clients, e.Text)
@@ -231,9 +236,10 @@ func TestTraceKeepsTheRare(t *testing.T) {
 	require.Greater(t, order, len(requests)*len(requests)/2)
 	require.Less(t, order, 2*len(requests)*len(requests), "one for all hosts")
 	require.Equal(t, DefaultStrangerTrace, strangers)
+	require.Equal(t, DefaultStrangerTrace, floods)
 	mu.Lock()
 	defer mu.Unlock()
-	require.Equal(t, 1, told["unknown element"])
+	require.Equal(t, 1+1000, told["unknown element"])
 	require.Equal(t, 1000, told[kindVersion])
 }
 

@@ -81,7 +81,7 @@ const maxPEM = 1 << 20
 func newCertImport() *cobra.Command {
 	var key string
 	c := &cobra.Command{Use: "import CERTIFICATE", Short: "Serve a certificate from elsewhere", Args: usageArgs(cobra.ExactArgs(1)),
-		Long: "Serve the certificate in a PEM file, with its issuers behind it. Its key is in the file given by --key;\nwithout one it answers an earlier `vvsim provider cert csr`."}
+		Long: "Serve the certificate in a PEM file, with its issuers behind it. Its key is in the file given by --key;\nwithout one it answers an earlier `vvsim provider cert csr`. One that lacks the host of the provider's URL is\nserved with a warning: vCenter and hosts will refuse it. `vvsim provider cert renew` goes back to the own CA."}
 	c.Flags().StringVar(&key, "key", "", "PEM file of the private key")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		body := map[string]string{}
@@ -98,6 +98,11 @@ func newCertImport() *cobra.Command {
 		r, err := call[trust.Report](c.Context(), http.MethodPost, "/provider/certificate/import", body)
 		if err == nil {
 			fmt.Fprintf(c.OutOrStdout(), "serving %s until %s, SHA-1 %s\n", r.Served.Subject, r.Served.NotAfter.Format(time.DateOnly), r.Served.SHA1)
+			for _, w := range r.Warnings {
+				if w.Code == trust.WarnName {
+					fmt.Fprintln(c.ErrOrStderr(), "warning: "+w.Text)
+				}
+			}
 		}
 		return err
 	}

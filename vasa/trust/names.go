@@ -61,14 +61,7 @@ func (o *Options) outside() (*names, error) {
 
 // listens adds a listen address, a wildcard as all addresses of the machine.
 func (o *Options) listens(n *names, address string) error {
-	host := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	if _, err := netip.ParseAddr(host); err != nil {
-		if h, _, err := net.SplitHostPort(address); err == nil {
-			host = h
-		}
-	}
-	ip, err := netip.ParseAddr(host)
-	if host != "" && (err != nil || !ip.IsUnspecified()) {
+	if host := listenHost(address); host != "" {
 		return n.add(host)
 	}
 	all, err := o.Interfaces()
@@ -85,6 +78,32 @@ func (o *Options) listens(n *names, address string) error {
 		}
 	}
 	return nil
+}
+
+// listenHost is the host of a listen address, empty for a wildcard.
+func listenHost(address string) string {
+	host := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	if _, err := netip.ParseAddr(host); err != nil {
+		if h, _, err := net.SplitHostPort(address); err == nil {
+			host = h
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		return ""
+	}
+	return host
+}
+
+// told is the host by which clients know the provider: that of its URL or, without one, where
+// it listens if that is one place; else empty.
+func (o *Options) told() string {
+	if host, err := hostOf(o.URL); err == nil && host != "" {
+		return host
+	}
+	if len(o.Addresses) == 1 {
+		return listenHost(o.Addresses[0])
+	}
+	return ""
 }
 
 func (n *names) add(host string) error {

@@ -135,7 +135,7 @@ func (s *Store) Report() Report {
 		r.Source = FromOutside
 	}
 	r.warnServed(served, now, soon)
-	if host, err := hostOf(s.options.URL); err == nil && host != "" && served.leaf().VerifyHostname(host) != nil {
+	if host := s.options.told(); host != "" && served.leaf().VerifyHostname(host) != nil {
 		r.warn(WarnName, "the provider's certificate is for %s, not for %q of its URL", forNames(served.leaf()), host)
 	}
 	r.addClients(st, v, now, soon)

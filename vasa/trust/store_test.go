@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -371,6 +372,44 @@ func TestOptionsAreChecked(t *testing.T) {
 	o := options(newClock())
 	o.HostName = "no dns name!"
 	require.NotContains(t, open(t, "", o).Certificate().DNSNames, o.HostName, "a machine may be called anything")
+}
+
+// TestImportedNames: a certificate that lacks the host which clients are told is served with
+// a warning. Of several places, or all addresses, none is what they are told.
+func TestImportedNames(t *testing.T) {
+	for what, test := range map[string]struct {
+		url       string
+		addresses []string
+		lacks     string
+	}{
+		"url":             {"https://array.lab/vasa/version.xml", []string{"192.0.2.1:8443"}, "array.lab"},
+		"has it":          {"https://other.lab/vasa/version.xml", []string{"192.0.2.1:8443"}, ""},
+		"address":         {"", []string{"192.0.2.1:8443"}, "192.0.2.1"},
+		"IPv6":            {"", []string{"[2001:db8::1]:0"}, "2001:db8::1"},
+		"has the address": {"", []string{"other.lab:8443"}, ""},
+		"all addresses":   {"", []string{"0.0.0.0:8443"}, ""},
+		"no host":         {"", []string{":8443"}, ""},
+		"several":         {"", []string{"192.0.2.1:8443", "192.0.2.2:8443"}, ""},
+	} {
+		o := options(newClock())
+		o.URL, o.Addresses = test.url, test.addresses
+		s := open(t, "", o)
+		template := leafTemplate("other.lab")
+		template.DNSNames = []string{"other.lab"}
+		cert := certify(t, newCA(t, "Enterprise"), newKey(t), template)
+		require.NoError(t, s.Import(cert.pem(), cert.keyPEM(t)), what)
+		var warned []string
+		for _, w := range s.Report().Warnings {
+			if w.Code == trust.WarnName {
+				warned = append(warned, w.Text)
+			}
+		}
+		if test.lacks == "" {
+			require.Empty(t, warned, what)
+			continue
+		}
+		require.Equal(t, []string{fmt.Sprintf("the provider's certificate is for other.lab, not for %q of its URL", test.lacks)}, warned, what)
+	}
 }
 
 func TestImport(t *testing.T) {
