@@ -87,7 +87,7 @@ func importTable() map[string]row {
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},
 
 		"internal/lint":    {},
-		"test/conformance": {imports: []string{"test/process"}, tests: []string{"fault", "test/sim"}},
+		"test/conformance": {imports: []string{"test/process"}, tests: []string{"test/unrest", "vasa/vasatest"}},
 		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
 		"test/network":     {},
 		"test/oracle":      {},
@@ -98,6 +98,7 @@ func importTable() map[string]row {
 		"test/schema":   {},
 		"test/sim":      {imports: []string{"*"}},
 		"test/soak":     {imports: []string{"*"}},
+		"test/unrest":   {imports: []string{"fault", "vasa/vasatest", "vasa/wire"}, tests: []string{"vasa"}},
 	}
 }
 

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,14 +12,16 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"vvsim/fault"
 	"vvsim/test/process"
-	"vvsim/test/sim"
+	"vvsim/test/unrest"
+	"vvsim/vasa/vasatest"
 )
 
 const (
@@ -29,43 +32,12 @@ const (
 	moreRoutines = 12 // goroutines that an array may have more than before
 )
 
-// lies are rules that the simulation leaves out, as no oracle knows what is right then.
-func lies(r *rand.Rand) string {
-	list := []string{"corrupt", "corrupt 3", "torn 0", "torn 512 silent", "late 1ms..50ms", "duplicate", "short 512", "residual 512", "residual 3 over",
-		"digest", "digest header", "reservation-lost", "miscompare"}
-	return "lu vvol=conformance" + []string{"", " portal=1", " portal=2"}[r.IntN(3)] + []string{"", " count=3", " p=0.2"}[r.IntN(3)] + " -> " + list[r.IntN(len(list))]
-}
+// ioName is the initiator name of vvsim io.
+const ioName = "iqn.2026-11.dev.vvsim:io"
 
-// anyRule draws a rule of any layer.
-func anyRule(r *rand.Rand) string {
-	provider := []string{"vasa -> hang", "vasa -> delay 1s", "vasa -> drop", "vasa p=0.5 -> drop", "vasa container=default -> hang", "vasa vvol=conformance p=0.5 -> drop"}
-	for {
-		rule := quick(sim.AnyRule(r, "conformance", "conformance", "frozen"))
-		switch r.IntN(6) {
-		case 0, 1:
-			rule = lies(r)
-		case 2:
-			rule = provider[r.IntN(len(provider))]
-		}
-		if _, err := fault.Parse(rule); err == nil {
-			return rule
-		}
-	}
-}
-
-var (
-	hosts   = regexp.MustCompile(`host=\S+`)
-	seconds = regexp.MustCompile(`(for|each)=(\d+)\d{3}ms`)
-)
-
-// quick makes a rule of the simulation one that a load of moments meets.
-func quick(rule string) string {
-	rule = hosts.ReplaceAllString(rule, "host=iqn.2026-11.dev.vvsim:io") // of vvsim io
-	return seconds.ReplaceAllString(strings.ReplaceAll(rule, "from=10007ms", "from=50ms"), "$1=${2}ms")
-}
-
-// abuse adds rules, puts a load on the array that they break, and takes them away, again and
-// again; then it waits until the array is at rest.
+// abuse adds rules with any action, puts a load on the array that they break, of commands and of
+// hosts that use the provider, and takes them away, again and again; then it waits until the array
+// is at rest, and shows that its provider is as ever.
 func abuse(t *testing.T, a *process.Array) {
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("VVSIM_FAULT_SEED"); text != "" {
@@ -75,20 +47,37 @@ func abuse(t *testing.T, a *process.Array) {
 	}
 	t.Logf("VVSIM_FAULT_SEED=%d", seed)
 	before := goroutines(t, a)
+	tenants := newTenants(t, a)
+	names := unrest.Names{VVols: []string{"conformance", "conformance", "frozen", "tenant"}, Containers: []string{"default"}, Hosts: []string{ioName, tenantName},
+		Redirect: portal(a, 1), Keep: true}
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range abuseRounds {
+		last := ""
 		for range 1 + r.IntN(4) {
-			rule := anyRule(r)
+			rule := unrest.Any(t, r, names, last)
 			t.Log(rule)
-			a.Run("fault", "add", rule)
+			last = a.Run("fault", "add", rule)
 		}
+		lives := live(t, tenants)
 		ctx, cancel := context.WithTimeout(t.Context(), abuseLimit)
 		load := a.Command(ctx, "io", "bench", "--lun", "0", "--sessions", "2", "--depth", "8", "--reads", "50", "--time", abuseTime.String(),
 			"--flush-every", "10", "--portal", portal(a, 0), "--portal", portal(a, 1))
 		_ = load.Run() // it may end in any way
 		cancel()
 		a.Run("fault", "clear")
+		lives()
 	}
+	for _, x := range tenants {
+		left, err := x.Sweep(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, left)
+		require.NoError(t, x.Life(t.Context()))
+		x.Close()
+	}
+	var volumes []any
+	require.NoError(t, json.Unmarshal([]byte(a.Run("vvol", "list", "-o", "json")), &volumes))
+	require.Len(t, volumes, 2, "of lives that failed nothing is left")
+	a.Run("provider", "exercise")
 	require.Eventually(t, func() bool {
 		var open []any
 		require.NoError(t, json.Unmarshal([]byte(a.Run("session", "list", "-o", "json")), &open))
@@ -96,6 +85,45 @@ func abuse(t *testing.T, a *process.Array) {
 	}, settleLimit, 200*time.Millisecond, "the array comes to rest with the sessions and goroutines that it had; %d before", before)
 	require.Equal(t, "[]", a.Run("fault", "list", "-o", "json"))
 	a.Run("doctor")
+}
+
+// tenantName is the initiator of a host that uses the provider and has no sessions.
+const tenantName = "iqn.1998-01.com.vmware:tenant"
+
+// newTenants makes hosts that use the provider.
+func newTenants(t *testing.T, a *process.Array) []*unrest.Tenant {
+	roots := x509.NewCertPool()
+	ca, err := os.ReadFile(a.Variable("VVSIM_CA"))
+	require.NoError(t, err)
+	require.True(t, roots.AppendCertsFromPEM(ca))
+	url, err := vasatest.Locate(t.Context(), a.Variable("VVSIM_VASA_URL"))
+	require.NoError(t, err)
+	all, err := unrest.NewTenants(t.Context(), vasatest.Options{URL: url, Roots: roots}, a.Variable("VVSIM_VASA_USER"), a.Variable("VVSIM_VASA_PASSWORD"), ioName, tenantName)
+	require.NoError(t, err)
+	return all
+}
+
+// live has hosts use the provider until stop is called, which waits for what they do then.
+func live(t *testing.T, tenants []*unrest.Tenant) (stop func()) {
+	var enough atomic.Bool
+	var lives sync.WaitGroup
+	for _, x := range tenants {
+		lives.Go(func() {
+			for !enough.Load() {
+				_ = x.Life(t.Context()) // it may end in any way
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { lives.Wait(); close(over) }()
+	return func() {
+		enough.Store(true)
+		select {
+		case <-over:
+		case <-time.After(settleLimit):
+			require.Fail(t, "an operation of the provider hangs, without rules")
+		}
+	}
 }
 
 var gauge = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)

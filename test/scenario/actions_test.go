@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vvsim/fault"
+	"vvsim/test/unrest"
 )
 
 // shown are the tests that show an action of a fault rule.
@@ -74,10 +74,10 @@ var actions = map[string]map[string]shown{
 // how it heals, which are there and name it in a rule of its layer.
 func TestActions(t *testing.T) {
 	tests := testSources(t)
-	layers := choices(t, "?", "a rule begins with ")
+	layers := unrest.Layers(t)
 	require.ElementsMatch(t, layers, slices.Collect(maps.Keys(actions)))
 	for _, layer := range layers {
-		names := choices(t, layer+" -> ?", "an action of "+layer+" is ")
+		names := unrest.Actions(t, layer)
 		require.Subset(t, names, slices.Collect(maps.Keys(actions[layer])), "%s has no such action", layer)
 		for _, action := range names {
 			row, ok := actions[layer][action]
@@ -91,19 +91,6 @@ func TestActions(t *testing.T) {
 			}
 		}
 	}
-}
-
-// choices are the first words of what a rule may have, as Parse tells whoever gets it wrong.
-func choices(t *testing.T, rule, before string) (all []string) {
-	_, err := fault.Parse(rule)
-	require.Error(t, err)
-	_, list, ok := strings.Cut(err.Error(), before)
-	require.True(t, ok, err)
-	for _, usage := range strings.Split(strings.ReplaceAll(list, " or ", ", "), ", ") {
-		name, _, _ := strings.Cut(usage, " ")
-		all = append(all, name)
-	}
-	return all
 }
 
 // testSources are the strings in the tests of this package, by test.

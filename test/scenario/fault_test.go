@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -54,6 +52,18 @@ func newStageAt(t testing.TB, clock fault.Clock) *stage {
 	s.write(s.v1, 0, s.content)
 	s.write(s.sister, 0, s.sisterContent)
 	return s
+}
+
+// reconnect logs in anew on all paths, where sessions were lost.
+func (s *stage) reconnect() {
+	s.t.Helper()
+	old := *s
+	for _, x := range []*initiator.Session{s.path1, s.path2, s.host2} {
+		_ = x.Close()
+	}
+	s.path1, s.path2, s.host2 = s.login("esx1", 0), s.login("esx1", 1), s.login("esx2", 0)
+	s.v1, s.v2, s.vh = s.unit(s.path1, old.v1.LUN().String()), s.unit(s.path2, old.v2.LUN().String()), s.unit(s.host2, old.vh.LUN().String())
+	s.sister, s.pe = s.unit(s.path1, old.sister.LUN().String()), s.unit(s.path1, old.pe.LUN().String())
 }
 
 func (l *lab) addFault(rule string) api.Fault {
@@ -229,11 +239,18 @@ type flying struct {
 
 // send starts a command on the first path.
 func (s *stage) send(b, out []byte, in int) *flying {
+	s.t.Helper()
+	f, err := s.start(b, out, in)
+	require.NoError(s.t, err)
+	return f
+}
+
+// start is send on a path that may be lost.
+func (s *stage) start(b, out []byte, in int) (*flying, error) {
 	f := &flying{done: make(chan struct{})}
 	f.call.Command = initiator.Command{LUN: s.v1.LUN(), CDB: b, DataOut: out, DataInLength: in, Attribute: scsi.Simple}
 	f.call.Done = func(*initiator.Call) { close(f.done) }
-	require.NoError(s.t, s.path1.Start(&f.call))
-	return f
+	return f, s.path1.Start(&f.call)
 }
 
 func (s *stage) silent(all ...*flying) {
@@ -661,95 +678,4 @@ func TestFaultNames(t *testing.T) {
 	_, err = array.Open(l.ctx, c, "test", zap.NewNop())
 	require.ErrorIs(t, err, array.ErrConfig)
 	require.ErrorContains(t, err, "faults[1]: invalid argument: fault rule: portal=2: the array's portals are 1 to 1")
-}
-
-// anyFault generates rules of devices, the engine and paths, with conditions of all kinds;
-// before is the id of one that is there, or "".
-func anyFault(r *rand.Rand, before string) string {
-	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	counters := pick("", " after=2", " count=3", " every=2") + pick("", " p=0.5 seed=3") +
-		pick("", " for=20ms", " from=5ms for=5ms", " for=10ms each=100ms", " from=1ms") + pick("", " name=after"+before)
-	if before != "" {
-		counters += pick("", "", " on="+before)
-	}
-	counters += " -> "
-	who := pick("", " vvol=victim", " vvol=sister", " pe=pe0", " container=default") + pick("", " host="+iqn("esx1")) + pick("", " portal=1", " portal=2")
-	switch r.IntN(8) {
-	case 0:
-		return "engine" + pick("", " vvol=victim", " container=default") + pick("", " lba=2-5") + counters + pick("no-space", "delay 1ms..3ms", "corrupt")
-	case 4:
-		return "engine" + pick("", " vvol=victim") + counters + "medium-error"
-	case 1:
-		return pick("engine vvol=victim", "lu vvol=victim") + " lba=2-5" + counters + "medium-error"
-	case 2:
-		return "path" + pick("", " portal=1", " portal=2") + pick("", " host="+iqn("esx1")) + counters + pick("stall", "stall in", "stall out", "delay 1ms..3ms", "rate 1MiB/s")
-	case 3:
-		return "lu" + who + counters + pick("attention 3F/0E", "attention 29/00", "reservation-lost", "alua standby", "alua transitioning", "alua active-nonoptimized", "unavailable")
-	}
-	return "lu" + who + pick("", " op=write", " op=0x2a", " op=media") + counters +
-		pick("pdl", "pdl 04/3E/01", "apd", "apd drop", "sense 03/11/00", "busy", "task-set-full", "delay 1ms..3ms", "hang", "drop-response", "corrupt", "corrupt 3", "torn 0", "torn 512 silent", "no-space", "late 1ms..3ms", "short 512", "residual 512", "residual 3 over", "digest")
-}
-
-// TestAnyFaults throws commands at rules of any kind, aborts some, and shows that nothing
-// is left once the rules are gone. VVSIM_FAULT_SEED repeats a run.
-func TestAnyFaults(t *testing.T) {
-	seed := rand.Uint64()
-	if x := os.Getenv("VVSIM_FAULT_SEED"); x != "" {
-		_, err := fmt.Sscan(x, &seed)
-		require.NoError(t, err)
-	}
-	s := newStage(t)
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
-	hits := uint64(0)
-	for range 20 {
-		before := ""
-		for range 1 + r.IntN(4) {
-			before = call[api.Fault](s.lab, "POST", "/api/v1/faults", map[string]any{"rule": anyFault(r, before)}, http.StatusCreated).ID
-		}
-		var all []*flying
-		for range 16 {
-			switch r.IntN(3) {
-			case 0:
-				all = append(all, s.send(tur, nil, 0))
-			case 1:
-				all = append(all, s.send(read8, nil, stageBytes))
-			default:
-				all = append(all, s.send(write8, s.content, 0))
-			}
-		}
-		for _, f := range all[:8] {
-			s.path1.Cancel(&f.call)
-		}
-		for _, f := range call[[]api.Fault](s.lab, "GET", "/api/v1/faults", nil, 0) {
-			hits += f.Hits
-		}
-		call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
-		for _, f := range all {
-			s.path1.Cancel(&f.call) // what a rule forgot is not answered
-		}
-		s.awaitIdle()
-		for _, u := range []*initiator.Unit{s.v1, s.v2, s.vh, s.sister, s.pe} {
-			_, err := u.ClearAttentions(s.ctx)
-			require.NoError(t, err)
-		}
-		s.write(s.v2, 0, s.content)
-		s.write(s.sister, 0, s.sisterContent)
-		s.healed()
-		s.othersUnharmed()
-	}
-	require.NotZero(t, hits, "no rule met a command")
-}
-
-// awaitIdle returns when no session has a command.
-func (s *stage) awaitIdle() {
-	s.t.Helper()
-	require.Eventually(s.t, func() bool {
-		for _, x := range call[[]api.Session](s.lab, "GET", "/api/v1/sessions", nil, 0) {
-			if x.InFlight > 0 {
-				return false
-			}
-		}
-		return true
-	}, time.Minute, time.Millisecond)
 }

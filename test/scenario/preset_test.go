@@ -62,13 +62,7 @@ func (s *play) heal() {
 // rejoin logs in anew, where sessions were lost, and shows that all is as ever.
 func (s *play) rejoin() {
 	s.t.Helper()
-	old := s.stage
-	for _, x := range []*initiator.Session{s.path1, s.path2, s.host2} {
-		_ = x.Close()
-	}
-	s.path1, s.path2, s.host2 = s.login("esx1", 0), s.login("esx1", 1), s.login("esx2", 0)
-	s.v1, s.v2, s.vh = s.unit(s.path1, old.v1.LUN().String()), s.unit(s.path2, old.v2.LUN().String()), s.unit(s.host2, old.vh.LUN().String())
-	s.sister, s.pe = s.unit(s.path1, old.sister.LUN().String()), s.unit(s.path1, old.pe.LUN().String())
+	s.reconnect()
 	s.healed()
 	s.othersUnharmed()
 }

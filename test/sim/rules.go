@@ -10,9 +10,9 @@ import (
 // pick draws one of a list.
 func pick(r *rand.Rand, list ...string) string { return list[r.IntN(len(list))] }
 
-// AnyRule draws a rule of any layer that hosts meet, about one of the volumes that have these
+// anyRule draws a rule of any layer that hosts meet, about one of the volumes that have these
 // names or about all. It does not lie about data.
-func AnyRule(r *rand.Rand, names ...string) string {
+func anyRule(r *rand.Rand, names ...string) string {
 	for {
 		rule := draw(r, names[r.IntN(len(names))])
 		if _, err := fault.Parse(rule); err == nil { // else it asks for what cannot be, such as a full disk on TEST UNIT READY

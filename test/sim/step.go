@@ -92,7 +92,7 @@ func (s *run) addFault() {
 	for _, v := range s.volumes {
 		names = append(names, v.name)
 	}
-	rule := AnyRule(s.r, names...)
+	rule := anyRule(s.r, names...)
 	s.note("fault %s", rule)
 	s.counts["fault"]++
 	call[api.Fault](s, http.MethodPost, "/faults", map[string]any{"rule": rule})
