@@ -83,12 +83,12 @@ func importTable() map[string]row {
 		"array":                {imports: []string{"*"}},
 		"cmd/vvsim":            {imports: []string{"array", "api", "fault/codes", "scsi", "scsi/cdb", "scsi/iscsi/host", "scsi/iscsi/host/watch", "scsi/iscsi/initiator", "scsi/iscsi/pdu", "vasa/trust", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/vcenter", "vasa/wire"}, tests: []string{"*"}},
 
-		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
+		"vasa/vcenter":         {imports: []string{"vasa/trust"}, tests: []string{"test/schema", "vasa/trust", "vasa/vasatest", "vasa/vcenter/smstest"}},
 		"vasa/vcenter/smstest": {imports: []string{"vasa", "vasa/trust", "vasa/vasatest", "vasa/vcenter", "vasa/wire", "vvol", "vvol/store/mem"}},
 
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}, tests: []string{"test/unrest", "vasa/vasatest"}},
-		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
+		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "test/schema", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
 		"test/network":     {},
 		"test/oracle":      {},
 		"test/process":     {},

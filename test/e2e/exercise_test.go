@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/test/process"
+	"vvsim/test/schema"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/vasatest/blocks"
 )
@@ -22,6 +23,12 @@ func (m *movingIO) Write(ctx context.Context, a vasatest.Access, offset uint64, 
 
 func (m *movingIO) Read(ctx context.Context, a vasatest.Access, offset uint64, p []byte) error {
 	return m.now.Read(ctx, a, offset, p)
+}
+
+// validated has the schema judge all answers of a test, where it is at hand.
+func validated(t *testing.T) func(vasatest.Exchange) {
+	v := schema.New(t)
+	return func(x vasatest.Exchange) { v.Add(x.Operation, x.Response) }
 }
 
 // TestExercise goes through the life of a VM over SOAP and iSCSI, with kill -9 of the
@@ -47,7 +54,7 @@ func TestExercise(t *testing.T) {
 	start()
 	kills := 0
 	lines, err := vasatest.Run(t.Context(), vasatest.ExerciseOptions{URL: a.Variable("VVSIM_VASA_URL"), User: a.Variable("VVSIM_VASA_USER"),
-		Password: a.Variable("VVSIM_VASA_PASSWORD"), KeepCertificate: true, IO: io,
+		Password: a.Variable("VVSIM_VASA_PASSWORD"), KeepCertificate: true, IO: io, Seen: validated(t),
 		Between: func(context.Context, string, string) error {
 			require.Error(t, a.End(syscall.SIGKILL))
 			start()

@@ -167,7 +167,7 @@ func TestSecrets(t *testing.T) {
 	io := blocks.New(a.Variable("VVSIM_ISCSI"), iqn)
 	defer io.Close()
 	_, err := vasatest.Run(t.Context(), vasatest.ExerciseOptions{URL: a.Variable("VVSIM_VASA_URL"), User: a.Variable("VVSIM_VASA_USER"),
-		Password: s["password"], KeepCertificate: true, IO: io})
+		Password: s["password"], KeepCertificate: true, IO: io, Seen: validated(t)})
 	require.NoError(t, err)
 	a.Run("vvol", "create", "--size", "8MiB", "--name", "disk")
 	a.Run("lun", "map", "disk", "--lun", "0")

@@ -82,6 +82,83 @@ func TestPolicyLimitsIO(t *testing.T) {
 	})
 }
 
+// TestPolicyLimitsBytes: so many MB a second, however large the writes are.
+func TestPolicyLimitsBytes(t *testing.T) {
+	story(t, func(t *testing.T, l *lab) {
+		s := newSite(l)
+		c := s.host("esx1")
+		id, u := s.policed(c, l.login("esx1", 0), 8)
+		seconds := func(n, size int) float64 {
+			began, p := time.Now(), make([]byte, size)
+			for range n {
+				s.write(u, 0, p)
+			}
+			return time.Since(began).Seconds()
+		}
+		require.Zero(t, seconds(100, 64<<10), "without a limit")
+		require.NoError(t, s.apply(l.ctx, c, id, profile("gold", 1, map[string]any{"maxMBps": int64(1)})))
+		require.Equal(t, wire.ComplianceStatusCompliant, s.complies(c, id))
+		require.InDelta(t, 2, seconds(33, 64<<10), 0.11, "2 MB and 64 KiB at 1 MB a second")
+		require.InDelta(t, 2, seconds(8, 256<<10), 0.3, "2 MB at 1 MB a second; the last of them is not paid for yet")
+		require.NoError(t, s.apply(l.ctx, c, id, profile("gold", 2, map[string]any{"maxMBps": int64(4)})))
+		require.InDelta(t, 1, seconds(64, 64<<10), 0.11, "4 MB at 4 MB a second")
+	})
+}
+
+// TestPolicySetsDurability: with sync the write cache of the logical unit is off, and its hosts
+// hear of the change.
+func TestPolicySetsDurability(t *testing.T) {
+	l := newLab(t, t.TempDir(), nil) // in memory there is no cache
+	s := newSite(l)
+	c := s.host("esx1")
+	id, u := s.policed(c, l.login("esx1", 0), 8)
+	cache := func() bool { // WCE of the caching mode page (SBC-3 6.5.5), by MODE SENSE(10)
+		r, err := u.Execute(l.ctx, []byte{0x5a, 8, 8, 0, 0, 0, 0, 0, 64, 0}, nil, 64)
+		require.NoError(t, err)
+		return r.DataIn[8+2]&4 != 0
+	}
+	require.True(t, cache())
+	for i, durability := range []string{vvol.DurabilitySync, vvol.DurabilityFlush} {
+		require.NoError(t, s.apply(l.ctx, c, id, profile("safe", uint64(i), map[string]any{"durability": durability})))
+		require.Equal(t, "6/2A/01", s.sense(u.TestUnitReady(l.ctx)), durability)
+		require.Equal(t, durability == vvol.DurabilityFlush, cache(), durability)
+		require.Equal(t, wire.ComplianceStatusCompliant, s.complies(c, id), durability)
+	}
+}
+
+// TestPolicyReservesSpace: vSphere's own rule of space efficiency makes a VVol thick, which
+// reserves its size at once, and thin again, which gives back what was not written.
+func TestPolicyReservesSpace(t *testing.T) {
+	story(t, func(t *testing.T, l *lab) {
+		s := newSite(l)
+		s.container = call[api.Container](l, "POST", "/api/v1/containers", map[string]any{"name": "both", "sizeBytes": 32 << 20,
+			"serviceLevels": []vvol.ServiceLevel{{Name: "thin", Thin: true}, {Name: "thick"}}}, http.StatusCreated).ID
+		c := s.host("esx1")
+		id, u := s.policed(c, l.login("esx1", 0), 8)
+		s.write(u, 0, random(1, 1<<20))
+		used := func() int64 {
+			space, err := s.space(l.ctx, c)
+			require.NoError(t, err)
+			return space.PhysicalUsed
+		}
+		generation := uint64(0)
+		apply := func(efficiency string) error {
+			generation++
+			p := profile("space", generation, map[string]any{"spaceEfficiency": &wire.DiscreteSet{Values: []any{efficiency}}})
+			p.Constraints.SubProfiles[0].Base().Capability[0].CapabilityID.Namespace = "com.vmware.storageprofile.std"
+			return s.apply(l.ctx, c, id, p)
+		}
+		require.EqualValues(t, 1, used())
+		require.NoError(t, apply("Thick"))
+		require.EqualValues(t, 8, used())
+		require.Equal(t, wire.ComplianceStatusCompliant, s.complies(c, id))
+		require.NoError(t, apply("Thin"))
+		require.EqualValues(t, 1, used())
+		require.Equal(t, "InvalidProfile", vasatest.Fault(apply("Lazy")))
+		require.EqualValues(t, 1, used())
+	})
+}
+
 // TestPolicyLimitsSnapshots: the limit counts what is prepared and what is taken; a lower one takes
 // none away, and is not complied with.
 func TestPolicyLimitsSnapshots(t *testing.T) {

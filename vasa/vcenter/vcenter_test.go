@@ -18,6 +18,7 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	sms "github.com/vmware/govmomi/sms/types"
 
+	"vvsim/test/schema"
 	"vvsim/vasa/trust"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/vcenter"
@@ -30,6 +31,8 @@ func newVCenter(t *testing.T, o smstest.Options) *smstest.VCenter {
 	if o.User == "" {
 		o.User, o.Password = "administrator@vsphere.local", "secret of vCenter"
 	}
+	answers := schema.New(t)
+	o.Seen = func(x vasatest.Exchange) { answers.Add(x.Operation, x.Response) }
 	v, err := smstest.New(o)
 	require.NoError(t, err)
 	t.Cleanup(v.Close)

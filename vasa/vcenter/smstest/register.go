@@ -155,7 +155,7 @@ func (v *VCenter) negotiate(ctx context.Context, u *url.URL) (service *url.URL, 
 }
 
 func (v *VCenter) connect(u *url.URL) (*vasatest.Client, error) {
-	return vasatest.New(vasatest.Options{URL: u.String(), Certificate: v.identity})
+	return vasatest.New(vasatest.Options{URL: u.String(), Certificate: v.identity, Seen: v.o.Seen})
 }
 
 // bootstrap logs in, has the certificate of a provider signed that does not keep its own,

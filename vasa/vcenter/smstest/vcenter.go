@@ -36,6 +36,8 @@ type Options struct {
 	RequireImport bool
 	// Bare is how certificates are told and wanted: base64 without PEM's armour.
 	Bare bool
+	// Seen, if set, is given each exchange with a provider.
+	Seen func(vasatest.Exchange)
 }
 
 // VCenter is a vCenter with an SMS.
