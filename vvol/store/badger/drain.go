@@ -34,6 +34,7 @@ type drainer struct {
 	collectNow atomic.Bool // somebody waits for a round of the collector
 
 	urgent  atomic.Bool   // writers are braked: drain now
+	waiting atomic.Int32  // writers that wait for room in the journal
 	drained mark          // groups before it are in Badger; drainer only
 	reached atomic.Uint64 // drained.page, for others
 	durable atomic.Uint64
@@ -100,6 +101,8 @@ func (d *drainer) nudge() {
 func (d *drainer) awaitRoom(enough func() bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.waiting.Add(1)
+	defer d.waiting.Add(-1)
 	for !enough() {
 		if d.stuck != nil {
 			return d.stuck
@@ -190,7 +193,7 @@ func (d *drainer) work(quiet bool) error {
 	j := d.e.journal
 	for {
 		backlog := d.backlog()
-		urgent := d.urgent.Swap(false)
+		urgent := d.urgent.Swap(false) || d.waiting.Load() > 0
 		due := backlog > j.Pages()/backlogShare || backlog > 0 && (quiet || urgent)
 		if due {
 			if err := d.makeSpace(); err != nil {
@@ -205,10 +208,9 @@ func (d *drainer) work(quiet bool) error {
 		}
 		cleaned, err := false, error(nil)
 		if due {
-			// The harder the nearer the bound is, so that little is left to be cleaned there.
-			cleaned, err = d.clean(pace.Between(cleanBusy, cleanCalm, d.e.crowding(), spaceTight, spaceMost))
+			cleaned, err = d.clean(pace.Clean(d.e.crowding()))
 		} else if quiet {
-			cleaned, err = d.clean(cleanCalm)
+			cleaned, err = d.clean(pace.CleanCalm)
 		}
 		if err != nil {
 			return err

@@ -63,8 +63,6 @@ const (
 	readTries      = 100                                       // a record that moves while it is read
 	deleteBatch    = 512                                       // records deleted in one transaction
 	deadAtOnce     = 1024                                      // dead records that are worth a checkpoint: a quarter of a GiB
-	cleanBusy      = 0.9                                       // dead blocks per live one at which records are cleaned under load
-	cleanCalm      = 0.25                                      // and when nothing comes in: emptier segments cost less to clean
 	garbageSlack   = 64 << 20                                  // dead bytes that are always tolerated
 	valueLogSlack  = 256 << 20                                 // of Badger's files, before they are collected
 )

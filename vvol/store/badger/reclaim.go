@@ -8,13 +8,6 @@ import (
 	"vvsim/vvol/store/badger/values"
 )
 
-// Dead shares of a value log file from which Badger rewrites it: the less space there is,
-// the more is moved for it.
-const (
-	rewriteBusy = 0.95 // up to spaceFew
-	rewriteMost = 0.5  // from spaceTight on
-)
-
 // filesAtOnce bounds the files of one collection in calm: what died meanwhile is known
 // after the next has merged tables, and then need not be moved.
 const filesAtOnce = 16
@@ -60,8 +53,8 @@ func (e *Engine) collectValueLog() {
 			continue
 		}
 		pacing = pace.Calm{}
-		if crowding > spaceBusy {
-			e.collectFiles(pace.Between(rewriteBusy, rewriteMost, crowding, spaceFew, spaceTight))
+		if crowding > pace.SpaceBusy {
+			e.collectFiles(pace.Rewrite(crowding))
 		}
 	}
 }
@@ -70,7 +63,7 @@ func (e *Engine) collectValueLog() {
 func (e *Engine) cleaned() bool {
 	e.index.RLock()
 	defer e.index.RUnlock()
-	return e.index.OrphanBlocks() == 0 && !tooDead(e.index.Counts(), cleanCalm)
+	return e.index.OrphanBlocks() == 0 && !tooDead(e.index.Counts(), pace.CleanCalm)
 }
 
 // collectFiles has Badger give back value log files that are dead to a share, until none

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/pace"
 )
 
 // TestSpace overwrites a volume many times over, at random: value logs stay below what
@@ -35,5 +36,5 @@ func TestSpace(t *testing.T) {
 		}
 	}
 	t.Logf("at most %d MiB", most>>20)
-	require.Less(t, float64(most), spaceMost*size+valueLogSlack+64<<20, "and a transaction, and a file that is being rewritten")
+	require.Less(t, float64(most), pace.SpaceMost*size+valueLogSlack+64<<20, "and a transaction, and a file that is being rewritten")
 }

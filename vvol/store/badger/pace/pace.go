@@ -104,8 +104,3 @@ func (l *Lull) Since(head, reads uint64, every time.Duration) bool {
 	l.Head, l.Reads = head, reads
 	return head == before.Head && reads-before.Reads < uint64(lullReads*every.Seconds())
 }
-
-// Between is least up to the place from, most from the place to on, and in proportion between them.
-func Between(least, most, at, from, to float64) float64 {
-	return least + min(max((at-from)/(to-from), 0), 1)*(most-least)
-}

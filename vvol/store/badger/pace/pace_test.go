@@ -80,8 +80,20 @@ func TestLull(t *testing.T) {
 	}
 }
 
-func TestBetween(t *testing.T) {
+// TestShares: the less space there is, the more is moved for it.
+func TestShares(t *testing.T) {
 	for at, want := range map[float64]float64{0: 0.95, 1.9: 0.95, 2.1: 0.725, 2.3: 0.5, 9: 0.5} {
-		require.InDelta(t, want, Between(0.95, 0.5, at, 1.9, 2.3), 1e-9, at)
+		require.InDelta(t, want, Rewrite(at), 1e-9, at)
+	}
+	for at, want := range map[float64]float64{0: 0.9, 2.3: 0.9, 2.35: 0.575, 2.4: 0.25, 9: 0.25} {
+		require.InDelta(t, want, Clean(at), 1e-9, at)
+	}
+}
+
+// TestEnough: writers that wait have the space between what is short and the bound.
+func TestEnough(t *testing.T) {
+	for crowding, want := range map[float64][2]bool{2.4: {true, true}, 2.41: {false, true}, 2.5: {false, true}, 2.51: {false, false}} {
+		require.Equal(t, want[0], Enough(crowding, false), crowding)
+		require.Equal(t, want[1], Enough(crowding, true), crowding)
 	}
 }
