@@ -53,21 +53,27 @@ func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
 func (at *Place) Expect(locs []index.Location) {
 	value := at.value.Load()
 	prefetch.Lines(value-prefetch.Line, prefetch.Line) // of Badger's header, in front of the key
-	prefetch.Lines(value+uintptr(locs[0].Index()*index.BlockSize), uintptr(min(len(locs)*index.BlockSize, maxExpect)))
+	expect(value, locs[0])
 }
 
-// maxExpect is how many bytes are worth asking for beforehand: in long copies the
-// processor sees by itself what comes next.
-const maxExpect = 2 * index.BlockSize
+// expect does so for one block of the value.
+func expect(value uintptr, loc index.Location) {
+	prefetch.Lines(value+uintptr(loc.Index()*index.BlockSize), index.BlockSize)
+}
 
 // CopyBlocks copies blocks of the record, which are those from first on. The first copy of
-// each is verified.
+// each is verified. The next block is asked for while one is copied: by itself the processor sees
+// what comes next within a page only.
 func (at *Place) CopyBlocks(first uint64, locs []index.Location, p []byte) error {
 	return at.item.Value(func(value []byte) error {
-		if where := uintptr(unsafe.Pointer(unsafe.SliceData(value))); at.value.Load() != where {
+		where := uintptr(unsafe.Pointer(unsafe.SliceData(value)))
+		if at.value.Load() != where {
 			at.value.Store(where)
 		}
 		for k, loc := range locs {
+			if k+1 < len(locs) {
+				expect(where, locs[k+1])
+			}
 			i, block := loc.Index(), first+uint64(k)
 			part := p[k*index.BlockSize : (k+1)*index.BlockSize]
 			err := index.CopyBlock(part, value, i)
