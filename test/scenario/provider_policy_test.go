@@ -247,6 +247,21 @@ func (s *site) offered(c *vasatest.Client, id string) any {
 	return nil
 }
 
+// described is what the schema of policies allows for a capability.
+func (s *site) described(c *vasatest.Client, id string) []any {
+	s.t.Helper()
+	r, err := vasatest.Do[wire.QueryCapabilityMetadataResponse](s.ctx, c, &wire.QueryCapabilityMetadata{})
+	require.NoError(s.t, err)
+	for _, category := range r.Return[0].CapabilityMetadataPerCategory {
+		for _, m := range category.CapabilityMetadata {
+			if m.CapabilityID.ID == id {
+				return m.PropertyMetadata[0].AllowedValue
+			}
+		}
+	}
+	return nil
+}
+
 // TestPolicySetsSpaceWarning: the space alarm of a container comes at the threshold that the
 // policy of a VVol in it asks for, at the lowest of several, and at its level's when none asks.
 // What the level does not offer is refused, and what it offers no longer is out of compliance.
@@ -276,6 +291,7 @@ func TestPolicySetsSpaceWarning(t *testing.T) {
 			generation++
 			return s.apply(l.ctx, c, id, profile("warned", generation, map[string]any{"spaceWarning": percent}))
 		}
+		require.Equal(t, []any{&wire.Range{Min: int64(1), Max: int64(97)}}, s.described(c, "spaceWarning"))
 		require.Equal(t, &wire.Range{Min: int64(1), Max: int64(75)}, s.offered(c, "spaceWarning"))
 		for _, bad := range []any{int64(76), int64(0), int64(-1), int64(98), int64(1) << 40, "half", "", &wire.Range{Min: int64(1), Max: int64(76)}} {
 			require.Equal(t, "InvalidProfile", vasatest.Fault(ask(first, bad)), "%v", bad)
