@@ -144,7 +144,8 @@ func (a *Array) breakHandshakes(c *tls.Config) *tls.Config {
 }
 
 // clients are the connections of the provider, which have to be made anew when rules want it:
-// those that are idle at once, the others when they become so.
+// those that are idle at once, the others with the answer that is under way, which says so. Without
+// that, a client would send its next request over a connection that ends.
 type clients struct {
 	mu    sync.Mutex
 	conns map[net.Conn]*client // guarded by mu
@@ -186,10 +187,55 @@ func (c *clients) reconnect() {
 	}
 }
 
+// stale tells whether a connection has to be made anew.
+func (c *clients) stale(nc net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.conns[nc]
+	return x != nil && x.stale
+}
+
+// connKey is for the connection of a request in its context.
+type connKey struct{}
+
+// handler has answers of next say that their connection ends, when it does.
+func (c *clients) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc, _ := r.Context().Value(connKey{}).(net.Conn)
+		next.ServeHTTP(&answer{ResponseWriter: w, ends: func() bool { return c.stale(nc) }}, r)
+	})
+}
+
+// answer is one that looks at its connection when its header goes.
+type answer struct {
+	http.ResponseWriter
+	ends func() bool
+	said bool
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if a.said = true; a.ends() {
+		a.Header().Set("Connection", "close")
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.said {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(p)
+}
+
 // reconnectClients has clients of the provider connect anew when rules want it.
 func (a *Array) reconnectClients(s *http.Server) {
 	c := &clients{conns: map[net.Conn]*client{}}
 	a.faults.OnReconnect(c.reconnect)
+	s.Handler = c.handler(s.Handler)
+	s.ConnContext = func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) }
 	next := s.ConnState
 	s.ConnState = func(nc net.Conn, state http.ConnState) {
 		next(nc, state)
