@@ -72,9 +72,10 @@ func (l *lab) exercised(lines []vasatest.Line, err error) {
 	require.NoError(l.t, l.service.Check(context.Background()))
 }
 
-// TestExercise lives through the life of a VM, in both versions of SOAP and with both
-// certificate flows.
+// TestExercise lives through the life of a VM, in both versions of SOAP, with both
+// certificate flows, and with two hosts and four.
 func TestExercise(t *testing.T) {
+	var binds []int // of vMotion
 	for _, version := range []wire.Version{wire.SOAP11, wire.SOAP12} {
 		t.Run(version.String(), func(t *testing.T) {
 			l := newLab(t, nil)
@@ -87,12 +88,20 @@ func TestExercise(t *testing.T) {
 			}
 			o := l.exerciseOptions()
 			o.Version = version
+			if version == wire.SOAP12 {
+				o.Hosts = make([]vasatest.HostSpec, 4)
+			}
 			lines, err := vasatest.Run(t.Context(), o)
 			l.exercised(lines, err)
 			kept := slices.ContainsFunc(lines, func(x vasatest.Line) bool { return slices.Contains(x.Notes, "the provider keeps its certificate") })
 			require.Equal(t, version == wire.SOAP11, kept)
+			require.Len(t, l.service.Hosts(), max(vasatest.MinHosts, len(o.Hosts)))
+			moves := lines[slices.IndexFunc(lines, func(x vasatest.Line) bool { return x.Step == "vMotion" })]
+			binds = append(binds, len(slices.DeleteFunc(moves.Calls, func(name string) bool { return name != "bindVirtualVolume" })))
 		})
 	}
+	require.NotZero(t, binds[0])
+	require.Equal(t, 3*binds[0], binds[1], "of four hosts, to each of the other three")
 }
 
 // restart stops catalog and provider, and starts both on the same address.
@@ -266,6 +275,10 @@ func TestExerciseOptions(t *testing.T) {
 	o.DiskMB = 1
 	_, err := vasatest.Run(t.Context(), o)
 	require.ErrorContains(t, err, "too small")
+	o = l.exerciseOptions()
+	o.Hosts = make([]vasatest.HostSpec, vasatest.MaxHosts+1)
+	_, err = vasatest.Run(t.Context(), o)
+	require.ErrorContains(t, err, "65 hosts, at most 64")
 	for change, text := range map[string]string{"password": "InvalidLogin", "container": "no container", "path": "404", "url": "https://"} {
 		o := l.exerciseOptions()
 		switch change {

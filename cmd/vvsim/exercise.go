@@ -20,7 +20,7 @@ import (
 
 func newExercise() *cobra.Command {
 	c := &cobra.Command{Use: "exercise", Short: "Put a VASA provider to the life of a VM", Args: usageArgs(cobra.NoArgs),
-		Long: `Play a vCenter and two hosts against a VASA provider, this one or another: register with an
+		Long: `Play a vCenter and hosts against a VASA provider, this one or another: register with an
 authority made for it, create a VM, power it on, snapshot, revert, clone, move, grow and delete it.
 A line a step; exit code 4 when a step does not end as the contract says. What was made is deleted,
 and the authority unregistered; a note tells when the provider refuses that.
@@ -36,6 +36,7 @@ array at VVSIM_API that is refused without --replace-authority; other providers 
 	c.Flags().String("portal", "", "iSCSI portal for checks of contents, such as the first of VVSIM_ISCSI")
 	c.Flags().String("target", "", "target name (default: what the portal reports)")
 	c.Flags().Int64("disk", vasatest.DefaultDiskMB, "size of a disk in MB of 2^20 bytes")
+	c.Flags().Int64("hosts", vasatest.MinHosts, "how many there are, all of which the VM moves to")
 	c.Flags().Bool("soap12", false, "speak SOAP 1.2, not 1.1")
 	c.Flags().Bool("replace-certificate", false, "sign the provider's certificate anew if it wants that; the authority is gone afterwards")
 	c.Flags().Bool("replace-authority", false, "go on though a vCenter is registered that the provider forgets for this exercise")
@@ -110,6 +111,11 @@ func exerciseOptions(c *cobra.Command) (vasatest.ExerciseOptions, error) {
 	if o.User == "" {
 		o.User = "vasa"
 	}
+	n := flag[int64](c, "hosts")
+	if n < vasatest.MinHosts || n > vasatest.MaxHosts {
+		return o, wrongUsage(c, fmt.Errorf("--hosts: %d, must be %d to %d", n, vasatest.MinHosts, vasatest.MaxHosts))
+	}
+	o.Hosts = make([]vasatest.HostSpec, n)
 	if flag[bool](c, "soap12") {
 		o.Version = wire.SOAP12
 	}

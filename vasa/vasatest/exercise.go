@@ -15,9 +15,9 @@ import (
 type ExerciseOptions struct {
 	URL            string // of version.xml, or of the SOAP service
 	User, Password string
-	Container      string      // id or name; empty: the first
-	Hosts          [2]HostSpec // zero values are made up
-	DiskMB         int64       // size of a disk; default DefaultDiskMB
+	Container      string     // id or name; empty: the first
+	Hosts          []HostSpec // zero values are made up; up to MaxHosts, and two if there are fewer
+	DiskMB         int64      // size of a disk; default DefaultDiskMB
 	Version        wire.Version
 	Patience       Patience
 	// KeepCertificate leaves the provider's certificate alone, though the provider wants
@@ -36,6 +36,12 @@ type ExerciseOptions struct {
 	// Seen, if set, is given each exchange.
 	Seen func(Exchange)
 }
+
+// Numbers of hosts: the VM needs another to move to.
+const (
+	MinHosts = 2
+	MaxHosts = 64
+)
 
 // DefaultDiskMB is the size of a disk of the exercise, in MB.
 const DefaultDiskMB = 64
@@ -94,8 +100,8 @@ type Step struct {
 type exercise struct {
 	o         ExerciseOptions
 	vc        *VCenter
-	hosts     [2]*Host // a runs the VM until it moves to b
-	runs      int      // index of the host that runs the VM
+	hosts     []*Host // the first runs the VM until it moves
+	runs      int     // index of the host that runs the VM
 	inventory *Inventory
 	container string
 	vm        vm
@@ -116,7 +122,11 @@ func Run(ctx context.Context, o ExerciseOptions) ([]Line, error) {
 	if o.DiskMB < minDiskMB {
 		return nil, fmt.Errorf("a disk of %d MB is too small for the exercise, which needs %d", o.DiskMB, minDiskMB)
 	}
-	x := &exercise{o: o, vm: newVM()}
+	if len(o.Hosts) > MaxHosts {
+		return nil, fmt.Errorf("%d hosts, at most %d", len(o.Hosts), MaxHosts)
+	}
+	o.Hosts = append(slices.Clone(o.Hosts), make([]HostSpec, max(0, MinHosts-len(o.Hosts)))...)
+	x := &exercise{o: o, vm: newVM(), hosts: make([]*Host, len(o.Hosts))}
 	var lines []Line
 	report := func(l Line) {
 		lines = append(lines, l)
@@ -226,6 +236,9 @@ func refused(err error, what string, faults ...string) error {
 
 // host is the one that runs the VM.
 func (x *exercise) host() *Host { return x.hosts[x.runs] }
+
+// next is the index of the host after that one.
+func (x *exercise) next() int { return (x.runs + 1) % len(x.hosts) }
 
 // cleanUp deletes what was made and is still there, and then ends the provider's trust.
 func (x *exercise) cleanUp(ctx context.Context) error {

@@ -41,8 +41,19 @@ func (x *exercise) linkedClone(ctx context.Context) error {
 	return nil
 }
 
+// vMotion moves the VM to each of the other hosts, one after the other.
 func (x *exercise) vMotion(ctx context.Context) error {
-	source, target := x.runs, 1-x.runs
+	for range len(x.hosts) - 1 {
+		if err := x.move(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move takes the VM to the next host.
+func (x *exercise) move(ctx context.Context) error {
+	source, target := x.runs, x.next()
 	there, err := x.bindOn(ctx, x.hosts[target], wire.BindContextNormal, x.running()...)
 	if err != nil {
 		return err
@@ -173,9 +184,9 @@ func (x *exercise) rebind(ctx context.Context) error {
 	return x.verify(ctx, id)
 }
 
-// reboot crashes the host that runs the VM, while the other one has the VM's config bound.
+// reboot crashes the host that runs the VM, while another one has the VM's config bound.
 func (x *exercise) reboot(ctx context.Context) error {
-	other := x.hosts[1-x.runs]
+	other := x.hosts[x.next()]
 	browsing, err := x.bindOn(ctx, other, wire.BindContextNormal, x.vm.config)
 	if err != nil {
 		return err
