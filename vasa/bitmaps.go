@@ -30,7 +30,7 @@ type segment struct {
 
 func (s segment) chunks() uint64 { return (s.length + s.chunk - 1) / s.chunk }
 
-// segmentOf checks a part of a VVol: it must lie within, and have a bounded number of chunks.
+// segmentOf checks a part of a VVol: it must lie within.
 func segmentOf(v vvol.VirtualVolume, start, length, chunk int64) (segment, error) {
 	switch {
 	case start < 0 || length <= 0 || chunk <= 0:
@@ -38,11 +38,7 @@ func segmentOf(v vvol.VirtualVolume, start, length, chunk int64) (segment, error
 	case uint64(start) > v.Size || uint64(length) > v.Size-uint64(start):
 		return segment{}, invalid("offset %d and length %d reach beyond the end at %d", start, length, v.Size)
 	}
-	s := segment{uint64(start), uint64(length), uint64(chunk)}
-	if n := s.chunks(); n > maxChunks {
-		return segment{}, invalid("%d chunks, at most %d", n, maxChunks)
-	}
-	return s, nil
+	return segment{uint64(start), uint64(length), uint64(chunk)}, nil
 }
 
 // mark calls set with the first and last chunk of each range of a VVol in the segment.
@@ -62,8 +58,12 @@ func (p *Provider) mark(ctx context.Context, v vvol.VirtualVolume, kind vvol.Ran
 	return nil
 }
 
-// bitmap has a bit for each chunk of a segment that has something of a kind.
+// bitmap has a bit for each chunk of a segment that has something of a kind; of too many it is
+// refused.
 func (p *Provider) bitmap(ctx context.Context, v vvol.VirtualVolume, kind vvol.RangeKind, base *vvol.ID, s segment) (wire.VirtualVolumeBitmapResult, error) {
+	if n := s.chunks(); n > maxChunks {
+		return wire.VirtualVolumeBitmapResult{}, invalid("%d chunks, at most %d", n, maxChunks)
+	}
 	bits := make([]byte, (s.chunks()+bitsPerByte-1)/bitsPerByte)
 	msbFirst := p.o.Knobs().MSBFirst
 	err := p.mark(ctx, v, kind, base, s, func(first, last uint64) {

@@ -286,6 +286,34 @@ func TestBitmaps(t *testing.T) {
 	require.Equal(t, wire.VirtualVolumeUnsharedChunksResult{ChunkSizeBytes: ownChunk, ScannedChunks: 8 * mib / ownChunk, UnsharedChunks: 1}, chunks.Return)
 	l.set(Knobs{MSBFirst: true})
 	require.Equal(t, []byte{0b1100_0100}, allocated(0, 8*mib, mib))
+
+	large := l.create("large", maxChunks/mib+1).ID.String() // MB, of chunks of a byte
+	q := &wire.AllocatedBitmapVirtualVolume{VVolID: large, SegmentLengthBytes: maxChunks, ChunkSizeBytes: 1}
+	r, err := vasatest.Do[wire.AllocatedBitmapVirtualVolumeResponse](ctx, c, q)
+	require.NoError(t, err)
+	require.Equal(t, make([]byte, maxChunks/8), r.Return.ChunkBitmap)
+	q.SegmentLengthBytes++
+	l.fault(c, "InvalidArgument", q)
+
+	huge := l.create("huge", 3<<20) // what is counted only, in chunks that the client does not choose, has no such bound
+	l.write(huge.ID, 3<<40-4096, 'd')
+	chunks, err = vasatest.Do[wire.UnsharedChunksVirtualVolumeResponse](ctx, c, &wire.UnsharedChunksVirtualVolume{VVolID: huge.ID.String(), SegmentLengthBytes: 3 << 40})
+	require.NoError(t, err)
+	require.Equal(t, wire.VirtualVolumeUnsharedChunksResult{ChunkSizeBytes: ownChunk, ScannedChunks: 3 << 40 / ownChunk, UnsharedChunks: 1}, chunks.Return)
+}
+
+// TestWholeMB: sizes that are not of whole MB, as the API makes them, are told rounded up.
+func TestWholeMB(t *testing.T) {
+	ctx, l := t.Context(), newLab(t, nil)
+	h := l.host("a")
+	v, err := l.service.Create(ctx, vvol.CreateSpec{Container: "default", Size: mib + 4096, Name: "odd"})
+	require.NoError(t, err)
+	id := v.ID.String()
+	l.write(v.ID, mib, 'a')
+	require.EqualValues(t, 2, *l.bind(h, wire.BindContextNormal, id)[0].VVolLogicalSize)
+	r, err := vasatest.Do[wire.SpaceStatsForVirtualVolumeResponse](ctx, h, &wire.SpaceStatsForVirtualVolume{VVolID: []string{id}})
+	require.NoError(t, err)
+	require.EqualValues(t, []int64{2, 1}, []int64{r.Return[0].Logical, r.Return[0].Committed})
 }
 
 // TestCopyDiffs goes on after its answer, and can be cancelled.
