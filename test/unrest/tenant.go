@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"vvsim/vasa/vasatest"
@@ -25,6 +26,7 @@ type Tenant struct {
 	*vasatest.Host
 	container string
 	endpoints []wire.ProtocolEndpoint
+	snapshots []string // which have no name by which they are found
 }
 
 // NewTenants registers a vCenter, and makes hosts of it with these initiators. o is as for vasatest.NewVCenter; with Roots, they take no certificate but a good one.
@@ -86,9 +88,9 @@ func (t *Tenant) Life(ctx context.Context) (failed error) {
 	}
 	rows, bound := t.Bind(ctx, wire.BindContextNormal, id)
 	did("bind", bound)
-	p, err := t.Prepare(ctx, id, wire.SnapTypeSnapshotReadOnly)
+	snapshot, err := t.prepare(ctx, id)
 	if did("prepare", err) {
-		did("snapshot", t.Take(ctx, taskWait, wire.VirtualVolumeInfo{VVolID: p.SnapshotID}))
+		did("snapshot", t.Take(ctx, taskWait, wire.VirtualVolumeInfo{VVolID: snapshot}))
 	}
 	_, found, err := t.Metadata(ctx, id)
 	if did("metadata", err) && !found {
@@ -97,14 +99,34 @@ func (t *Tenant) Life(ctx context.Context) (failed error) {
 	if bound == nil {
 		did("unbind", t.Unbind(ctx, wire.UnbindContextNormal, *rows[0].VVolHandle))
 	}
-	if p != nil {
-		did("delete snapshot", t.Delete(ctx, p.SnapshotID))
+	if snapshot != "" && did("delete snapshot", t.Delete(ctx, snapshot)) {
+		t.snapshots = slices.DeleteFunc(t.snapshots, func(id string) bool { return id == snapshot })
 	}
 	did("delete", t.Delete(ctx, id))
 	return failed
 }
 
-// Sweep deletes what lives that failed have left, whosever they were, and tells what is left then.
+// prepare is Host.Prepare that knows the snapshot though its task cannot be asked for.
+func (t *Tenant) prepare(ctx context.Context, id string) (snapshot string, err error) {
+	v, err := t.Call(ctx, &wire.PrepareToSnapshotVirtualVolume{VVolID: id, SnapType: wire.SnapTypeSnapshotReadOnly})
+	if err != nil {
+		return "", err
+	}
+	r, ok := v.(*wire.PrepareToSnapshotVirtualVolumeResponse)
+	if !ok {
+		return "", fmt.Errorf("the response is a %T", v)
+	}
+	p, ok := r.Return.Result.(*wire.PrepareSnapshotResult)
+	if !ok || p.SnapshotID == "" {
+		return "", fmt.Errorf("task %s is %s and has the result %v, not a prepared snapshot", r.Return.TaskID, r.Return.TaskState, r.Return.Result)
+	}
+	t.snapshots = append(t.snapshots, p.SnapshotID)
+	_, err = t.Finish(ctx, r.Return)
+	return p.SnapshotID, err
+}
+
+// Sweep deletes what lives that failed have left, volumes of all Tenants and snapshots of this one,
+// and tells what is left then.
 func (t *Tenant) Sweep(ctx context.Context) (left []string, err error) {
 	t.Close()
 	if err := t.Open(ctx); err != nil {
@@ -114,14 +136,23 @@ func (t *Tenant) Sweep(ctx context.Context) (left []string, err error) {
 		if left, err = t.Find(ctx, "VMW_VVolName="+volume); err != nil {
 			return nil, err
 		}
+		snapshots := t.snapshots
+		left = append(left, snapshots...)
 		if len(left) == 0 || len(left) == before {
 			return left, nil
 		}
 		if _, err := t.Call(ctx, &wire.UnbindVirtualVolumeFromAllHost{VVolID: left}); err != nil {
 			return left, err
 		}
+		t.snapshots = nil
 		for _, id := range left {
-			if err := t.Delete(ctx, id); err != nil && vasatest.Outcome(err) != "NotFound" && vasatest.Outcome(err) != "ResourceInUse" {
+			switch err := t.Delete(ctx, id); {
+			case err == nil, vasatest.Outcome(err) == "NotFound":
+			case vasatest.Outcome(err) == "ResourceInUse":
+				if slices.Contains(snapshots, id) { // a volume is found again
+					t.snapshots = append(t.snapshots, id)
+				}
+			default:
 				return left, err
 			}
 		}
