@@ -71,26 +71,35 @@ func (s *disorder) round() {
 		s.rules = append(s.rules, rule)
 		s.t.Log(rule)
 	}
-	var lives sync.WaitGroup
-	for _, x := range s.tenants {
-		lives.Go(func() { _ = x.Life(s.ctx) }) // it may end in any way
-	}
-	lives.Go(s.visit)
-	over := make(chan struct{})
-	go func() { lives.Wait(); close(over) }()
+	visit, lives := begun(s.visit), begun(func() {
+		var all sync.WaitGroup
+		for _, x := range s.tenants {
+			all.Go(func() { _ = x.Life(s.ctx) }) // it may end in any way
+		}
+		all.Wait()
+	})
 	all := s.load()
-	s.met(over)
+	s.met(lives)
 	call[any](s.lab, "DELETE", "/api/v1/faults", nil, http.StatusNoContent)
 	for _, f := range all {
 		s.path1.Cancel(&f.call) // what a rule forgot is not answered
 	}
-	select {
-	case <-over:
-	case <-time.After(time.Minute):
-		require.Fail(s.t, "a login or an operation of the provider hangs, without rules")
+	for what, over := range map[string]<-chan struct{}{"a login": visit, "an operation of the provider": lives} {
+		select {
+		case <-over:
+		case <-time.After(time.Minute):
+			require.Fail(s.t, what+" hangs, without rules")
+		}
 	}
 	s.awaitIdle()
 	s.settled()
+}
+
+// begun runs f, and tells when it is over.
+func begun(f func()) <-chan struct{} {
+	over := make(chan struct{})
+	go func() { defer close(over); f() }()
+	return over
 }
 
 // load sends commands on one path as long as it is there, and aborts half of them.
@@ -141,7 +150,7 @@ func (s *disorder) met(over <-chan struct{}) {
 		case <-over:
 			return true
 		default:
-			return count()["vasa"] > 0 || count()["login"] > 0
+			return count()["vasa"] > 0
 		}
 	}, time.Minute, 5*time.Millisecond, "hosts that use the provider are held, and no rule has met them")
 	for layer, n := range count() {
