@@ -1,12 +1,9 @@
 package scenario
 
 import (
-	"bufio"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -95,36 +92,6 @@ func TestProviderReconnects(t *testing.T) {
 		require.False(t, reused())
 		require.True(t, reused())
 	}
-}
-
-// TestProviderPatience shows clients that are slow to shake hands and to ask, as on a busy machine,
-// and are served; and that one which does neither is hung up on.
-func TestProviderPatience(t *testing.T) {
-	story(t, func(t *testing.T, l *lab) {
-		address := strings.TrimSuffix(strings.TrimPrefix(l.a.Ready().VASA.URL, "https://"), vasa.VersionPath)
-		dial := func() net.Conn {
-			nc, err := l.network.Dial(l.ctx, address)
-			require.NoError(t, err)
-			return nc
-		}
-		slow := dial()
-		<-time.After(50 * time.Second) // by the clock of the bubble
-		c := tls.Client(slow, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
-		require.NoError(t, c.HandshakeContext(l.ctx), "50 s after it has connected")
-		<-time.After(50 * time.Second)
-		_, err := io.WriteString(c, "GET "+vasa.VersionPath+" HTTP/1.1\r\nHost: array\r\n\r\n")
-		require.NoError(t, err)
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		require.NoError(t, err, "50 s after the handshake")
-		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.NoError(t, resp.Body.Close())
-		require.NoError(t, c.Close())
-		began, mute := time.Now(), dial()
-		_, err = io.ReadAll(mute)
-		require.NoError(t, err)
-		require.Equal(t, time.Minute, time.Since(began))
-		require.NoError(t, mute.Close())
-	})
 }
 
 // TestProviderSessions shows sessions that are dropped, events that are lost and a storm of
