@@ -32,13 +32,12 @@ const providerDir = "provider"
 
 // Limits of the provider's connections; those of a request are vasa's.
 const (
-	// Of a handshake, of a header, and of a request of wire.MaxBody, from a slow client or a busy
-	// machine. It is no shorter for those who have not asked anything yet: they go when others need room.
-	vasaReadTimeout  = time.Minute
-	vasaWriteTimeout = 3 * time.Minute // from the header on: the request, its work, and an answer to a slow client
-	vasaIdleTimeout  = 5 * time.Minute
-	vasaHeaderBytes  = 32 << 10
-	maxVersionFile   = 64 << 10
+	vasaHeaderTimeout = 10 * time.Second // of a handshake, too
+	vasaReadTimeout   = time.Minute      // a request of wire.MaxBody from a slow client
+	vasaWriteTimeout  = 3 * time.Minute  // from the header on: the request, its work, and an answer to a slow client
+	vasaIdleTimeout   = 5 * time.Minute
+	vasaHeaderBytes   = 32 << 10
+	maxVersionFile    = 64 << 10
 	// Of connections, those go first on which nothing was asked for the longest time.
 	vasaConnections        = 2048
 	vasaConnectionsPerHost = 1024
@@ -162,7 +161,7 @@ func (a *Array) listenVASA(ctx context.Context) error {
 	}
 	limited := door.Limit(ln, vasaConnections, vasaConnectionsPerHost)
 	a.vasaListener = tls.NewListener(limited, a.breakHandshakes(a.trust.ServerConfig()))
-	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadTimeout: vasaReadTimeout, WriteTimeout: vasaWriteTimeout,
+	a.vasa = &http.Server{Handler: a.provider.Handler(), ReadHeaderTimeout: vasaHeaderTimeout, ReadTimeout: vasaReadTimeout, WriteTimeout: vasaWriteTimeout,
 		IdleTimeout: vasaIdleTimeout, ConnState: limited.State,
 		MaxHeaderBytes: vasaHeaderBytes, ErrorLog: zap.NewStdLog(a.log), BaseContext: func(net.Listener) context.Context { return ctx }}
 	a.reconnectClients(a.vasa)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,9 +31,9 @@ func TestSlowClients(t *testing.T) {
 			limit     time.Duration
 			status    int
 		}{
-			"silence":        {false, "", time.Minute, 0},
-			"nothing behind": {true, "", time.Minute, 0},
-			"half a header":  {true, head, time.Minute, 0},
+			"silence":        {false, "", 10 * time.Second, 0},
+			"nothing behind": {true, "", 10 * time.Second, 0},
+			"half a header":  {true, head, 10 * time.Second, 0},
 			"half a body":    {true, head + "Content-Length: 1000\r\n\r\n<a>", time.Minute, http.StatusRequestTimeout},
 			"half a chunk":   {true, head + "Transfer-Encoding: chunked\r\n\r\nff\r\n<a>", time.Minute, http.StatusRequestTimeout},
 		} {
@@ -62,26 +61,5 @@ func TestSlowClients(t *testing.T) {
 		}
 		_, err = s.host("esx1").Call(l.ctx, &wire.QueryArrays{})
 		require.NoError(t, err)
-	})
-}
-
-// TestProviderPatience shows clients that are slow to shake hands and to ask, as on a busy machine,
-// and are served.
-func TestProviderPatience(t *testing.T) {
-	story(t, func(t *testing.T, l *lab) {
-		address := strings.TrimSuffix(strings.TrimPrefix(l.a.Ready().VASA.URL, "https://"), vasa.VersionPath)
-		slow, err := l.network.Dial(l.ctx, address)
-		require.NoError(t, err)
-		<-time.After(50 * time.Second) // by the clock of the bubble
-		c := tls.Client(slow, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
-		require.NoError(t, c.HandshakeContext(l.ctx), "50 s after it has connected")
-		<-time.After(50 * time.Second)
-		_, err = io.WriteString(c, "GET "+vasa.VersionPath+" HTTP/1.1\r\nHost: array\r\n\r\n")
-		require.NoError(t, err)
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		require.NoError(t, err, "50 s after the handshake")
-		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.NoError(t, resp.Body.Close())
-		require.NoError(t, c.Close())
 	})
 }
