@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // roleVariable names what the test binary does instead of running tests, in the directory
@@ -75,6 +76,17 @@ func (a *actor) prompt() {
 	_, err := io.WriteString(a.in, "go on\n")
 	require.NoError(a.t, err)
 }
+
+// pause stops the child wherever it is, until goOn.
+func (a *actor) pause() {
+	require.NoError(a.t, a.cmd.Process.Signal(unix.SIGSTOP))
+	var s unix.WaitStatus
+	_, err := unix.Wait4(a.cmd.Process.Pid, &s, unix.WUNTRACED, nil)
+	require.NoError(a.t, err)
+	require.True(a.t, s.Stopped(), "the child has ended: %v", s)
+}
+
+func (a *actor) goOn() { require.NoError(a.t, a.cmd.Process.Signal(unix.SIGCONT)) }
 
 // end waits for the child, which is to end well.
 func (a *actor) end() {
