@@ -139,8 +139,8 @@ func TestEatenDisk(t *testing.T) {
 	}
 }
 
-// betweenLogs tells whether Badger has cut a value log and has not written to the next yet, which
-// takes it 2 or 3 ms. Whoever takes what the cut gave back in that time ends the process
+// betweenLogs tells whether Badger has cut a value log and has not written to the next yet.
+// Whoever takes what the cut gave back in that time ends the process
 // (files.NextLogBytes, docs/durability.md): 7 of 108 runs of TestEatenDisk, with this left out.
 func betweenLogs(t *testing.T, dir string) bool {
 	logs, err := filepath.Glob(filepath.Join(dir, "badger", "*.vlog"))

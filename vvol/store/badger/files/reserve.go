@@ -205,7 +205,7 @@ func (d *Directory) Begin(values int64) error {
 // NextLogBytes is what Begin is asked for beyond what transactions write to value logs. Badger
 // cuts a full log to what it holds, and at once writes the first page of the next, which
 // nobody can allocate before: what the cut gives back is the room for it, though another
-// process has taken the rest, unless that takes this too in the 2 or 3 ms between.
+// process has taken the rest, unless that takes this too in the moment between.
 const NextLogBytes = 8 << 20
 
 // NextLog tells whether Badger may begin a value log before so many bytes have been written.
