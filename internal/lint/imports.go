@@ -36,7 +36,7 @@ func importTable() map[string]row {
 		"vvol/store/badger": {imports: []string{"vvol/store", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/index", "vvol/store/badger/inuse", "vvol/store/badger/journal", "vvol/store/badger/pace", "vvol/store/badger/places", "vvol/store/badger/rows", "vvol/store/badger/values"},
 			tests: []string{"vvol/store/storetest", "vvol/store/mem"}},
 		"vvol/store/badger/complaints": {imports: []string{"vvol/store/badger/values"}},
-		"vvol/store/badger/files":      {imports: []string{"vvol/store/badger/journal"}},
+		"vvol/store/badger/files":      {imports: []string{"vvol/store/badger/journal", "vvol/store/badger/sigbus"}},
 		"vvol/store/badger/index":      {imports: []string{"vvol/store"}},
 		"vvol/store/badger/inuse":      {},
 		"vvol/store/badger/journal":    {},
@@ -44,6 +44,7 @@ func importTable() map[string]row {
 		"vvol/store/badger/places":     {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/prefetch"}},
 		"vvol/store/badger/prefetch":   {},
 		"vvol/store/badger/rows":       {imports: []string{"vvol/store/badger/journal"}},
+		"vvol/store/badger/sigbus":     {},
 		"vvol/store/badger/values":     {imports: []string{"vvol/store/badger/files"}},
 		"vvol/store/mem":               {imports: []string{"vvol/store"}, tests: []string{"vvol/store/storetest"}},
 		"vvol/store/storetest":         {imports: []string{"vvol/store"}, tests: []string{"vvol/store/mem"}},
@@ -120,7 +121,7 @@ func outsideTable() map[string][]string {
 		"go.yaml.in/yaml":                     {"array"},
 		"github.com/google/uuid":              {"vvol", "vasa", "vasa/policy", "api"},
 		"golang.org/x/sync":                   {"array", "api", "cmd/vvsim", "vasa", "vvol/store/badger", "test/"},
-		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "vvol/store/badger/values", "cmd/vvsim"},
+		"golang.org/x/sys":                    {"vvol/store/badger", "vvol/store/badger/files", "vvol/store/badger/journal", "vvol/store/badger/sigbus", "vvol/store/badger/values", "cmd/vvsim"},
 		"golang.org/x/term":                   {"cmd/vvsim"},
 	}
 }

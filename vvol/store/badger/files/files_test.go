@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,12 +85,14 @@ func TestAhead(t *testing.T) {
 	require.EqualValues(t, 1<<20, n)
 	require.EqualValues(t, 5<<20, held(t, d.values.name(1)), "what is written, and twice the need")
 	eat(t, dir, 0)
+	require.NoError(t, errors.Join(d.spare.release(), d.last.release()), "so that they help nobody")
 	require.True(t, put(values, 1<<20, 3<<20))
 	require.True(t, put(table, 0, memTableAhead))
 	require.False(t, put(values, 8<<20, 9<<20), "the file system is not full: nothing is tested")
 	d.End()
 	require.NoError(t, d.Begin(2<<20), "which was allocated with the first")
 	d.End()
+	require.NoError(t, errors.Join(d.spare.release(), d.last.release()))
 	require.True(t, put(values, 3<<20, 5<<20))
 	err := d.Begin(2 << 20)
 	require.ErrorIs(t, err, unix.ENOSPC)
@@ -163,32 +166,64 @@ func TestNextLog(t *testing.T) {
 	}
 }
 
+// TestNextLogEaten has others take also what a value log that was cut gave back, before the
+// first page of the next is written to, and what the larger spare held, had it been given up
+// for a table: the spares have room for it, and are taken back as soon as there is some. It was
+// seen to end in a fault with sigbus.Hold left out of spare.take, and with d.last.begin left out
+// of Begin; and to go on without room with Spent left out of spare.held.
+func TestNextLogEaten(t *testing.T) {
+	for _, givenUp := range []bool{true, false} {
+		dir := small(t, 192<<20)
+		d := New(dir, valueBytes, tableBytes)
+		values, table := begin(t, dir, "000001.vlog", valueBytes), begin(t, dir, "00001.mem", tableBytes)
+		require.True(t, put(values, 0, valueBytes-1<<20))
+		if givenUp {
+			require.True(t, put(table, 0, tableBytes-1<<10))
+		}
+		require.NoError(t, d.Begin(1<<20))
+		require.Equal(t, !givenUp, held(t, d.spare.name) > 0)
+		require.True(t, put(values, valueBytes-1<<20, valueBytes))
+		require.NoError(t, os.Truncate(d.values.name(1), valueBytes))
+		eat(t, dir, 0)
+		next := begin(t, dir, "000002.vlog", valueBytes)
+		require.True(t, put(next, 0, 64<<10), "the first pages of a new log")
+		require.Zero(t, held(t, d.spare.name)+held(t, d.last.name))
+		d.End()
+		require.ErrorIs(t, d.Begin(1<<20), unix.ENOSPC, "what follows waits for room")
+		require.NoError(t, os.Remove(filepath.Join(dir, "eater")))
+		require.NoError(t, d.Begin(1<<20))
+		require.EqualValues(t, lastBytes, held(t, d.last.name))
+		d.End()
+		require.NoError(t, d.GiveUp())
+	}
+}
+
 // TestRoomy keeps the spare while there is room without it.
 func TestRoomy(t *testing.T) {
 	dir := small(t, roomyBytes+64<<20)
-	s := spare{name: filepath.Join(dir, "spare")}
+	s := spare{name: filepath.Join(dir, "spare"), bytes: spareBytes}
 	require.NoError(t, s.begin(true, false))
-	require.True(t, s.held)
+	require.True(t, s.held())
 	s.end(false)
 	eat(t, dir, roomyBytes-1)
 	require.NoError(t, s.begin(true, false))
-	require.False(t, s.held)
+	require.False(t, s.held())
 	s.end(false)
 }
 
 // TestSpareOfMany keeps the spare given up until the last of the transactions has ended
 // that run at a time.
 func TestSpareOfMany(t *testing.T) {
-	s := spare{name: filepath.Join(small(t, 64<<20), "spare")}
+	s := spare{name: filepath.Join(small(t, 64<<20), "spare"), bytes: spareBytes}
 	require.NoError(t, s.begin(false, false))
-	require.True(t, s.held)
+	require.True(t, s.held())
 	require.NoError(t, s.begin(true, false))
 	require.NoError(t, s.begin(false, false))
 	s.end(false)
 	s.end(false)
-	require.False(t, s.held)
+	require.False(t, s.held())
 	s.end(false)
-	require.True(t, s.held)
+	require.True(t, s.held())
 }
 
 // TestNewest follows the logs that Badger begins.

@@ -199,13 +199,20 @@ func (d *Directory) Begin(values int64) error {
 	if err := errors.Join(d.values.ahead(values), d.tables.ahead(memTableAhead)); err != nil {
 		return err
 	}
-	return d.spare.begin(d.tables.near(memTableAhead, d.tableBytes), d.tables.rotated())
+	if err := d.last.begin(false, false); err != nil {
+		return err
+	}
+	err := d.spare.begin(d.tables.near(memTableAhead, d.tableBytes), d.tables.rotated())
+	if err != nil {
+		d.last.end(false)
+	}
+	return err
 }
 
 // NextLogBytes is what Begin is asked for beyond what transactions write to value logs. Badger
 // cuts a full log to what it holds, and at once writes the first page of the next, which
 // nobody can allocate before: what the cut gives back is the room for it, though another
-// process has taken the rest, unless that takes this too in the moment between.
+// process has taken the rest; if that takes this too, the spares are.
 const NextLogBytes = 8 << 20
 
 // NextLog tells whether Badger may begin a value log before so many bytes have been written.
@@ -213,7 +220,10 @@ const NextLogBytes = 8 << 20
 func (d *Directory) NextLog(bytes int64) bool { return d.values.near(bytes, d.valueBytes) }
 
 // GiveUp gives the spare room up, before Badger opens or closes its files.
-func (d *Directory) GiveUp() error { return d.spare.giveUp() }
+func (d *Directory) GiveUp() error { return errors.Join(d.spare.giveUp(), d.last.giveUp()) }
 
 // End is called after a transaction.
-func (d *Directory) End() { d.spare.end(d.tables.rotated()) }
+func (d *Directory) End() {
+	d.spare.end(d.tables.rotated())
+	d.last.end(false)
+}

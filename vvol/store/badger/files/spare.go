@@ -7,22 +7,29 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"vvsim/vvol/store/badger/sigbus"
 )
 
 // spare is a file that holds nothing but room. It is given up while Badger may begin a table
 // or the log of a memory table, whose first pages cannot be allocated ahead, so that they
-// find room also when another process has taken the rest; and taken back before anything
-// else begins. Value logs need none (NextLogBytes).
+// find room also when another process has taken the rest; and by a write to any mapped page
+// that finds none (package sigbus), as to the first of a value log. It is taken back before
+// anything else begins.
 type spare struct {
-	name string
+	name  string
+	bytes int64
 
 	mu   sync.Mutex
-	held bool
-	busy int // transactions that run
+	room *sigbus.Room // nil: given up
+	busy int          // transactions that run
 }
 
-// spareBytes is the size of a spare: a table, and the first pages of a log.
-const spareBytes = 16 << 20
+// Sizes of the spares.
+const (
+	spareBytes = 16 << 20 // a table, and the first pages of a log
+	lastBytes  = 4 << 20  // of one that is given up by faults only: first pages
+)
 
 // roomyBytes is how much a file system must have left for Badger to find room in it without
 // the spare: giving that up and taking it back takes milliseconds.
@@ -34,17 +41,28 @@ const roomyBytes = 256 << 20
 func (s *spare) begin(needed, pending bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.held && s.busy == 0 && !pending {
+	if !s.held() && s.busy == 0 && !pending {
 		if err := s.take(); err != nil {
 			return err
 		}
 	}
 	s.busy++
-	if needed && s.held && !s.roomy() {
-		s.held = false
-		return os.Truncate(s.name, 0)
+	if needed && s.held() && !s.roomy() {
+		return errors.Join(s.release(), os.Truncate(s.name, 0))
 	}
 	return nil
+}
+
+// held tells whether the spare holds its room.
+func (s *spare) held() bool { return s.room != nil && !s.room.Spent() }
+
+// release lets go of the file as it is.
+func (s *spare) release() error {
+	room := s.room
+	if s.room = nil; room == nil {
+		return nil
+	}
+	return room.Release()
 }
 
 func (s *spare) roomy() bool {
@@ -65,36 +83,41 @@ func Free(path string) (uint64, error) {
 func (s *spare) giveUp() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = false
 	err := os.Remove(s.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		err = nil
 	}
-	return err
+	return errors.Join(s.release(), err)
 }
 
 func (s *spare) end(pending bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy--; s.busy == 0 && !s.held && !pending {
+	if s.busy--; s.busy == 0 && !s.held() && !pending {
 		_ = s.take() // begin meets the error
 	}
 }
 
+// take allocates the spare, which is not held.
 func (s *spare) take() error {
+	if err := s.release(); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(s.name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, spareBytes)
+	err = unix.Fallocate(int(f.Fd()), 0, 0, s.bytes)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = nil
 	}
 	if err != nil {
 		err = &fs.PathError{Op: "fallocate", Path: s.name, Err: err}
+	} else {
+		s.room, err = sigbus.Hold(f)
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		s.held = true
+	if err != nil {
+		err = errors.Join(err, f.Close())
 	}
 	return err
 }

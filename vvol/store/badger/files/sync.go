@@ -18,7 +18,7 @@ type Directory struct {
 
 	values, tables         reserve // logs of values and of memory tables
 	valueBytes, tableBytes int64   // their sizes
-	spare                  spare
+	spare, last            spare
 
 	marks   marks       // how far the last sync reached; runner only, and Check
 	reached []tableMark // how far the logs of memory tables were looked through; runner only
@@ -29,8 +29,8 @@ type Directory struct {
 
 // New returns the Directory at path, whose value logs and memory tables have these sizes.
 func New(path string, valueBytes, tableBytes int64) *Directory {
-	d := &Directory{path: path, valueBytes: valueBytes, tableBytes: tableBytes, spare: spare{name: filepath.Join(path, "spare")},
-		marks:  marks{name: filepath.Join(path, "synced")},
+	d := &Directory{path: path, valueBytes: valueBytes, tableBytes: tableBytes, spare: spare{name: filepath.Join(path, "spare"), bytes: spareBytes},
+		last: spare{name: filepath.Join(path, "last"), bytes: lastBytes}, marks: marks{name: filepath.Join(path, "synced")},
 		values: reserve{path: path, ext: ".vlog", digits: 6}, tables: reserve{path: path, ext: ".mem", digits: 5}}
 	d.syncs = journal.NewRounds(d.sync)
 	return d
