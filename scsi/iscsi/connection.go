@@ -261,6 +261,11 @@ func (c *connection) serve() error {
 			if err := c.handle(p); err != nil {
 				return err
 			}
+			if c.out.loaded() {
+				if err := c.hold(c.out.flush); err != nil {
+					return err
+				}
+			}
 		}
 		if err := c.runGroups(); err != nil {
 			return err

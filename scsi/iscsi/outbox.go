@@ -125,6 +125,18 @@ func (o *outbox) postpone() {
 	o.filling = &line.Batch{}
 }
 
+// loadBytes is how much is worth a call of its own, before all is answered that came together:
+// what was just copied for it is in the processor's caches still, and the initiator takes it
+// while the next is copied.
+const loadBytes = 256 << 10
+
+// loaded tells whether the reader had better flush now.
+func (o *outbox) loaded() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.filling.Size >= loadBytes && !o.carrying
+}
+
 // minProgress is how many bytes a socket has to take within the write time-out: a
 // batch may be too large for a slow line to carry in that time.
 const minProgress = 4 << 10
