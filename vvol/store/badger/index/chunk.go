@@ -1,10 +1,6 @@
 package index
 
-import (
-	"iter"
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // ChunkBlocks is the number of blocks of one chunk. Sets of blocks of a chunk are the
 // bits of a word.
@@ -37,8 +33,6 @@ func within(number, first, last uint64) uint64 {
 	}
 	return set
 }
-
-func (c *chunk) known() uint64 { return c.data | c.zero }
 
 // get returns the location of block i of the chunk.
 func (c *chunk) get(i uint64) Location {
@@ -88,7 +82,7 @@ func (c *chunk) put(bit uint64, to Location) {
 		return
 	}
 	c.data, c.starts = c.data|bit, c.starts|bit
-	c.runs = slices.Insert(c.runs, k, to)
+	c.runs = insert(c.runs, k, to)
 }
 
 // begin lets the first of some blocks of data begin a run.
@@ -98,7 +92,7 @@ func (c *chunk) begin(blocks uint64) {
 		return
 	}
 	loc := c.get(uint64(bits.TrailingZeros64(bit)))
-	c.runs = slices.Insert(c.runs, bits.OnesCount64(c.starts&(bit-1)), loc)
+	c.runs = insert(c.runs, bits.OnesCount64(c.starts&(bit-1)), loc)
 	c.starts |= bit
 }
 
@@ -115,113 +109,5 @@ func (c *chunk) join(bit uint64) {
 func (c *chunk) unbegin(bit uint64) {
 	k := bits.OnesCount64(c.starts & (bit - 1))
 	c.starts &^= bit
-	c.runs = slices.Delete(c.runs, k, k+1)
-	if n := len(c.runs); cap(c.runs) >= 8 && n <= cap(c.runs)/4 {
-		c.runs = append(make([]Location, 0, n+1), c.runs...)
-	}
-}
-
-// Chunks of a layer hang in a tree: 64 in a twig (16 MiB), 64 twigs in a branch (1 GiB),
-// 64 branches in a limb (64 GiB), and as many limbs as a layer needs.
-type (
-	twig   [fanOut]*chunk
-	branch [fanOut]*twig
-	limb   [fanOut]*branch
-	tree   []*limb
-)
-
-const (
-	fanOut    = 1 << fanBits
-	fanBits   = 6
-	fanMask   = fanOut - 1
-	twigBits  = fanBits
-	branchAll = 2 * fanBits
-	limbAll   = 3 * fanBits
-)
-
-// at returns the chunk with a number, or nil.
-func (t tree) at(number uint64) *chunk {
-	if k := number >> limbAll; k < uint64(len(t)) {
-		if m := t[k]; m != nil {
-			if b := m[number>>branchAll&fanMask]; b != nil {
-				if w := b[number>>twigBits&fanMask]; w != nil {
-					return w[number&fanMask]
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// slot returns where the chunk with a number hangs.
-func (t *tree) slot(number uint64) **chunk {
-	for k := number >> limbAll; k >= uint64(len(*t)); {
-		*t = append(*t, nil)
-	}
-	m := &(*t)[number>>limbAll]
-	if *m == nil {
-		*m = &limb{}
-	}
-	b := &(*m)[number>>branchAll&fanMask]
-	if *b == nil {
-		*b = &branch{}
-	}
-	w := &(*b)[number>>twigBits&fanMask]
-	if *w == nil {
-		*w = &twig{}
-	}
-	return &(*w)[number&fanMask]
-}
-
-// own returns the chunk with a number to be changed.
-func (t *tree) own(number uint64) *chunk {
-	p := t.slot(number)
-	switch *p {
-	case nil:
-		*p = &chunk{}
-	case zeroChunk:
-		*p = &chunk{zero: everyBlock}
-	}
-	return *p
-}
-
-// noChunk is the number behind all chunks.
-const noChunk = MaxBlocks / ChunkBlocks
-
-// next returns the lowest number from one on that has a chunk, or noChunk.
-func (t tree) next(number uint64) uint64 {
-	for k := number >> limbAll; k < uint64(len(t)); k = number >> limbAll {
-		m := t[k]
-		if m == nil {
-			number = (k + 1) << limbAll
-			continue
-		}
-		b := m[number>>branchAll&fanMask]
-		if b == nil {
-			number = (number>>branchAll + 1) << branchAll
-			continue
-		}
-		if w := b[number>>twigBits&fanMask]; w != nil {
-			for _, c := range w[number&fanMask:] {
-				if c != nil {
-					return number
-				}
-				number++
-			}
-			continue
-		}
-		number = (number>>twigBits + 1) << twigBits
-	}
-	return noChunk
-}
-
-// all yields the chunks and their numbers, in order.
-func (t tree) all() iter.Seq2[uint64, *chunk] {
-	return func(yield func(uint64, *chunk) bool) {
-		for number := t.next(0); number < noChunk; number = t.next(number + 1) {
-			if !yield(number, t.at(number)) {
-				return
-			}
-		}
-	}
+	c.runs = remove(c.runs, k, k+1)
 }

@@ -48,28 +48,6 @@ func TestChunk(t *testing.T) {
 	}
 }
 
-// TestTree finds and lists chunks at the ends of every level.
-func TestTree(t *testing.T) {
-	var tr tree
-	all := []uint64{0, 1, fanOut - 1, fanOut, fanOut*fanOut - 1, fanOut * fanOut, 1 << limbAll, noChunk - 1}
-	for i, number := range all {
-		require.Nil(t, tr.at(number))
-		c := tr.own(number)
-		require.Same(t, c, tr.at(number))
-		require.Same(t, c, tr.own(number))
-		require.Equal(t, number, tr.next(number))
-		if i > 0 {
-			require.Equal(t, number, tr.next(all[i-1]+1))
-		}
-	}
-	require.EqualValues(t, noChunk, tr.next(noChunk))
-	var got []uint64
-	for number := range tr.all() {
-		got = append(got, number)
-	}
-	require.Equal(t, all, got)
-}
-
 func TestWithin(t *testing.T) {
 	require.Equal(t, everyBlock, within(2, 128, 192))
 	require.Equal(t, everyBlock, within(2, 0, 1000))

@@ -3,11 +3,12 @@
 //
 // A Location is a record's id and an index in it, a page of the journal, "reads as
 // zeros", or nothing: look at the parent. A Layer maps blocks to locations in chunks of
-// 64, which hang in a tree of fixed height (chunk.go): in a chunk the blocks that the
-// layer knows are the bits of a word, so that a look-up through a chain costs a few loads
-// for each layer, and questions of what is seen where are answered for 64 blocks at once.
-// Locations that follow each other are one run: 4 MiB that were written in sequence take
-// 1 KiB of memory, written at random 9 KiB.
+// 64 (chunk.go), which hang in a tree of fixed height (tree.go): in a chunk the blocks that
+// the layer knows are the bits of a word, so that a look-up through a chain costs a few
+// loads for each layer, and questions of what is seen where are answered for 64 blocks at
+// once. Locations that follow each other are one run: 4 MiB that were written in sequence
+// take 1 KiB of memory, written at random 9 KiB. Blocks with few others near them need no
+// chunk (lone.go): they take 9 to 14 bytes each, down to one in each 64 MiB.
 //
 // A Record counts its blocks that a layer leads to; when none is left it is buried, and
 // the engine deletes it when what took its place is on stable storage. Records with

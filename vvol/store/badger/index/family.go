@@ -34,10 +34,9 @@ func count(set uint64) uint64 { return uint64(bits.OnesCount64(set)) }
 func (l *Layer) visible(number uint64) (set uint64) {
 	rest := everyBlock
 	for ; l != nil && rest != 0; l = l.Parent {
-		if c := l.chunks.at(number); c != nil {
-			set |= c.data & rest
-			rest &^= c.known()
-		}
+		c := l.chunks.at(number)
+		set |= c.data & rest
+		rest &^= c.known()
 	}
 	return set
 }
@@ -62,10 +61,8 @@ func (l *Layer) seers(number, set uint64, but *Layer) (once, twice uint64) {
 		if c == but {
 			continue
 		}
-		seen := set &^ twice
-		if own := c.chunks.at(number); own != nil {
-			seen &^= own.known()
-		}
+		own := c.chunks.at(number)
+		seen := set &^ twice &^ own.known()
 		var o, t uint64
 		switch {
 		case seen == 0:
@@ -90,10 +87,8 @@ func (l *Layer) seers(number, set uint64, but *Layer) (once, twice uint64) {
 // alone, and returns those that it found.
 func (l *Layer) credit(number, set uint64, but *Layer) (found uint64) {
 	for _, c := range l.children {
-		seen := set &^ found
-		if own := c.chunks.at(number); own != nil {
-			seen &^= own.known()
-		}
+		own := c.chunks.at(number)
+		seen := set &^ found &^ own.known()
 		switch {
 		case c == but || seen == 0:
 		case len(c.children) > 0:
@@ -124,11 +119,8 @@ func (x *Index) supersede(head *Layer, number, set uint64, data bool) {
 	if x.Rebuilding {
 		return
 	}
-	shown, rest := uint64(0), set
-	if c := head.chunks.at(number); c != nil {
-		shown, rest = c.data&set, set&^c.known()
-	}
-	shown |= head.unseeBelow(number, rest)
+	c := head.chunks.at(number)
+	shown := c.data&set | head.unseeBelow(number, set&^c.known())
 	if data {
 		head.shown += count(set &^ shown)
 	} else {
@@ -141,9 +133,6 @@ func (x *Index) supersede(head *Layer, number, set uint64, data bool) {
 func (l *Layer) unseeBelow(number, rest uint64) (shown uint64) {
 	for p := l.Parent; p != nil && rest != 0; p = p.Parent {
 		c := p.chunks.at(number)
-		if c == nil {
-			continue
-		}
 		if here := c.data & rest; here != 0 {
 			shown |= here
 			p.unsee(number, here, l)
@@ -168,11 +157,8 @@ func (x *Index) Forget(l *Layer, n int) (done bool) {
 		if number == noChunk {
 			break
 		}
-		rest := everyBlock
-		if c := l.chunks.at(number); c != nil {
-			rest &^= c.known()
-		}
-		l.unseeBelow(number, rest)
+		c := l.chunks.at(number)
+		l.unseeBelow(number, ^c.known())
 		l.forgotten = number + 1
 	}
 	if n > 0 {

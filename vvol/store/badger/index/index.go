@@ -130,7 +130,11 @@ func (x *Index) Write(l *Layer, first, count, page, end uint64) {
 	l.LastPage = end
 	for at := first; at < first+count; {
 		number := at / ChunkBlocks
-		x.supersede(l, number, within(number, at, first+count), true)
+		set := within(number, at, first+count)
+		x.supersede(l, number, set, true)
+		if bits.OnesCount64(set) > loneMost {
+			l.chunks.own(number) // at once, as it will be
+		}
 		for stop := min(first+count, (number+1)*ChunkBlocks); at < stop; at++ {
 			x.point(l, at, Journaled(page+at-first))
 		}
@@ -162,10 +166,8 @@ func (x *Index) Zero(l *Layer, first, last uint64) {
 func (x *Index) zeroChunk(l *Layer, number, set uint64) {
 	x.supersede(l, number, set, false)
 	l.zeroed = true
-	if c := l.chunks.at(number); c != nil {
-		for data := c.data & set; data != 0; data &= data - 1 {
-			x.point(l, number*ChunkBlocks+uint64(bits.TrailingZeros64(data)), Zeroed)
-		}
+	for data := l.chunks.at(number).data & set; data != 0; data &= data - 1 {
+		x.point(l, number*ChunkBlocks+uint64(bits.TrailingZeros64(data)), Zeroed)
 	}
 	if set == everyBlock {
 		*l.chunks.slot(number) = zeroChunk

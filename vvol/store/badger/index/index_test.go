@@ -3,6 +3,9 @@ package index
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"maps"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
@@ -134,7 +137,7 @@ func TestZero(t *testing.T) {
 				require.Equal(t, Journaled(20), l[0].Get(4), "written after it was zeroed")
 			}
 			require.Equal(t, c.want, l[0].Get(c.first))
-			require.Equal(t, c.shared, l[0].chunks.at(0) == zeroChunk)
+			require.Equal(t, c.shared, l[0].chunks.at(0).chunk == zeroChunk)
 			x.Write(l[0], 7, 1, 20, 21)
 			require.Equal(t, chunk{zero: everyBlock}, *zeroChunk, "the shared chunk changed")
 		})
@@ -168,9 +171,22 @@ func TestZeroSpans(t *testing.T) {
 	l[0].set(1400, At(1, 0))
 	require.Equal(t, []Span{{7, 500, 1000}, {7, 1001, 1400}, {7, 1401, 1500}},
 		l[0].ZeroSpans(7, func(b uint64) bool { return b != 1000 }))
-	require.Same(t, zeroChunk, l[0].chunks.at(8))
+	require.Same(t, zeroChunk, l[0].chunks.at(8).chunk)
 	fill(1400, 1401)
 	require.Equal(t, At(1, 0), l[0].Get(1400))
+}
+
+// TestMark leaves what is known as it is, whether few blocks are marked, many or all.
+func TestMark(t *testing.T) {
+	for _, n := range []uint64{2, loneMost + 1, ChunkBlocks - 1, ChunkBlocks} {
+		l := NewLayer(1, store.Pool{})
+		l.set(1, At(2, 0))
+		l.mark(0, within(0, 0, n))
+		require.Equal(t, At(2, 0), l.Get(1))
+		v := l.chunks.at(0)
+		require.EqualValues(t, 0b10, v.data)
+		require.Equal(t, within(0, 0, n)&^0b10, v.zero)
+	}
 }
 
 // TestScattered packs the newest zero rows, and older ones that are no larger together.
@@ -507,39 +523,84 @@ func FuzzLoadRows(f *testing.F) {
 	})
 }
 
-// BenchmarkMemory tells what an index of 1 GiB of data takes, with its records, written in
-// sequence, at random, and one block in each MiB.
+// BenchmarkMemory tells what an index of 1 GiB of data takes, with its records: written in
+// sequence; one block in each so many of a volume, in order of chance, evenly apart or
+// where chance has it, and all written over once more, in another order; and so many blocks
+// at a time where chance has it.
 func BenchmarkMemory(b *testing.B) {
 	const blocks = 1 << 30 / BlockSize
-	for _, c := range []struct {
-		name  string
-		order func(i int) uint64
-	}{
-		{"sequential", func(i int) uint64 { return uint64(i) }},
-		{"random", func(i int) uint64 { return uint64(i) * 0x9e3779b1 % blocks }},
-		{"scattered", func(i int) uint64 { return uint64(i) * (1 << 20 / BlockSize) }},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			for b.Loop() {
-				x := New(func() uint64 { return 0 })
-				l := NewLayer(1, store.Pool{})
-				x.Layers[1] = l
-				before := reachable()
-				moves := make([]Move, 0, RecordBlocks)
-				for i := range blocks {
-					block := c.order(i)
-					x.Write(l, block, 1, uint64(i), uint64(i))
-					if moves = append(moves, Move{l, block, Journaled(uint64(i))}); len(moves) == RecordBlocks {
-						slices.SortFunc(moves, CompareMoves)
-						x.Settle(uint64(i/RecordBlocks+2), moves)
-						moves = moves[:0]
-					}
-				}
-				require.EqualValues(b, blocks, l.Mapped())
-				b.ReportMetric(float64(reachable()-before)/(1<<20), "MiB/GiB")
-				runtime.KeepAlive(x)
+	sequential := make([]uint64, blocks)
+	for i := range sequential {
+		sequential[i] = uint64(i)
+	}
+	b.Run("sequential", func(b *testing.B) { measureMemory(b, sequential, 1) })
+	for _, apart := range []uint64{1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384} {
+		r := rand.New(rand.NewPCG(apart, 1))
+		even := make([]uint64, blocks)
+		for i, k := range r.Perm(blocks) {
+			even[i] = uint64(k) * apart
+		}
+		random := even
+		if apart > 1 {
+			random = slices.Collect(maps.Keys(draw(r, blocks, blocks*apart)))
+		}
+		random = slices.Clip(random)
+		again := slices.Clone(random)
+		r.Shuffle(blocks, func(i, k int) { again[i], again[k] = again[k], again[i] })
+		for _, c := range []struct {
+			name  string
+			order []uint64
+		}{{"even", even}, {"random", random}, {"again", append(random, again...)}} {
+			b.Run(fmt.Sprintf("of=%d/%s", apart, c.name), func(b *testing.B) { measureMemory(b, c.order, 1) })
+		}
+	}
+	for _, n := range []uint64{16, 32} {
+		for _, apart := range []uint64{8, 64, 256, 4096} {
+			pieces := slices.Collect(maps.Keys(draw(rand.New(rand.NewPCG(n, apart)), blocks/int(n), blocks*apart/n)))
+			for i := range pieces {
+				pieces[i] *= n
 			}
-		})
+			b.Run(fmt.Sprintf("of=%d/blocks=%d", apart, n), func(b *testing.B) { measureMemory(b, pieces, n) })
+		}
+	}
+}
+
+// draw returns n numbers below most.
+func draw(r *rand.Rand, n int, most uint64) map[uint64]bool {
+	all := make(map[uint64]bool, n)
+	for len(all) < n {
+		all[r.Uint64N(most)] = true
+	}
+	return all
+}
+
+// measureMemory reports what an index takes when so many blocks were written at each place
+// of an order.
+func measureMemory(b *testing.B, order []uint64, count uint64) {
+	for b.Loop() {
+		x := New(func() uint64 { return 0 })
+		l := NewLayer(1, store.Pool{})
+		x.Layers[1] = l
+		before := reachable()
+		moves := make([]Move, 0, RecordBlocks)
+		page, id := uint64(0), uint64(2)
+		for _, first := range order {
+			x.Write(l, first, count, page, page+count)
+			for i := range count {
+				moves = append(moves, Move{l, first + i, Journaled(page + i)})
+			}
+			if page += count; len(moves) == RecordBlocks {
+				slices.SortFunc(moves, CompareMoves)
+				x.Settle(id, moves)
+				x.Delete(x.Counts().Dead)
+				moves = moves[:0]
+				id++
+			}
+		}
+		held := float64(reachable() - before)
+		b.ReportMetric(held/float64(l.Mapped()), "B/block")
+		b.ReportMetric(held/float64(l.Mapped())*(1<<30/BlockSize)/(1<<20), "MiB/GiB")
+		runtime.KeepAlive(x)
 	}
 }
 

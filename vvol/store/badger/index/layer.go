@@ -73,26 +73,17 @@ func (l *Layer) Empty() bool { return len(l.chunks) == 0 }
 
 // Get returns what the layer itself says of a block. R.
 func (l *Layer) Get(block uint64) Location {
-	if c := l.chunks.at(block / ChunkBlocks); c != nil {
-		return c.get(block % ChunkBlocks)
-	}
-	return Absent
+	return l.chunks.get(block)
 }
 
 // set changes one block and returns what was there.
-func (l *Layer) set(block uint64, to Location) (old Location) {
-	c := l.chunks.own(block / ChunkBlocks)
-	old = c.get(block % ChunkBlocks)
-	c.set(block%ChunkBlocks, to)
-	return old
-}
+func (l *Layer) set(block uint64, to Location) (old Location) { return l.chunks.set(block, to) }
 
 // Find resolves a block through the chain: Zeroed and Absent both mean zeros. R.
 func (l *Layer) Find(block uint64) Location {
-	number, bit := block/ChunkBlocks, uint64(1)<<(block%ChunkBlocks)
 	for ; l != nil; l = l.Parent {
-		if c := l.chunks.at(number); c != nil && c.known()&bit != 0 {
-			return c.get(block % ChunkBlocks)
+		if loc := l.chunks.get(block); loc != Absent {
+			return loc
 		}
 	}
 	return Absent
@@ -109,9 +100,6 @@ func (l *Layer) FindAll(first uint64, locs []Location) {
 		base := number*ChunkBlocks - first // wraps around for blocks before first, which are not in rest
 		for p := l; p != nil && rest != 0; p = p.Parent {
 			c := p.chunks.at(number)
-			if c == nil {
-				continue
-			}
 			for here := c.known() & rest; here != 0; here &= here - 1 {
 				i := uint64(bits.TrailingZeros64(here))
 				locs[base+i] = c.get(i)
@@ -134,7 +122,7 @@ func (l *Layer) Depth() (n int) {
 	return n
 }
 
-// next returns the lowest number from one on of which a layer of the chain has a chunk,
+// next returns the lowest number from one on of which a layer of the chain knows,
 // or noChunk.
 func (l *Layer) next(number uint64) uint64 {
 	lowest := uint64(noChunk)
@@ -155,11 +143,7 @@ func (l *Layer) Known(first, last uint64) bool {
 func (l *Layer) Fresh(first, last uint64) (n uint64) {
 	for at := first; at < last; {
 		number := at / ChunkBlocks
-		set := within(number, at, last)
-		if c := l.chunks.at(number); c != nil {
-			set &^= c.data
-		}
-		n += uint64(bits.OnesCount64(set))
+		n += count(within(number, at, last) &^ l.chunks.at(number).data)
 		at = (number + 1) * ChunkBlocks
 	}
 	return n

@@ -12,7 +12,25 @@ import (
 	"vvsim/vvol/store"
 )
 
-const modelBlocks = 24 * ChunkBlocks
+// modelSize is in blocks, and behind the last that a model uses.
+const modelSize = 4 << limbAll * ChunkBlocks
+
+// modelBlocks are those that a model uses, in order: islands at the borders of all levels
+// of the tree, so that chunks, twigs and branches fill up, and between them blocks that
+// stay alone, or in small company.
+func modelBlocks() (all []uint64) {
+	for _, level := range []uint{0, twigBits, branchAll, limbAll} {
+		border := uint64(ChunkBlocks) << level
+		for b := border - min(border, 150); b < border+150; b++ {
+			all = append(all, b)
+		}
+		for b := border + 300; b < 4*border; b += border/8 + 40 {
+			all = append(all, b)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
 // model holds what an index has to answer: for each volume the number of the write
 // that each block shows, 0 where it reads as zeros; and where each write's data lies.
@@ -23,6 +41,7 @@ type model struct {
 	page    uint64 // behind the last group
 	lastID  uint64
 	writes  uint64
+	blocks  []uint64
 	volumes map[*Volume]map[uint64]uint64
 	places  map[Location]uint64 // number of the write whose data lies there
 	rows    map[uint64]*Entry   // of records
@@ -32,8 +51,11 @@ type model struct {
 func TestModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	m := &model{t: t, random: rand.New(rand.NewPCG(seed, 0)), volumes: map[*Volume]map[uint64]uint64{},
-		places: map[Location]uint64{}, rows: map[uint64]*Entry{}}
+	random := rand.New(rand.NewPCG(seed, 0))
+	m := &model{t: t, random: random, volumes: map[*Volume]map[uint64]uint64{},
+		places: map[Location]uint64{}, rows: map[uint64]*Entry{}, blocks: modelBlocks(),
+		// Some end where locations do not fit into words.
+		page: 1<<pageBits - random.Uint64N(20000), lastID: 1<<(pageBits-indexBits) - random.Uint64N(2000)}
 	m.x = New(func() uint64 { return m.page })
 	m.create()
 	for range 600 {
@@ -65,10 +87,10 @@ func (m *model) newID() uint64 { m.lastID++; return m.lastID }
 
 func (m *model) create() {
 	var c Change
-	v := &Volume{ID: store.ID{1}, Size: modelBlocks * BlockSize}
+	v := &Volume{ID: store.ID{1}, Size: modelSize * BlockSize}
 	l := c.Layer(m.newID(), nil, v.Pool)
 	v.Family = l.ID
-	c.Head(v, l, modelBlocks*BlockSize)
+	c.Head(v, l, modelSize*BlockSize)
 	m.x.Install(&c, m.page)
 	m.volumes[v] = map[uint64]uint64{}
 }
@@ -78,15 +100,21 @@ func (m *model) any() *Volume {
 	return all[m.random.IntN(len(all))]
 }
 
-func (m *model) extent() (first, count uint64) {
-	first = m.random.Uint64N(modelBlocks)
-	return first, 1 + m.random.Uint64N(min(modelBlocks-first, 700))
+// extent returns a block and how many from it on, up to most, the model uses; often one.
+func (m *model) extent(most int) (first, count uint64) {
+	k := m.random.IntN(len(m.blocks))
+	first, count = m.blocks[k], 1
+	if m.random.IntN(3) > 0 {
+		for most = 1 + m.random.IntN(most); count < uint64(most) && k+int(count) < len(m.blocks) && m.blocks[k+int(count)] == first+count; {
+			count++
+		}
+	}
+	return first, count
 }
 
 func (m *model) write() {
 	v := m.any()
-	first, count := m.extent()
-	count = min(count, 90)
+	first, count := m.extent(90)
 	page := m.page + 1 // behind the header
 	m.page = page + count
 	m.x.Write(v.Head, first, count, page, m.page)
@@ -99,19 +127,22 @@ func (m *model) write() {
 
 func (m *model) zero() {
 	v := m.any()
-	first, count := m.extent()
-	m.page++
-	m.x.ZeroGroup(v.Head, first, first+count, m.page)
-	for b := first; b < first+count; b++ {
-		delete(m.volumes[v], b)
+	first, count := m.extent(700)
+	last := first + count
+	if m.random.IntN(4) == 0 {
+		last = m.blocks[m.random.IntN(len(m.blocks))] + 1
 	}
+	first, last = min(first, last-1), max(first+1, last)
+	m.page++
+	m.x.ZeroGroup(v.Head, first, last, m.page)
+	maps.DeleteFunc(m.volumes[v], func(b, _ uint64) bool { return b >= first && b < last })
 }
 
 // settle moves blocks of one layer from the journal into records.
 func (m *model) settle() {
 	for _, l := range m.layers() {
 		var moves []Move
-		for b := range uint64(modelBlocks) {
+		for _, b := range m.blocks {
 			if loc := l.Get(b); loc.Journaled() {
 				moves = append(moves, Move{l, b, loc})
 			}
@@ -144,7 +175,7 @@ func (m *model) snapshot() {
 	v := &Volume{Size: src.Size, Family: src.Family, Origin: src.ID}
 	l := c.Layer(m.newID(), frozen, v.Pool)
 	v.ID = store.ID{2, byte(l.ID >> 16), byte(l.ID >> 8), byte(l.ID)}
-	c.Head(v, l, modelBlocks*BlockSize)
+	c.Head(v, l, modelSize*BlockSize)
 	m.x.Install(&c, m.page)
 	m.volumes[v] = maps.Clone(m.volumes[src])
 }
@@ -258,7 +289,7 @@ func (m *model) clean() {
 func (m *model) check() {
 	for v, want := range m.volumes {
 		var allocated uint64
-		for b := range uint64(modelBlocks) {
+		for _, b := range m.blocks {
 			loc := v.Head.Find(b)
 			if loc.Data() {
 				allocated++
@@ -286,7 +317,7 @@ func (m *model) check() {
 // checkStat counts the blocks of a volume that no other one shows, by asking all.
 func (m *model) checkStat(v *Volume, allocated uint64) {
 	var unshared, in uint64
-	for b := range uint64(modelBlocks) {
+	for _, b := range m.blocks {
 		loc, seen := v.Head.Find(b), false
 		for o := range m.volumes {
 			seen = seen || o != v && o.Head.Find(b) == loc
@@ -332,7 +363,7 @@ func (m *model) checkCounts() {
 			children[l.Parent]++
 		}
 		var data uint64
-		for b := range uint64(modelBlocks) {
+		for _, b := range m.blocks {
 			switch loc := l.Get(b); {
 			case loc.Journaled():
 				dirty++

@@ -89,19 +89,16 @@ func (x *Index) inspect(w *walk) error {
 }
 
 // unshared is the set of blocks of a chunk that hold data and are seen through a head only.
-func (l *Layer) unshared(number uint64) (set uint64) {
-	rest := everyBlock
-	if c := l.chunks.at(number); c != nil {
-		set, rest = c.data, ^c.known()
-	}
+func (l *Layer) unshared(number uint64) uint64 {
+	c := l.chunks.at(number)
+	set, rest := c.data, ^c.known()
 	for p := l.Parent; p != nil && rest != 0; p = p.Parent {
-		if c := p.chunks.at(number); c != nil {
-			if here := c.data & rest; here != 0 {
-				_, twice := p.seers(number, here, nil)
-				set |= here &^ twice
-			}
-			rest &^= c.known()
+		c := p.chunks.at(number)
+		if here := c.data & rest; here != 0 {
+			_, twice := p.seers(number, here, nil)
+			set |= here &^ twice
 		}
+		rest &^= c.known()
 	}
 	return set
 }

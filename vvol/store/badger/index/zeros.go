@@ -22,13 +22,16 @@ func AppendBlock(all []Span, id, block uint64) []Span {
 // mark lets blocks of a chunk of which the layer says nothing read as zeros.
 func (l *Layer) mark(number, set uint64) {
 	l.zeroed = true
-	if p := l.chunks.slot(number); *p == nil && set == everyBlock {
-		*p = zeroChunk
-		return
-	}
-	if c := l.chunks.at(number); c == nil || set&^c.known() != 0 {
-		c = l.chunks.own(number)
-		c.zero |= set &^ c.data
+	c := l.chunks.at(number)
+	switch unknown := set &^ c.known(); {
+	case unknown == everyBlock:
+		*l.chunks.slot(number) = zeroChunk
+	case bits.OnesCount64(unknown) > loneMost:
+		l.chunks.own(number).zero |= unknown
+	default:
+		for ; unknown != 0; unknown &= unknown - 1 {
+			l.set(number*ChunkBlocks+uint64(bits.TrailingZeros64(unknown)), Zeroed)
+		}
 	}
 }
 
