@@ -119,20 +119,21 @@ func (d *drainer) move(records []*index.Record) error {
 		return err
 	}
 	var blocks []index.Move
+	var sums []uint32 // of blocks
 	d.values = d.values[:0]
 	err := e.db.View(func(tx *bdb.Txn) error {
 		for _, r := range records {
 			if len(blocks) > drainPages-index.RecordBlocks {
 				return nil
 			}
-			live, err := d.loadSurvivors(tx, r)
+			live, of, err := d.loadSurvivors(tx, r)
 			if err != nil {
 				e.index.Lock()
 				r.Damaged = true
 				e.index.Unlock()
 				e.o.Warn(fmt.Sprintf("record %d in %s cannot be read: %v", r.ID, e.dir, err))
 			}
-			blocks = append(blocks, live...)
+			blocks, sums = append(blocks, live...), append(sums, of...)
 		}
 		return nil
 	})
@@ -140,57 +141,45 @@ func (d *drainer) move(records []*index.Record) error {
 		return err
 	}
 	e.counts.moved.Add(uint64(len(blocks)))
-	loaded := make(map[index.Location][]byte, len(blocks))
+	loaded := make(map[index.Location]int, len(blocks))
 	for i := range blocks {
-		loaded[blocks[i].From] = d.values[i*blockSize : (i+1)*blockSize]
+		loaded[blocks[i].From] = i
 	}
 	slices.SortFunc(blocks, index.CompareMoves)
-	return d.commit(blocks, func(part []index.Move) []byte {
-		value := make([]byte, 0, len(part)*blockSize)
-		for i := range part {
-			value = append(value, loaded[part[i].From]...)
+	return d.commit(blocks, func(part []index.Move) (value []byte, of []uint32) {
+		value, of = make([]byte, 0, len(part)*blockSize), make([]uint32, 0, len(part))
+		for _, m := range part {
+			i := loaded[m.From]
+			value, of = append(value, d.values[i*blockSize:(i+1)*blockSize]...), append(of, sums[i])
 		}
-		return value
+		return value, of
 	}, nil)
 }
 
-// loadSurvivors appends the live blocks of a record to d.values and verifies them: all or
-// none.
-func (d *drainer) loadSurvivors(tx *bdb.Txn, r *index.Record) (live []index.Move, err error) {
+// loadSurvivors appends the live blocks of a record to d.values and verifies them, all or
+// none, and returns their sums as well.
+func (d *drainer) loadSurvivors(tx *bdb.Txn, r *index.Record) (live []index.Move, sums []uint32, err error) {
 	t, err := places.Entry(tx, numberKey(keyEntry, r.ID))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	start := len(d.values)
 	item, err := tx.Get(numberKey(keyRecord, r.ID))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.e.index.RLock()
 	for j, block := range t.Blocks {
 		if block != index.DeadIndex && r.Layer.Get(block) == index.At(r.ID, j) {
-			live = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)})
+			live, sums = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)}), append(sums, t.Sums[j])
 		}
 	}
 	d.e.index.RUnlock()
-	err = item.Value(func(value []byte) error {
-		for _, m := range live {
-			d.values = slices.Grow(d.values, blockSize)[:len(d.values)+blockSize]
-			p, at := d.values[len(d.values)-blockSize:], m.From.Index()
-			if err := index.CopyBlock(p, value, at); err != nil {
-				return err
-			}
-			if err := index.VerifyBlock(p, m.Block, t.Sums, at); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	values, err := places.Append(d.values, item, &t, live)
 	if err != nil {
-		d.values = d.values[:start]
-		return nil, err
+		return nil, nil, err
 	}
-	return live, nil
+	d.values = values
+	return live, sums, nil
 }
 
 // deleteDead deletes the first n buried records as far as what took their place is

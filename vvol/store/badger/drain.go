@@ -280,7 +280,7 @@ func (d *drainer) drain() error {
 	blocks, zeros := collectRuns(groups)
 	entries := d.zeroEntries(zeros) // their ids come before those of the records
 	d.values = d.values[:0]
-	if err := d.commit(d.wanted(blocks), d.journalValue, entries); err != nil {
+	if err := d.commit(d.wanted(blocks), d.journaled, entries); err != nil {
 		return err
 	}
 	e.index.Lock()
@@ -349,10 +349,10 @@ func (d *drainer) wanted(blocks []index.Move) []index.Move {
 	return d.e.index.Wanted(blocks, stable)
 }
 
-// commit writes zero entries, and records of sorted blocks whose data value gives, and lets
+// commit writes zero entries, and records of sorted blocks, and lets
 // the maps lead to the records where they are still wanted. Several transactions do no harm:
 // what a crash leaves half done lies behind the checkpoint.
-func (d *drainer) commit(blocks []index.Move, value func([]index.Move) []byte, entries []index.ZeroEntry) error {
+func (d *drainer) commit(blocks []index.Move, content index.Content, entries []index.ZeroEntry) error {
 	if err := d.commitZeros(entries); err != nil {
 		return err
 	}
@@ -368,7 +368,7 @@ func (d *drainer) commit(blocks []index.Move, value func([]index.Move) []byte, e
 		if d.e.files.NextLog(int64(len(blocks)) * blockSize) {
 			part = index.Leading(blocks, commitBlocks) // the new log gets room before the next
 		}
-		records, err := d.writeRecords(part, value)
+		records, err := d.writeRecords(part, content)
 		d.e.files.End()
 		if err == nil {
 			err = d.settle(records)
@@ -411,7 +411,7 @@ func (d *drainer) commitZeros(entries []index.ZeroEntry) error {
 
 // writeRecords makes records of blocks and writes them, in transactions of which Badger
 // writes one while the next is packed.
-func (d *drainer) writeRecords(blocks []index.Move, value func([]index.Move) []byte) (all []index.Packed, err error) {
+func (d *drainer) writeRecords(blocks []index.Move, content index.Content) (all []index.Packed, err error) {
 	// All transactions now: whoever begins one waits for those that are being written.
 	d.e.writing.RLock()
 	defer d.e.writing.RUnlock()
@@ -422,7 +422,7 @@ func (d *drainer) writeRecords(blocks []index.Move, value func([]index.Move) []b
 	written, running := make(chan error, len(transactions)), 0
 	for len(blocks) > 0 && err == nil {
 		part := index.Leading(blocks, commitBlocks)
-		records := index.Pack(part, d.e.newID, value)
+		records := index.Pack(part, d.e.newID, content)
 		if err = setRecords(transactions[running], records); err == nil {
 			transactions[running].CommitWith(func(err error) { written <- err })
 			running++
@@ -483,23 +483,25 @@ func (d *drainer) zeroEntries(zeros []journal.Run) (all []index.ZeroEntry) {
 	return all
 }
 
-// journalValue gives blocks of the journal: where they lie, if they follow each other
+// journaled is the content of blocks of the journal: where they lie, if they follow each other
 // there, else gathered in d.values.
-func (d *drainer) journalValue(blocks []index.Move) []byte {
+func (d *drainer) journaled(blocks []index.Move) (value []byte, sums []uint32) {
 	j := d.e.journal
 	first := blocks[0].From.Page()
 	whole := first%j.Pages()+uint64(len(blocks)) <= j.Pages()
-	for i := range blocks {
-		whole = whole && blocks[i].From.Page() == first+uint64(i)
+	sums = make([]uint32, 0, len(blocks))
+	for i, m := range blocks {
+		whole = whole && m.From.Page() == first+uint64(i)
+		sums = append(sums, index.Sum(m.Block, j.Sum(m.From.Page())))
 	}
 	if whole {
-		return j.Page(first, uint64(len(blocks)))
+		return j.Page(first, uint64(len(blocks))), sums
 	}
 	start := len(d.values)
-	for i := range blocks {
-		d.values = append(d.values, j.Page(blocks[i].From.Page(), 1)...)
+	for _, m := range blocks {
+		d.values = append(d.values, j.Page(m.From.Page(), 1)...)
 	}
-	return d.values[start:len(d.values):len(d.values)]
+	return d.values[start:len(d.values):len(d.values)], sums
 }
 
 // settled tells whether all of a layer is in Badger and on stable storage. Called with

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"vvsim/vvol/store/badger/sum"
 )
 
 // ErrCorrupt is a row or a record that the engine did not write.
@@ -32,18 +34,17 @@ const (
 	entryBlock  = 12
 )
 
-// Sum is the checksum of a block: CRC32C, begun with the block's number, so that data in
-// a place that is not its own is noticed as well.
-func Sum(block uint64, p []byte) uint32 {
-	return crc32.Update(uint32(block)^uint32(block>>32), castagnoli, p)
+// Sum is the checksum of a block whose page has one: CRC32C, begun with the block's number,
+// so that data in a place that is not its own is noticed as well.
+func Sum(block uint64, page uint32) uint32 {
+	return sum.Join(uint32(block)^uint32(block>>32), page)
 }
 
-// NewEntry returns the entry of a record with a value: the blocks, one after the other.
-func NewEntry(moves []Move, value []byte) Entry {
-	t := Entry{Layer: moves[0].Layer.ID, Blocks: make([]uint64, len(moves)), Sums: make([]uint32, len(moves))}
+// NewEntry returns the entry of a record with these blocks, whose sums it keeps.
+func NewEntry(moves []Move, sums []uint32) Entry {
+	t := Entry{Layer: moves[0].Layer.ID, Blocks: make([]uint64, len(moves)), Sums: sums}
 	for i := range moves {
 		t.Blocks[i] = moves[i].Block
-		t.Sums[i] = Sum(moves[i].Block, value[i*BlockSize:(i+1)*BlockSize])
 	}
 	return t
 }
@@ -100,7 +101,7 @@ func VerifyBlock(p []byte, block uint64, sums []uint32, at int) error {
 	if at >= len(sums) {
 		return ErrShort
 	}
-	if Sum(block, p) != sums[at] {
+	if Sum(block, sum.Of(p)) != sums[at] {
 		return fmt.Errorf("%w: checksum of block %d", ErrCorrupt, block)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/sum"
 )
 
 func TestLocation(t *testing.T) {
@@ -74,7 +75,8 @@ func TestBadRows(t *testing.T) {
 // What VerifyBlock lets pass is what was written, at the block that it was written to.
 func TestVerifyBlock(t *testing.T) {
 	value := make([]byte, 2*BlockSize)
-	e := NewEntry([]Move{{Layer: NewLayer(1, store.Pool{}), Block: 1}, {Block: 2}}, value)
+	zeros := sum.Of(value[:BlockSize])
+	e := NewEntry([]Move{{Layer: NewLayer(1, store.Pool{}), Block: 1}, {Block: 2}}, []uint32{Sum(1, zeros), Sum(2, zeros)})
 	p := make([]byte, BlockSize)
 	verify := func(block uint64, at int) error {
 		require.NoError(t, CopyBlock(p, value, at))

@@ -158,7 +158,7 @@ func (m *model) layers() []*Layer {
 func (m *model) record(moves []Move) {
 	for part := range slices.Chunk(moves, RecordBlocks) {
 		id := m.newID()
-		t := NewEntry(part, make([]byte, len(part)*BlockSize))
+		t := NewEntry(part, make([]uint32, len(part)))
 		m.rows[id] = &t
 		for i, mv := range part {
 			m.places[At(id, i)] = m.places[mv.From]

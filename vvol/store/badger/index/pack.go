@@ -8,15 +8,16 @@ type Packed struct {
 	Value  []byte // the data of Blocks, one after the other
 }
 
-// Pack makes records of sorted blocks, in order, as large as they may be: newID numbers them,
-// value gives the data of blocks that follow each other in blocks, and stays as it is for as
-// long as the records are used.
-func Pack(blocks []Move, newID func() uint64, value func([]Move) []byte) (all []Packed) {
+// Content gives the data of blocks that follow each other among those that are packed, which
+// stays as it is for as long as the records are used, and their sums, which are the record's.
+type Content func([]Move) (value []byte, sums []uint32)
+
+// Pack makes records of sorted blocks, in order, as large as they may be; newID numbers them.
+func Pack(blocks []Move, newID func() uint64, content Content) (all []Packed) {
 	for len(blocks) > 0 {
 		n := recordLength(blocks)
-		r := Packed{ID: newID(), Blocks: blocks[:n], Value: value(blocks[:n])}
-		r.Entry = NewEntry(r.Blocks, r.Value)
-		all = append(all, r)
+		value, sums := content(blocks[:n])
+		all = append(all, Packed{ID: newID(), Blocks: blocks[:n], Value: value, Entry: NewEntry(blocks[:n], sums)})
 		blocks = blocks[n:]
 	}
 	return all

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"vvsim/vvol/store/badger/sum"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,24 +25,24 @@ func TestPack(t *testing.T) {
 				blocks = append(blocks, Move{Layer: l, Block: uint64(n)})
 			}
 		}
-		value := func(part []Move) (v []byte) {
+		content := func(part []Move) (v []byte, sums []uint32) {
 			for _, m := range part {
 				block := make([]byte, BlockSize)
 				block[0], block[1] = byte(m.Layer.ID), byte(m.Block)
-				v = append(v, block...)
+				v, sums = append(v, block...), append(sums, Sum(m.Block, sum.Of(block)))
 			}
-			return v
+			return v, sums
 		}
 		lastID := uint64(0)
 		newID := func() uint64 { lastID++; return lastID }
-		whole := Pack(blocks, newID, value)
+		whole := Pack(blocks, newID, content)
 		lastID = 0
 		var pieces []Packed
 		for rest, n := blocks, 1+random.IntN(4*RecordBlocks); len(rest) > 0; {
 			part := Leading(rest, n)
 			require.GreaterOrEqual(t, len(part), min(n, len(rest)))
 			require.Less(t, len(part), n+RecordBlocks)
-			pieces = append(pieces, Pack(part, newID, value)...)
+			pieces = append(pieces, Pack(part, newID, content)...)
 			rest = rest[len(part):]
 		}
 		require.Equal(t, whole, pieces)
@@ -51,7 +53,9 @@ func TestPack(t *testing.T) {
 			require.Equal(t, last.Layer.ID, r.Entry.Layer)
 			full := len(r.Blocks) == RecordBlocks
 			require.True(t, full || i == len(whole)-1 || whole[i+1].Blocks[0].Layer != last.Layer, "record %d could be larger", i)
-			require.Equal(t, value(r.Blocks), r.Value)
+			value, sums := content(r.Blocks)
+			require.Equal(t, value, r.Value)
+			require.Equal(t, sums, r.Entry.Sums)
 		}
 	}
 	require.Empty(t, Leading(nil, 1))

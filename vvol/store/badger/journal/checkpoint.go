@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
+
+	"vvsim/vvol/store/badger/sum"
 )
 
 // Checkpoint is what is known to be on stable storage behind the journal; recovery
@@ -43,7 +44,7 @@ func (c *Checkpoint) encode() []byte {
 	for _, f := range c.fields() {
 		b = binary.BigEndian.AppendUint64(b, *f)
 	}
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, sum.Of(b))
 	return b[:checkpointSlot]
 }
 
@@ -53,7 +54,7 @@ func decodeCheckpoint(b []byte) (c Checkpoint, ok bool) {
 		return c, false
 	}
 	end := checkpointLength - 4
-	if crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
+	if sum.Of(b[:end]) != binary.BigEndian.Uint32(b[end:]) {
 		return c, false
 	}
 	for i, f := range c.fields() {

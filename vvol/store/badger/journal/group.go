@@ -3,7 +3,8 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
+
+	"vvsim/vvol/store/badger/sum"
 )
 
 // A Group is what the journal appends at once and replays whole or not at all:
@@ -21,7 +22,7 @@ import (
 // group never wraps around the end of the ring: padding fills up what is too short.
 const (
 	// PageSize is the size of a page, in bytes: one block of data.
-	PageSize    = 4096
+	PageSize    = sum.PageSize
 	groupMagic  = 0x76764a33 // "vvJ3"
 	groupHeader = 56
 	entryLength = 24
@@ -29,8 +30,6 @@ const (
 	// MaxRuns is the most entries that a group may have.
 	MaxRuns = 2048
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Kind is what an entry of a group says.
 type Kind uint32
@@ -91,21 +90,23 @@ func (g *Group) encodeHeader(b []byte, journal uint64) {
 	}
 }
 
-// seal computes the checksum over the header of a number of runs and the data.
-func seal(header []byte, runs int, data [][]byte) uint32 {
-	sum := crc32.Update(0, castagnoli, header[8:groupHeader+entryLength*runs])
-	for _, p := range data {
-		sum = crc32.Update(sum, castagnoli, p)
+// seal computes the checksum over the header of a number of runs and the data, whose pages
+// have these.
+func seal(header []byte, runs int, pages []uint32) uint32 {
+	s := sum.Of(header[8 : groupHeader+entryLength*runs])
+	for _, p := range pages {
+		s = sum.Join(s, p)
 	}
-	return sum
+	return s
 }
 
 var errNoGroup = errors.New("no group")
 
-// decodeGroup reads the group at the start of b, which ends with the ring. It
+// decodeGroup reads the group at the start of b, which ends with the ring, and puts the
+// checksums of its pages of data into sums, which has room for all pages of b. It
 // returns errNoGroup when what stands there is none of this journal, is torn, or is
 // not the expected one.
-func decodeGroup(b []byte, journal, position, sequence uint64) (g Group, err error) {
+func decodeGroup(b []byte, sums []uint32, journal, position, sequence uint64) (g Group, err error) {
 	if len(b) < PageSize || binary.BigEndian.Uint32(b) != groupMagic || binary.BigEndian.Uint64(b[8:]) != journal {
 		return g, errNoGroup
 	}
@@ -134,8 +135,10 @@ func decodeGroup(b []byte, journal, position, sequence uint64) (g Group, err err
 	if next != g.End && !padding {
 		return g, errNoGroup
 	}
-	sum := seal(b, runs, [][]byte{b[header*PageSize : (next-position)*PageSize]})
-	if sum != binary.BigEndian.Uint32(b[4:]) {
+	for page := uint64(header); page < next-position; page++ {
+		sums[page] = sum.Of(b[page*PageSize : (page+1)*PageSize])
+	}
+	if seal(b, runs, sums[header:next-position]) != binary.BigEndian.Uint32(b[4:]) {
 		return g, errNoGroup
 	}
 	return g, nil

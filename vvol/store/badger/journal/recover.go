@@ -20,7 +20,7 @@ func (j *Ring) Recover() (all []Group, err error) {
 	position, epoch := j.head.Load(), j.before
 	for position-j.tail.Load() < j.pages {
 		i := position % j.pages * PageSize
-		g, err := decodeGroup(j.ring[i:], j.id, position, j.sequence)
+		g, err := decodeGroup(j.ring[i:], j.sums[position%j.pages:], j.id, position, j.sequence)
 		if err != nil || g.Epoch < epoch || g.End-j.tail.Load() > j.pages {
 			break
 		}
@@ -39,32 +39,30 @@ func (j *Ring) Recover() (all []Group, err error) {
 	j.head.Store(position)
 	j.stable.Store(j.tail.Load())
 	j.epoch = max(j.epoch, epoch) + 1
-	return all, j.uncache()
+	j.uncache()
+	return all, nil
 }
 
 // uncache gives back the memory of what was looked through and holds no group: the kernel
 // reads ahead in pieces of up to 2 MiB, of which each later write would go through all
 // blocks (see writeBytes).
-func (j *Ring) uncache() error {
+func (j *Ring) uncache() {
 	head, tail := j.head.Load()%j.pages*PageSize, j.tail.Load()%j.pages*PageSize
 	if head < tail || j.Used() == j.pages {
-		return j.uncacheRange(head, tail)
+		j.uncacheRange(head, tail)
+		return
 	}
-	return errors.Join(j.uncacheRange(0, tail), j.uncacheRange(head, j.pages*PageSize))
+	j.uncacheRange(0, tail)
+	j.uncacheRange(head, j.pages*PageSize)
 }
 
-// uncacheRange is uncache for some bytes. Pages that were not written out stay.
-func (j *Ring) uncacheRange(from, to uint64) error {
-	if from == to {
-		return nil
+// uncacheRange is uncache for some bytes. Pages that were not written out stay. A kernel that
+// will not do it costs speed alone.
+func (j *Ring) uncacheRange(from, to uint64) {
+	if from < to {
+		_ = unix.Madvise(j.ring[from:to], unix.MADV_DONTNEED)
+		_ = unix.Fadvise(int(j.f.Fd()), int64(from), int64(to-from), unix.FADV_DONTNEED)
 	}
-	if err := unix.Madvise(j.ring[from:to], unix.MADV_DONTNEED); err != nil {
-		return fmt.Errorf("madvise %s: %w", j.f.Name(), err)
-	}
-	if err := unix.Fadvise(int(j.f.Fd()), int64(from), int64(to-from), unix.FADV_DONTNEED); err != nil {
-		return fmt.Errorf("fadvise %s: %w", j.f.Name(), err)
-	}
-	return nil
 }
 
 // wasStable is the highest page before which all was on stable storage, if that is
@@ -85,7 +83,7 @@ func (j *Ring) wasStable(end uint64) (stable uint64, err error) {
 		if position%j.pages != page {
 			return
 		}
-		if g, err := decodeGroup(b, j.id, position, binary.BigEndian.Uint64(b[16:])); err == nil {
+		if g, err := decodeGroup(b, j.sums[page:], j.id, position, binary.BigEndian.Uint64(b[16:])); err == nil {
 			stable = g.Stable
 		}
 	})

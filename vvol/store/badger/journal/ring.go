@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"vvsim/vvol/store/badger/sum"
 )
 
 // Ring is a ring of pages in one file. A group that was appended has reached the
@@ -21,7 +23,8 @@ type Ring struct {
 	f     *os.File
 	id    uint64
 	pages uint64
-	ring  []byte // read-only mapping of the file, coherent with writes to it
+	ring  []byte   // read-only mapping of the file, coherent with writes to it
+	sums  []uint32 // of the pages that groups hold; who appends, and Recover
 
 	sequence uint64 // of the next group; who appends
 	before   uint64 // epoch of the group before the checkpoint
@@ -67,7 +70,7 @@ func Open(dir string, c Checkpoint, create bool) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Ring{f: f, id: c.ID, pages: c.Pages, unflushed: make(chan struct{}, 1)}
+	j := &Ring{f: f, id: c.ID, pages: c.Pages, sums: make([]uint32, c.Pages), unflushed: make(chan struct{}, 1)}
 	size := int64(c.Pages) * PageSize
 	info, err := f.Stat()
 	switch {
@@ -105,6 +108,9 @@ func (j *Ring) Page(n, count uint64) []byte {
 	i := n % j.pages * PageSize
 	return j.ring[i : i+count*PageSize : i+count*PageSize]
 }
+
+// Sum is the checksum of a page of data that a group holds, as it was appended or found.
+func (j *Ring) Sum(n uint64) uint32 { return j.sums[n%j.pages] }
 
 // CopyPage copies one page; false tells that it may have been overwritten meanwhile.
 func (j *Ring) CopyPage(p []byte, n uint64) bool {
@@ -179,7 +185,7 @@ func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
 	}
 	h := j.header[:n*PageSize]
 	g.encodeHeader(h, j.id)
-	binary.BigEndian.PutUint32(h[4:], seal(h, len(runs), data))
+	binary.BigEndian.PutUint32(h[4:], seal(h, len(runs), j.sum(g.Position+uint64(n), data)))
 	j.vector = append(append(j.vector[:0], h), data...)
 	err := j.writev(j.vector, int64(g.Position%j.pages)*PageSize)
 	clear(j.vector)
@@ -191,6 +197,19 @@ func (j *Ring) write(runs []Run, data [][]byte, pages uint64) (Group, error) {
 	j.head.Store(g.End)
 	j.askForWriteOut()
 	return g, nil
+}
+
+// sum fills in the checksums of data that will lie at pages from one on, and returns them.
+func (j *Ring) sum(page uint64, data [][]byte) []uint32 {
+	sums := j.sums[page%j.pages:]
+	n := 0
+	for _, p := range data {
+		for ; len(p) > 0; p = p[PageSize:] {
+			sums[n] = sum.Of(p[:PageSize])
+			n++
+		}
+	}
+	return sums[:n]
 }
 
 // writeBytes is the most that one call writes, and the alignment of what it writes. The kernel

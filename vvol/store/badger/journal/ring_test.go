@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"vvsim/vvol/store/badger/sum"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -66,7 +68,7 @@ func TestRecoverFindsWhatWasAppended(t *testing.T) {
 }
 
 // Groups of random sizes go round the ring many times; what lies between tail and
-// head is found at every step.
+// head is found at every step, with its checksums.
 func TestRingWraps(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -97,8 +99,13 @@ func TestRingWraps(t *testing.T) {
 			require.Equal(t, alive[i].Position, got[i].Position)
 			require.Equal(t, alive[i].Sequence, got[i].Sequence)
 			for _, r := range got[i].Runs {
-				if r.Kind == Write {
-					require.Equal(t, page(byte(r.First)), k.Page(r.Page, 1))
+				if r.Kind != Write {
+					continue
+				}
+				require.Equal(t, page(byte(r.First)), k.Page(r.Page, 1))
+				for n := r.Page; n < r.Page+uint64(r.Count); n++ { // appended, and found
+					require.Equal(t, sum.Of(page(byte(r.First))), j.Sum(n))
+					require.Equal(t, j.Sum(n), k.Sum(n))
 				}
 			}
 		}
@@ -232,11 +239,11 @@ func FuzzDecodeGroup(f *testing.F) {
 		b = append(b, make([]byte, 2*PageSize)...)
 		if len(b) >= PageSize { // let the fuzzer past the checksum
 			if runs := int(uint32(b[36])<<24 | uint32(b[37])<<16 | uint32(b[38])<<8 | uint32(b[39])); runs <= 4 {
-				s := seal(b, runs, [][]byte{b[PageSize : 2*PageSize]})
+				s := seal(b, runs, []uint32{sum.Of(b[PageSize : 2*PageSize])})
 				b[4], b[5], b[6], b[7] = byte(s>>24), byte(s>>16), byte(s>>8), byte(s)
 			}
 		}
-		g, err := decodeGroup(b, 7, position, sequence)
+		g, err := decodeGroup(b, make([]uint32, len(b)/PageSize), 7, position, sequence)
 		if err != nil {
 			return
 		}

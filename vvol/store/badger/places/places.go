@@ -2,6 +2,7 @@ package places
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,29 @@ func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
 	}
 	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err })
 	return t, err
+}
+
+// Append appends blocks of a record with an entry to p, all or none, and verifies each. Errors:
+// those of Badger, index.ErrShort, index.ErrCorrupt.
+func Append(p []byte, item *bdb.Item, t *index.Entry, blocks []index.Move) ([]byte, error) {
+	all := p
+	err := item.Value(func(value []byte) error {
+		for _, m := range blocks {
+			start, at := len(all), m.From.Index()
+			all = slices.Grow(all, index.BlockSize)[:start+index.BlockSize]
+			if err := index.CopyBlock(all[start:], value, at); err != nil {
+				return err
+			}
+			if err := index.VerifyBlock(all[start:], m.Block, t.Sums, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return p, err
+	}
+	return all, nil
 }
 
 // Expect brings what CopyBlocks is going to touch into the processor's caches: the pages
