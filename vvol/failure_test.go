@@ -153,16 +153,22 @@ func TestEngineRefuses(t *testing.T) {
 	require.Equal(t, v, back)
 	l.verify()
 
-	// A chain that is too deep.
+	// A chain that is too deep: of a clone, as a volume alone has fewer snapshots.
 	engine.stuck = false
+	deep, made := v.ID, 0
 	for i := range engine.Limits().MaxDepth + 1 {
-		require.NoError(t, l.write(v.ID, 0, byte(i)))
-		if _, err = l.Snapshot(ctx, v.ID, vvol.SnapshotSpec{}); err != nil {
+		if i == 200 {
+			clone, err := l.Clone(ctx, v.ID, vvol.CloneSpec{})
+			require.NoError(t, err)
+			deep, made = clone.ID, 201
+		}
+		require.NoError(t, l.write(deep, 0, byte(i)))
+		if _, err = l.Snapshot(ctx, deep, vvol.SnapshotSpec{}); err != nil {
 			break
 		}
 	}
 	require.ErrorIs(t, err, vvol.ErrTooManySnapshots)
 	require.ErrorIs(t, err, store.ErrTooDeep)
-	require.Len(t, l.VVols(vvol.Filter{}), len(l.SnapshotsOf(v.ID))+1)
+	require.Len(t, l.VVols(vvol.Filter{}), made+len(l.SnapshotsOf(deep))+1)
 	l.verify()
 }

@@ -262,6 +262,7 @@ func (c *connection) serve() error {
 				return err
 			}
 			if c.out.loaded() {
+				c.kick()
 				if err := c.hold(c.out.flush); err != nil {
 					return err
 				}

@@ -63,6 +63,7 @@ func TestProgram(t *testing.T) {
 		t.Skip("needs the program at VVSIM_BIN and a time in SOAK: run make soak")
 	}
 	dir := place(t)
+	const memory = (300 + 4*4) << 20 // with 4 GiB of volumes, and up to 4 GiB of what their forks hold by themselves
 	var p *process.Array
 	start := func() Array {
 		p = process.Start(t, dir)
@@ -72,7 +73,7 @@ func TestProgram(t *testing.T) {
 	end := func() { require.Error(t, p.End(syscall.SIGKILL)) }
 	soak(t, subject{start: start, end: end,
 		scale: Scale{Volumes: 8, Size: 512 << 20, Forks: 16, Hosts: 4, Workers: 32, Pause: 2 * time.Second},
-		bounds: Bounds{Journal: 256 << 20, Disk: 300, CalmDisk: 160, DiskSlack: 0, Memory: 400 << 20, MemoryGrowth: 24 << 20, Goroutines: 16,
+		bounds: Bounds{Journal: 256 << 20, Disk: 300, CalmDisk: 160, DiskSlack: 0, Memory: memory, MemoryGrowth: 24 << 20, Goroutines: 16,
 			JudgeGrowth: 5 * time.Minute}})
 }
 

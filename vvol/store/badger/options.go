@@ -43,7 +43,7 @@ const (
 	maxTransfer    = 4 << 20
 	maxUnmap       = 512 << 20
 	maxSize        = index.MaxBlocks * blockSize
-	maxDepth       = 64
+	maxDepth       = 320 // layers of a chain: 256 snapshots of a volume, and clones of clones
 	maxSnapshot    = 256
 	maxRows        = 2 << 20 // bytes of rows of one transaction
 	maxRowPages    = maxRows/journal.PageSize + 64

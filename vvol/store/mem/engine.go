@@ -12,7 +12,7 @@ import (
 const (
 	blockSize   = 4096
 	maxTransfer = 4 << 20
-	maxDepth    = 64
+	maxDepth    = 320 // as the other engine
 	maxSize     = 64 << 40
 	maxSnapshot = 256
 )

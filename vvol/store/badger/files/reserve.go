@@ -224,6 +224,6 @@ func (d *Directory) GiveUp() error { return errors.Join(d.spare.giveUp(), d.last
 
 // End is called after a transaction.
 func (d *Directory) End() {
-	d.spare.end(d.tables.rotated())
 	d.last.end(false)
+	d.spare.end(d.tables.rotated())
 }

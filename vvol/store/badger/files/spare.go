@@ -20,9 +20,10 @@ type spare struct {
 	name  string
 	bytes int64
 
-	mu   sync.Mutex
-	room *sigbus.Room // nil: given up
-	busy int          // transactions that run
+	mu     sync.Mutex
+	room   *sigbus.Room // nil: given up, or not to be had
+	wanted bool         // not given up on purpose: nothing begins without it
+	busy   int          // transactions that run
 }
 
 // Sizes of the spares.
@@ -41,15 +42,19 @@ const roomyBytes = 256 << 20
 func (s *spare) begin(needed, pending bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.held() && s.busy == 0 && !pending {
+	if !s.held() && (s.wanted || s.busy == 0 && !pending) {
 		if err := s.take(); err != nil {
 			return err
 		}
 	}
-	s.busy++
 	if needed && s.held() && !s.roomy() {
-		return errors.Join(s.release(), os.Truncate(s.name, 0))
+		room := s.room
+		s.room, s.wanted = nil, false
+		if err := room.Spend(); err != nil {
+			return err
+		}
 	}
+	s.busy++
 	return nil
 }
 
@@ -83,6 +88,7 @@ func Free(path string) (uint64, error) {
 func (s *spare) giveUp() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.wanted = false
 	err := os.Remove(s.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -98,7 +104,7 @@ func (s *spare) end(pending bool) {
 	}
 }
 
-// take allocates the spare, which is not held.
+// take allocates the spare, which is not held, or nothing.
 func (s *spare) take() error {
 	if err := s.release(); err != nil {
 		return err
@@ -116,8 +122,9 @@ func (s *spare) take() error {
 	} else {
 		s.room, err = sigbus.Hold(f)
 	}
-	if err != nil {
-		err = errors.Join(err, f.Close())
+	if err != nil { // some file systems keep what there was
+		return errors.Join(err, f.Truncate(0), f.Close())
 	}
-	return err
+	s.wanted = true
+	return nil
 }

@@ -1,7 +1,9 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-#define BUS_ADRERR     2
+#define BUS_ADRERR       2
+#define ucontext_records 464 // behind the registers: magic u32, size u32, content; the last is zeros
+#define ESR_MAGIC        0x45535201
 #define SYS_ftruncate  46
 #define SYS_nanosleep  101
 
@@ -12,18 +14,37 @@ GLOBL aMillisecond<>(SB), RODATA, $16
 
 // handler is called by the kernel on the signal stack, with the signal in R0, siginfo_t in R1
 // and ucontext_t in R2; to return is to have the write go again, with all registers as they
-// were. It does so when a room has been given up, a millisecond later; all else is Go's.
+// were. It does so when a room has been given up: at once for the first time, before others take
+// it, and then after a millisecond each. All else is Go's.
 // R28, where Go's handler looks for g, stays as it is.
 TEXT handler<>(SB), NOSPLIT|NOFRAME, $0
 	MOVW 8(R1), R3 // si_code; others are damaged memory and kill(2)
 	CMPW $BUS_ADRERR, R3
 	BNE  chain
+	ADD  $ucontext_records, R2, R3
+
+record:
+	MOVWU 4(R3), R5
+	CBZ   R5, write // the kernel does not tell
+	MOVWU (R3), R4
+	MOVD  $ESR_MAGIC, R6
+	CMP   R6, R4
+	BEQ   syndrome
+	ADD   R5, R3, R3
+	B     record
+
+syndrome:
+	MOVD 8(R3), R4
+	TBZ  $6, R4, chain // WnR: what cannot be read is not for want of room
+
+write:
 	MOVD R0, R9
 	MOVD R1, R10
 	MOVD R2, R11
 	MOVD $·process+state_slots(SB), R12
 	MOVD $const_maxRooms, R13 // that are not looked at yet
 	MOVD $0, R14              // whether one was given up
+	MOVD $0, R16              // whether it was the first time
 	MOVD $·process+state_running(SB), R15
 
 begin:
@@ -41,9 +62,15 @@ try:
 	LDAXRW (R5), R3
 	CMPW   $0, R3
 	BLE    following
+	MOVW   R3, R7
 	SUBW   $1, R3, R3
 	STLXRW R3, (R5), R4
 	CBNZW  R4, try
+	CMPW   $const_maxTries, R7
+	BNE    give
+	MOVD   $1, R16
+
+give:
 	MOVW   slot_fd(R12), R0
 	MOVD   $0, R1
 	MOVD   $SYS_ftruncate, R8
@@ -61,10 +88,13 @@ end:
 	STLXRW R3, (R15), R4
 	CBNZW  R4, end
 	CBZ    R14, unhelped
+	CBNZ   R16, again
 	MOVD   $aMillisecond<>(SB), R0
 	MOVD   $0, R1
 	MOVD   $SYS_nanosleep, R8
 	SVC
+
+again:
 	RET
 
 unhelped:

@@ -63,6 +63,13 @@ func (f *full) write(i int) (faulted bool) {
 	return false
 }
 
+// read reads a page of the mapped file, and tells whether that faulted.
+func (f *full) read(i int) (faulted bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { faulted = recover() != nil }()
+	return f.mapped[i*page] != 0
+}
+
 // A write for which there is no room is Go's fault; one with a room is done, however many
 // threads write at once, and what comes when the room is used up is Go's fault again.
 func TestRoom(t *testing.T) {
@@ -105,13 +112,15 @@ func TestReleased(t *testing.T) {
 	require.EqualValues(t, page, info.Size())
 }
 
-// A fault that no room can help, reading behind the end of a file, ends in Go's handler after
-// the room has been given up for it as often as it may.
+// A fault that no room can help, writing behind the end of a file, ends in Go's handler after
+// the room has been given up for it as often as it may; one of a read, at once.
 func TestUnhelped(t *testing.T) {
 	f := newFull(t, page)
 	require.NoError(t, unix.Truncate(filepath.Join(filepath.Dir(f.room.Name()), "sparse"), 0))
 	room, err := Hold(f.room)
 	require.NoError(t, err)
+	require.True(t, f.read(3))
+	require.False(t, room.Spent())
 	require.True(t, f.write(3))
 	require.True(t, room.Spent())
 	require.NoError(t, room.Release())
@@ -132,7 +141,7 @@ func TestTooMany(t *testing.T) {
 			}
 			rooms = append(rooms, room)
 		}
-		require.Len(t, rooms, maxRooms)
+		require.Equal(t, maxRooms, len(rooms))
 		for _, room := range rooms {
 			require.NoError(t, room.Release())
 		}
