@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vvsim/scsi/iscsi/line"
@@ -24,6 +25,7 @@ type outbox struct {
 
 	mu       sync.Mutex
 	filling  *line.Batch
+	full     atomic.Bool // filling has loadBytes; changed with mu held
 	spare    *line.Batch
 	late     *line.Queue // what a disturbed line does not let go yet, before filling
 	parts    net.Buffers // header of the batch being written; see write
@@ -48,6 +50,9 @@ type appender = line.Appender
 // the wire; small data is copied instead.
 func (o *outbox) putLocked(p appender, data []byte) {
 	o.filling.Put(p, data, o.headerDigest, o.dataDigest)
+	if o.filling.Size >= loadBytes {
+		o.full.Store(true)
+	}
 }
 
 // flush sees to it that everything put so far is carried: by the caller, or by
@@ -108,6 +113,7 @@ func (o *outbox) take() (b *line.Batch, wait func()) {
 	b, wait = o.late.Take()
 	if b == nil && wait == nil && len(o.filling.Parts) > 0 {
 		b, o.filling, o.spare = o.filling, o.spare, nil
+		o.full.Store(false)
 	}
 	return b, wait
 }
@@ -123,6 +129,7 @@ func (o *outbox) postpone() {
 	}
 	o.late.Push(o.filling, o.filling.Length())
 	o.filling = &line.Batch{}
+	o.full.Store(false)
 }
 
 // loadBytes is how much is worth a call of its own, before all is answered that came together:
@@ -130,12 +137,8 @@ func (o *outbox) postpone() {
 // while the next is copied.
 const loadBytes = 256 << 10
 
-// loaded tells whether the reader had better flush now.
-func (o *outbox) loaded() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.filling.Size >= loadBytes && !o.carrying
-}
+// loaded tells whether the reader had better flush now. It is asked after every PDU.
+func (o *outbox) loaded() bool { return o.full.Load() && !o.busy() }
 
 // minProgress is how many bytes a socket has to take within the write time-out: a
 // batch may be too large for a slow line to carry in that time.
