@@ -166,7 +166,7 @@ func openEngine(ctx context.Context, c Config, log *zap.Logger) (store.Engine, e
 		return mem.New(), nil
 	}
 	e, err := badger.Open(ctx, badger.Options{Dir: c.Data, Sync: c.Store.Durability == "sync", JournalBytes: int64(c.Store.JournalMiB) << 20,
-		Warn: func(message string) { log.Warn("engine", zap.String("message", message)) }})
+		LeaveLogs: !c.Store.EndDeadLogs, Warn: func(message string) { log.Warn("engine", zap.String("message", message)) }})
 	if err != nil {
 		return nil, err // not e: a nil *Engine is no nil store.Engine
 	}

@@ -111,8 +111,9 @@ type LogConfig struct {
 
 // StoreConfig of the engine.
 type StoreConfig struct {
-	Durability string `yaml:"durability"` // flush or sync (design.md 9)
-	JournalMiB int    `yaml:"journal_mib"`
+	Durability  string `yaml:"durability"` // flush or sync (design.md 9)
+	JournalMiB  int    `yaml:"journal_mib"`
+	EndDeadLogs bool   `yaml:"end_dead_logs"` // have Badger delete dead value logs without reading them
 }
 
 // PEConfig of one protocol endpoint.
@@ -156,7 +157,7 @@ func DefaultConfig() Config {
 		VASA:  defaultVASA(),
 		API:   APIConfig{Addr: "127.0.0.1:8474"},
 		Log:   LogConfig{Level: "info", Format: "auto"},
-		Store: StoreConfig{Durability: "flush", JournalMiB: 256},
+		Store: StoreConfig{Durability: "flush", JournalMiB: 256, EndDeadLogs: true},
 		PEs:   []PEConfig{{Name: "pe0", LUN: 256}},
 		ESXi:  defaultESXi(),
 		Drain: Duration(10 * time.Second),

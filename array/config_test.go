@@ -53,7 +53,7 @@ func TestEveryKeyFromEverywhere(t *testing.T) {
 		"vasa.version_file": "f", "vasa.strict": "true", "vasa.bitmap_msb_first": "true", "vasa.events_from_zero": "true", "vasa.unshared_valid": "true",
 		"vasa.endpoints_by_id": "true", "vasa.snapshots": "writable", "vasa.tasks_run_first": "true", "vasa.closed_bootstrap": "true", "vasa.skip_expired_roots": "true", "vasa.strict_crl_dates": "true", "vasa.max_vvol_size_mb": "9",
 		"api.addr": "127.0.0.1:2", "api.token": "0123", "log.level": "warn", "log.format": "json",
-		"store.durability": "sync", "store.journal_mib": "32", "protocol_endpoints": "[{name: pe1, lun: 300}, {name: pe2, lun: 301}]",
+		"store.durability": "sync", "store.journal_mib": "32", "store.end_dead_logs": "false", "protocol_endpoints": "[{name: pe1, lun: 300}, {name: pe2, lun: 301}]",
 		"esxi.pe_capacity": "zero", "esxi.pe_media": "zeros", "esxi.pe_mode_sense": "refuse", "esxi.secondary_form": "d2", "esxi.unbound_sense": "68/01", "esxi.bind_attention": "none",
 		"esxi.reset_subsidiaries": "true", "esxi.conglomerate_reports": "false", "esxi.explicit_alua": "true", "esxi.login_unavailable": "0204",
 		"drain_timeout": "1m30s", "faults": "lu vvol=a -> pdl,vasa -> hang",

@@ -43,7 +43,7 @@ func importTable() map[string]row {
 		"vvol/store/badger/pace":       {},
 		"vvol/store/badger/places":     {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/prefetch"}},
 		"vvol/store/badger/prefetch":   {},
-		"vvol/store/badger/rows":       {imports: []string{"vvol/store/badger/journal"}},
+		"vvol/store/badger/rows":       {imports: []string{"vvol/store/badger/index", "vvol/store/badger/journal"}},
 		"vvol/store/badger/sigbus":     {},
 		"vvol/store/badger/sum":        {},
 		"vvol/store/badger/values":     {imports: []string{"vvol/store/badger/files"}},

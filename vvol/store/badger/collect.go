@@ -121,24 +121,21 @@ func (d *drainer) move(records []*index.Record) error {
 	var blocks []index.Move
 	var sums []uint32 // of blocks
 	d.values = d.values[:0]
-	err := e.db.View(func(tx *bdb.Txn) error {
-		for _, r := range records {
-			if len(blocks) > drainPages-index.RecordBlocks {
-				return nil
-			}
-			live, of, err := d.loadSurvivors(tx, r)
-			if err != nil {
-				e.index.Lock()
-				r.Damaged = true
-				e.index.Unlock()
-				e.o.Warn(fmt.Sprintf("record %d in %s cannot be read: %v", r.ID, e.dir, err))
-			}
-			blocks, sums = append(blocks, live...), append(sums, of...)
+	for _, r := range records {
+		if len(blocks) > drainPages-index.RecordBlocks {
+			break
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		live, of, err := d.loadSurvivors(r)
+		if err != nil { // a record that is moved while it is read may read as empty
+			live, of, err = d.loadSurvivors(r)
+		}
+		if err != nil {
+			e.index.Lock()
+			r.Damaged = true
+			e.index.Unlock()
+			e.o.Warn(fmt.Sprintf("record %d in %s cannot be read: %v", r.ID, e.dir, err))
+		}
+		blocks, sums = append(blocks, live...), append(sums, of...)
 	}
 	e.counts.moved.Add(uint64(len(blocks)))
 	loaded := make(map[index.Location]int, len(blocks))
@@ -158,27 +155,29 @@ func (d *drainer) move(records []*index.Record) error {
 
 // loadSurvivors appends the live blocks of a record to d.values and verifies them, all or
 // none, and returns their sums as well.
-func (d *drainer) loadSurvivors(tx *bdb.Txn, r *index.Record) (live []index.Move, sums []uint32, err error) {
-	t, err := places.Entry(tx, numberKey(keyEntry, r.ID))
-	if err != nil {
-		return nil, nil, err
-	}
-	item, err := tx.Get(numberKey(keyRecord, r.ID))
-	if err != nil {
-		return nil, nil, err
-	}
-	d.e.index.RLock()
-	for j, block := range t.Blocks {
-		if block != index.DeadIndex && r.Layer.Get(block) == index.At(r.ID, j) {
-			live, sums = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)}), append(sums, t.Sums[j])
+func (d *drainer) loadSurvivors(r *index.Record) (live []index.Move, sums []uint32, err error) {
+	err = d.e.db.View(func(tx *bdb.Txn) error {
+		t, err := places.Entry(tx, numberKey(keyEntry, r.ID))
+		if err != nil {
+			return err
 		}
-	}
-	d.e.index.RUnlock()
-	values, err := places.Append(d.values, item, &t, live)
+		item, err := tx.Get(numberKey(keyRecord, r.ID))
+		if err != nil {
+			return err
+		}
+		d.e.index.RLock()
+		for j, block := range t.Blocks {
+			if block != index.DeadIndex && r.Layer.Get(block) == index.At(r.ID, j) {
+				live, sums = append(live, index.Move{Layer: r.Layer, Block: block, From: index.At(r.ID, j)}), append(sums, t.Sums[j])
+			}
+		}
+		d.e.index.RUnlock()
+		d.values, err = places.Append(d.values, item, &t, live)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	d.values = values
 	return live, sums, nil
 }
 

@@ -106,8 +106,15 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	}
 	e.db = db
 	renew := func() { e.views.Renew(db) }
+	stays := func(tx *bdb.Txn, key []byte) (bool, error) { // records and entries come and go together
+		if key[0] != keyRecord {
+			return true, nil
+		}
+		return places.HasEntry(tx, append([]byte{keyEntry}, key[1:]...))
+	}
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, Rewrites: &e.log.Rewrites, Writing: &e.writing, Renew: renew, Moved: renew, Warn: e.o.Warn})
+		Threshold: valueThreshold, End: !o.LeaveLogs, Records: keyRecord, Rewrites: &e.log.Rewrites, Writing: &e.writing,
+		Renew: renew, Moved: renew, Stays: stays, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
 	renew()
 	if err := e.recover(ctx); err != nil {

@@ -261,6 +261,16 @@ func (e *Engine) fetchRecord(first uint64, locs []index.Location, p []byte) erro
 		}
 		e.places.Forget(id)
 	}
+	err := e.locateRecord(first, locs, p)
+	if errors.Is(err, store.ErrMedium) { // what is collected between look-up and copy reads as empty
+		err = e.locateRecord(first, locs, p)
+	}
+	return err
+}
+
+// locateRecord looks the record up, copies its blocks, and remembers where it is.
+func (e *Engine) locateRecord(first uint64, locs []index.Location, p []byte) error {
+	id := locs[0].Record()
 	v := e.views.Acquire()
 	defer v.Release()
 	at, err := places.Locate(v.Tx, numberKey(keyEntry, id), numberKey(keyRecord, id))

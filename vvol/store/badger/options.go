@@ -21,6 +21,9 @@ type Options struct {
 	JournalBytes int64
 	// ValueLogBytes is the size of one value log file.
 	ValueLogBytes int64
+	// LeaveLogs has Badger read each value log before it deletes it, dead or not, instead of
+	// ending the log before its first entry.
+	LeaveLogs bool
 	// CollectEvery is the pause between rounds of the collector.
 	CollectEvery time.Duration
 	// Warn is told, from any goroutine, what an operator should know.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -160,7 +159,7 @@ func (e *Engine) readState() (s stateRow, known bool, err error) {
 			return err
 		}
 		known = true
-		return decodeItem(item, &s)
+		return rows.Decode(item, &s)
 	})
 	return s, known, err
 }
@@ -212,36 +211,6 @@ func (e *Engine) load(ctx context.Context) error {
 	})
 }
 
-func decodeItem(item *bdb.Item, to any) error {
-	err := item.Value(func(b []byte) error { return json.Unmarshal(b, to) })
-	if err != nil {
-		return fmt.Errorf("row %q: %w", item.Key(), err)
-	}
-	return nil
-}
-
-// scan calls f for every row of a kind, in order of key.
-func scan(tx *bdb.Txn, kind byte, f func(item *bdb.Item) error) error {
-	o := bdb.DefaultIteratorOptions
-	o.Prefix = []byte{kind}
-	it := tx.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		if err := f(it.Item()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func number(item *bdb.Item) (uint64, error) {
-	k := item.Key()
-	if len(k) != 9 {
-		return 0, fmt.Errorf("%w: key %q", index.ErrCorrupt, k)
-	}
-	return binary.BigEndian.Uint64(k[1:]), nil
-}
-
 // seen keeps ids from being used again.
 func (e *Engine) seen(id uint64) {
 	if id > e.nextID.Load() {
@@ -252,8 +221,8 @@ func (e *Engine) seen(id uint64) {
 // loadLayers reads the layers, and tells of those that do not count.
 func (e *Engine) loadLayers(tx *bdb.Txn) (returned []uint64, err error) {
 	parents := map[uint64]uint64{}
-	err = scan(tx, keyLayer, func(item *bdb.Item) error {
-		id, err := number(item)
+	err = rows.Scan(tx, keyLayer, func(item *bdb.Item) error {
+		id, err := rows.Number(item)
 		if err != nil {
 			return err
 		}
@@ -279,7 +248,7 @@ func (e *Engine) dropReturned(ids []uint64) error {
 }
 
 func (e *Engine) loadVolumes(tx *bdb.Txn) error {
-	return scan(tx, keyVolume, func(item *bdb.Item) error {
+	return rows.Scan(tx, keyVolume, func(item *bdb.Item) error {
 		k := item.Key()
 		if len(k) != 17 {
 			return fmt.Errorf("%w: key %q", index.ErrCorrupt, k)
@@ -303,12 +272,20 @@ func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn) error {
 			e.index.Zero(e.index.Layers[z.layer], z.First, z.Last)
 		}
 	}
-	err = scan(tx, keyEntry, func(item *bdb.Item) error {
-		id, err := number(item)
+	o := bdb.DefaultIteratorOptions
+	o.PrefetchValues, o.Prefix = false, []byte{keyRecord}
+	records := tx.NewIterator(o)
+	defer records.Close()
+	records.Rewind()
+	err = rows.Scan(tx, keyEntry, func(item *bdb.Item) error {
+		id, err := rows.Number(item)
 		if err != nil {
 			return err
 		}
 		e.seen(id)
+		if err := e.buryBefore(records, id); err != nil {
+			return err
+		}
 		if id > durable {
 			e.index.Bury(id)
 			return nil
@@ -322,7 +299,22 @@ func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn) error {
 		return ctx.Err()
 	})
 	applyZeros(math.MaxUint64)
-	return err
+	return errors.Join(err, e.buryBefore(records, math.MaxUint64))
+}
+
+// buryBefore buries records without an entry up to an id, which has one. Collections of Badger
+// have brought back records that were deleted while they ran (package values).
+func (e *Engine) buryBefore(records *bdb.Iterator, id uint64) error {
+	for ; records.Valid(); records.Next() {
+		n, err := rows.Number(records.Item())
+		if err != nil || n > id {
+			return err
+		}
+		if n < id {
+			e.index.Bury(n)
+		}
+	}
+	return nil
 }
 
 // layerSpan is a span of a layer.
@@ -334,8 +326,8 @@ type layerSpan struct {
 // loadZeros lists the spans of all layers in order of their ids.
 func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err error) {
 	var stale []uint64
-	err = scan(tx, keyZeros, func(item *bdb.Item) error {
-		id, err := number(item)
+	err = rows.Scan(tx, keyZeros, func(item *bdb.Item) error {
+		id, err := rows.Number(item)
 		if err != nil {
 			return err
 		}

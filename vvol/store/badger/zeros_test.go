@@ -27,7 +27,7 @@ func openStill(t *testing.T, dir string) *Engine {
 // rowsOf counts the rows of a kind in Badger.
 func rowsOf(t *testing.T, e *Engine, kind byte) (n int) {
 	require.NoError(t, e.db.View(func(tx *bdb.Txn) error {
-		return scan(tx, kind, func(*bdb.Item) error { n++; return nil })
+		return rows.Scan(tx, kind, func(*bdb.Item) error { n++; return nil })
 	}))
 	return n
 }

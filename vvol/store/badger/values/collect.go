@@ -21,7 +21,8 @@ type Step func(values int64, f func() error) error
 // Collect has Badger rewrite and delete the files that are dead to a share or more, until
 // none is or stop says so. Each transaction of ours and each file is a step: what is freed
 // by one is there for the next, and a file system that others fill meanwhile is noticed.
-// Discard statistics follow compaction, not deletion, so that the tree is compacted first.
+// Discard statistics follow compaction, not deletion, so that the tree is compacted first. What
+// lives in the files is moved by us (empty.go).
 //
 // A compaction keeps a deletion, and what was deleted, as long as somebody reads in a view
 // from before; in the last level both stay then until something in their range is
@@ -43,9 +44,15 @@ func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, e
 	if err := l.db.Flatten(1); err != nil {
 		return c, err
 	}
+	s, err := l.survey(from)
+	if err != nil {
+		return c, err
+	}
+	l.synced = false
+	l.o.Renew() // in the newest view, what is not in the survey is not there either
 	survive := int64((1 - from) * float64(l.o.FileBytes))
 	for !stop() {
-		err = step(survive, func() error { return l.rewriteFile(from, &c) })
+		err = step(survive, func() error { return l.rewriteFile(from, s, &c) })
 		if err != nil {
 			break
 		}
@@ -97,16 +104,32 @@ func (l *Log) stale() bool {
 // fillRows is how many rows of filling one transaction takes.
 const fillRows = 100
 
-// rewriteFile lets Badger move the live values of one file and delete it, or fails with
-// bdb.ErrNoRewrite. Badger deletes no file while an iterator is open, which keeps the old
-// values until all moved ones are on stable storage. When that fails the iterator stays
-// open, and the next call tries again; a database that is opened anew knows nothing of
-// deletions that wait.
-func (l *Log) rewriteFile(from float64, c *Collected) error {
+// rewriteFile has the live values of one file moved and Badger delete it, or fails with
+// bdb.ErrNoRewrite. A collection that could not be finished is finished first.
+func (l *Log) rewriteFile(from float64, s survey, c *Collected) error {
 	if l.keep == nil {
-		if err := l.rewrite(from); err != nil {
+		n, err := l.empty(from, s)
+		c.Rescued += n
+		if err == nil {
+			err = l.rewrite(from)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	return l.finish(c)
+}
+
+// finish lets the file go that Badger has rewritten. Badger deletes none while an iterator is
+// open, which keeps the old values until all moved ones are on stable storage. When
+// that fails the iterator stays open, and the next call tries again; a database that is opened
+// anew knows nothing of deletions that wait. Of a file that was ended there is nothing to wait
+// for; what Badger does with another, which its statistics have brought to the front
+// meanwhile, is looked at.
+func (l *Log) finish(c *Collected) error {
+	if r := l.o.Rewrites; l.ended != 0 && r.file == l.ended && r.entries == 0 {
+		l.letGo()
+		return nil
 	}
 	n, err := l.rescue()
 	c.Rescued += n
@@ -137,5 +160,5 @@ func (l *Log) rewrite(from float64) error {
 func (l *Log) letGo() {
 	l.keep.Close()
 	l.view.Discard()
-	l.keep, l.view = nil, nil
+	l.keep, l.view, l.ended = nil, nil, 0
 }

@@ -2,5 +2,7 @@
 // back, and large pages used for the file that is written to.
 //
 // Both go through Badger's own interfaces, and through the mapping in which Badger shows
-// values. Keys that it needs start with the byte that its user gives it.
+// values; a file of which nothing lives any more is besides ended before its first entry, so
+// that Badger deletes it without reading it (empty.go). Keys that it needs start with the byte
+// that its user gives it.
 package values

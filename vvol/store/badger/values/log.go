@@ -20,6 +20,9 @@ type Log struct {
 	view *bdb.Txn      // of keep
 	keep *bdb.Iterator // keeps the file that was rewritten, until what it held is on stable storage; Collect only
 
+	synced bool   // what Collect surveyed is on stable storage; Collect only
+	ended  uint32 // number of the file that was ended and not rewritten yet; 0: none. Collect only
+
 	prepared uint64 // number of the file that Prepare has seen; Prepare only
 	small    bool   // the kernel has no large pages for files; Prepare only
 }
@@ -31,11 +34,15 @@ type Options struct {
 	TableBytes int64 // of a memory table
 	Threshold  int   // bytes from which a value goes to the value log
 
-	Rewrites *Rewrites            // hears Badger's Logger
-	Writing  sync.Locker          // nobody else writes rows while it is held, less filling
-	Renew    func()               // before tables are merged: lets go of old views, for which deletions are kept
-	Moved    func()               // after values of rows were set anew elsewhere
-	Warn     func(message string) // is told of damage
+	End     bool // have Badger delete files without reading them: their first entry is overwritten
+	Records byte // first byte of the keys of values whose readers expect to find them moved or empty
+
+	Rewrites *Rewrites                                   // hears Badger's Logger
+	Writing  sync.Locker                                 // nobody else writes rows while it is held, less filling
+	Renew    func()                                      // before tables are merged: lets go of old views, for which deletions are kept
+	Moved    func()                                      // after values of rows were set anew elsewhere
+	Stays    func(tx *bdb.Txn, key []byte) (bool, error) // tells whether a value belongs to anything
+	Warn     func(message string)                        // is told of damage
 }
 
 // New returns the Log of db, whose files lie in dir.

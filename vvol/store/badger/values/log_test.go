@@ -38,7 +38,8 @@ func openHeard(t *testing.T, dir string) (*bdb.DB, *Log, *files.Directory, *[]st
 	d := files.New(dir, fileBytes, 4<<20)
 	warned := new([]string)
 	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
-		Renew: func() {}, Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
+		End: true, Records: 'v', Renew: func() {}, Moved: func() {},
+		Stays: func(*bdb.Txn, []byte) (bool, error) { return true, nil }, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
 }
 
 // write sets n values of 1 MiB.
@@ -107,7 +108,7 @@ func TestCollect(t *testing.T) {
 	var sum Collected
 	for tries := 0; sum.Files < 5; tries++ { // tables are written out beside us
 		require.Less(t, tries, 100)
-		c, err := l.Collect(0.5, func() bool { return false }, func(_ int64, f func() error) error { return f() })
+		c, err := l.Collect(0.5, never, atOnce)
 		require.NoError(t, err)
 		sum.Files, sum.Bytes = sum.Files+c.Files, sum.Bytes+c.Bytes
 	}
@@ -130,10 +131,9 @@ func TestCollectBehindView(t *testing.T) {
 	for i := range byte(40) {
 		require.NoError(t, db.Update(func(tx *bdb.Txn) error { return tx.Delete([]byte{'v', i}) }))
 	}
-	step := func(_ int64, f func() error) error { return f() }
 	// Tables are written out beside us: so often that the deletions have reached the last level.
 	for range 20 {
-		c, err := l.Collect(0.5, func() bool { return false }, step)
+		c, err := l.Collect(0.5, never, atOnce)
 		require.NoError(t, err)
 		require.Zero(t, c.Files, "the reader may need it")
 	}
@@ -142,7 +142,7 @@ func TestCollectBehindView(t *testing.T) {
 	files := uint64(0)
 	for tries := 0; files < 2; tries++ {
 		require.Less(t, tries, 100)
-		c, err := l.Collect(0.5, func() bool { return false }, step)
+		c, err := l.Collect(0.5, never, atOnce)
 		require.NoError(t, err)
 		files += c.Files
 	}
@@ -176,7 +176,7 @@ func TestCollectBesideWriters(t *testing.T) {
 	files := uint64(0)
 	for tries := 0; files < 5; tries++ {
 		require.Less(t, tries, 100)
-		c, err := l.Collect(0.5, func() bool { return false }, func(_ int64, f func() error) error { return f() })
+		c, err := l.Collect(0.5, never, atOnce)
 		require.NoError(t, err)
 		files += c.Files
 	}
@@ -209,7 +209,6 @@ func TestCollectAsksForRoom(t *testing.T) {
 		write(t, db, 17, tag)
 	}
 	full := errors.New("full")
-	never := func() bool { return false }
 	for room := range uint64(3) {
 		var c Collected
 		for tries := 0; ; tries++ { // tables are written out beside us

@@ -26,17 +26,15 @@ func (l *Log) Prepare() error {
 	if err != nil || newest == l.prepared || l.small {
 		return err
 	}
-	before := l.key(int(l.prepared % 2))
 	if l.prepared > 0 {
-		if err := l.advise(before, unix.MADV_NORMAL, unix.MADV_NOHUGEPAGE); err != nil {
+		if err := l.advise(l.prepared, unix.MADV_NORMAL, unix.MADV_NOHUGEPAGE); err != nil {
 			return err
 		}
 	}
-	current := l.key(int(newest % 2))
-	if err := l.mark(current); err != nil {
+	if err := l.mark(l.key(int(newest % 2))); err != nil {
 		return err
 	}
-	err = l.advise(current, unix.MADV_HUGEPAGE, unix.MADV_RANDOM) // random: reading ahead is done in small pages
+	err = l.advise(newest, unix.MADV_HUGEPAGE, unix.MADV_RANDOM) // random: reading ahead is done in small pages
 	l.small = errors.Is(err, unix.EINVAL)
 	if l.small {
 		err = nil
@@ -45,14 +43,21 @@ func (l *Log) Prepare() error {
 	return err
 }
 
-// advise gives the kernel advice for as much as a file holds from a value on.
-func (l *Log) advise(key []byte, advice ...int) error {
+// advise gives the kernel advice for as much as a file holds from its mark on. A mark that
+// has been moved, as little else was left, tells nothing of the file.
+func (l *Log) advise(file uint64, advice ...int) error {
 	return l.db.View(func(tx *bdb.Txn) error {
-		item, err := tx.Get(key)
+		item, err := tx.Get(l.key(int(file % 2)))
 		if err != nil {
 			return err
 		}
+		if at, _ := locate(item); uint64(at.file) != file {
+			return nil
+		}
 		return item.Value(func(value []byte) error {
+			if len(value) == 0 {
+				return nil // ended since
+			}
 			first := unsafe.Pointer(unsafe.SliceData(value))
 			in := uintptr(first) % uintptr(unix.Getpagesize())
 			mapping := unsafe.Slice((*byte)(unsafe.Add(first, -int(in))), l.o.FileBytes)

@@ -7,9 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"reflect"
-
-	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store/badger/files"
 )
@@ -63,115 +60,12 @@ func (l *Log) rescue() (moved uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	damaged := 0
-	for len(left) > 0 {
-		n, bytes := 0, 0
-		for n < len(left) && n < rescueRows && (n == 0 || bytes+int(left[n].at.length) <= rescueBytes) {
-			bytes += int(left[n].at.length)
-			n++
-		}
-		m, bad, err := l.move(f, left[:n])
-		if err != nil {
-			return moved, err
-		}
-		moved, damaged, left = moved+m, damaged+bad, left[n:]
-	}
-	if moved > 0 {
-		l.o.Moved()
+	m, err := l.moveAll(f, left)
+	if m.values > 0 {
 		l.o.Warn(fmt.Sprintf("value log %s is damaged at byte %d: %d values behind that were moved, %d of them damaged",
-			f.Name(), stop, moved, damaged))
+			f.Name(), stop, m.values, m.damaged))
 	}
-	return moved, nil
-}
-
-// Limits of one transaction that rescues.
-const (
-	rescueRows  = 256
-	rescueBytes = 8 << 20
-)
-
-// pointer is where the tree says that a value lies.
-type pointer struct{ file, length, offset uint32 }
-
-type stray struct {
-	key []byte
-	at  pointer
-}
-
-// leadingTo lists the keys, less those of filling, whose values lie in a file.
-func (l *Log) leadingTo(file uint32) (all []stray, err error) {
-	err = l.each(func(s stray) error {
-		if s.at.file == file {
-			all = append(all, s)
-		}
-		return nil
-	})
-	return all, err
-}
-
-// each calls f for every key, less those of filling, whose value lies in a value log.
-func (l *Log) each(f func(stray) error) error {
-	return l.db.View(func(tx *bdb.Txn) error {
-		o := bdb.DefaultIteratorOptions
-		o.PrefetchValues = false
-		it := tx.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			at, ok := locate(it.Item())
-			if !ok || it.Item().Key()[0] == l.o.Fill {
-				continue
-			}
-			if err := f(stray{it.Item().KeyCopy(nil), at}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// locate tells where the value of an item lies; ok is false when that is in the tree.
-// Badger has no name for it.
-func locate(item *bdb.Item) (p pointer, ok bool) {
-	const inValueLog = 1 << 1
-	v := reflect.ValueOf(item).Elem()
-	b := v.FieldByName("vptr").Bytes()
-	if v.FieldByName("meta").Uint()&inValueLog == 0 || len(b) != 12 {
-		return p, false
-	}
-	return pointer{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true
-}
-
-// move sets values anew that still lie where they did, while nobody else writes.
-func (l *Log) move(f *os.File, part []stray) (moved uint64, damaged int, err error) {
-	l.o.Writing.Lock()
-	defer l.o.Writing.Unlock()
-	err = l.db.Update(func(tx *bdb.Txn) error {
-		for _, s := range part {
-			item, err := tx.Get(s.key)
-			if errors.Is(err, bdb.ErrKeyNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if at, ok := locate(item); !ok || at != s.at {
-				continue
-			}
-			value, sound, err := readValue(f, s)
-			if err != nil {
-				return err
-			}
-			if err := tx.Set(s.key, value); err != nil {
-				return err
-			}
-			moved++
-			if !sound {
-				damaged++
-			}
-		}
-		return nil
-	})
-	return moved, damaged, err
+	return m.values, err
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

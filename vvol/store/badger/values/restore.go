@@ -50,7 +50,7 @@ func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[stri
 		}
 	}()
 	err := l.each(func(s stray) error {
-		if (files.Position{File: uint64(s.at.file), Offset: uint64(s.at.offset)}).Before(at) || !wanted(s.key) {
+		if s.key[0] == l.o.Fill || (files.Position{File: uint64(s.at.file), Offset: uint64(s.at.offset)}).Before(at) || !wanted(s.key) {
 			return nil
 		}
 		f := logs[s.at.file]

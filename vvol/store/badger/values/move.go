@@ -1,0 +1,138 @@
+package values
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"reflect"
+
+	bdb "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+)
+
+// pointer is where the tree says that a value lies.
+type pointer struct{ file, length, offset uint32 }
+
+type stray struct {
+	key []byte
+	at  pointer
+}
+
+// leadingTo lists the keys whose values lie in a file.
+func (l *Log) leadingTo(file uint32) (all []stray, err error) {
+	err = l.each(func(s stray) error {
+		if s.at.file == file {
+			all = append(all, s)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// each calls f for every key whose value lies in a value log.
+func (l *Log) each(f func(stray) error) error {
+	return l.db.View(func(tx *bdb.Txn) error {
+		o := bdb.DefaultIteratorOptions
+		o.PrefetchValues = false
+		it := tx.NewIterator(o)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			at, ok := locate(it.Item())
+			if !ok {
+				continue
+			}
+			if err := f(stray{it.Item().KeyCopy(nil), at}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// locate tells where the value of an item lies; ok is false when that is in the tree.
+// Badger has no name for it.
+func locate(item *bdb.Item) (p pointer, ok bool) {
+	const inValueLog = 1 << 1
+	v := reflect.ValueOf(item).Elem()
+	b := v.FieldByName("vptr").Bytes()
+	if v.FieldByName("meta").Uint()&inValueLog == 0 || len(b) != 12 {
+		return p, false
+	}
+	return pointer{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true
+}
+
+// Limits of what is moved at once, while all other writers wait.
+const (
+	moveRows  = 256
+	moveBytes = 2 << 20
+)
+
+// moved is what became of values that were to be moved.
+type moved struct {
+	values  uint64 // set anew
+	damaged int    // of them, as they were
+	first   uint32 // byte of the file at which the first damaged entry begins
+}
+
+// moveAll sets the values of a file anew to which the tree still leads.
+func (l *Log) moveAll(f *os.File, left []stray) (all moved, err error) {
+	for len(left) > 0 && err == nil {
+		n, bytes := 0, 0
+		for n < len(left) && n < moveRows && (n == 0 || bytes+int(left[n].at.length) <= moveBytes) {
+			bytes += int(left[n].at.length)
+			n++
+		}
+		err = l.move(f, left[:n], &all)
+		left = left[n:]
+	}
+	if all.values > 0 {
+		l.o.Moved()
+	}
+	return all, err
+}
+
+// move sets values anew that still lie where they did, in the version that they have, so that
+// whoever reads in an older view finds them, too. What belongs to nothing any more is deleted.
+// Nobody else writes meanwhile: a deletion would come to stand below what it deletes.
+func (l *Log) move(f *os.File, part []stray, all *moved) error {
+	l.o.Writing.Lock()
+	defer l.o.Writing.Unlock()
+	again := l.db.NewKVLoader(1)
+	err := l.db.Update(func(tx *bdb.Txn) error {
+		for _, s := range part {
+			item, err := tx.Get(s.key)
+			if errors.Is(err, bdb.ErrKeyNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if at, ok := locate(item); !ok || at != s.at {
+				continue
+			}
+			if stays, err := l.o.Stays(tx, s.key); err != nil {
+				return err
+			} else if !stays {
+				if err := tx.Delete(s.key); err != nil {
+					return err
+				}
+				continue
+			}
+			value, sound, err := readValue(f, s)
+			if err != nil {
+				return err
+			}
+			if err := again.Set(&pb.KV{Key: s.key, Value: value, Version: item.Version()}); err != nil {
+				return err
+			}
+			if !sound && all.damaged == 0 {
+				all.first = s.at.offset
+			}
+			if all.values++; !sound {
+				all.damaged++
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, again.Finish())
+}
