@@ -85,7 +85,7 @@ func TestShares(t *testing.T) {
 	for at, want := range map[float64]float64{0: 0.95, 1.9: 0.95, 2.1: 0.725, 2.3: 0.5, 9: 0.5} {
 		require.InDelta(t, want, Rewrite(at), 1e-9, at)
 	}
-	for at, want := range map[float64]float64{0: 0.9, 2.3: 0.9, 2.35: 0.575, 2.4: 0.25, 9: 0.25} {
+	for at, want := range map[float64]float64{0: 1.1, 2.3: 1.1, 2.35: 0.675, 2.4: 0.25, 9: 0.25} {
 		require.InDelta(t, want, Clean(at), 1e-9, at)
 	}
 }

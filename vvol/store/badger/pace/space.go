@@ -4,7 +4,7 @@ package pace
 // journal, beyond a slack.
 const (
 	SpaceBusy  = 1.5 // collected from here on under load; Calm has it for when nothing comes in
-	spaceFew   = 1.9 // of which records that are not dead as a whole take the most: cleanBusy
+	spaceFew   = 1.9 // up to here, hardly anything is moved for it: rewriteBusy
 	spaceTight = 2.3
 	spaceShort = 2.4 // draining waits from here on, in turn with writers that wait for it
 	SpaceMost  = 2.5 // and here until there is less
@@ -19,7 +19,7 @@ const (
 
 // Dead blocks per live one at which records are cleaned.
 const (
-	cleanBusy = 0.9  // under load, up to spaceTight
+	cleanBusy = 1.1  // under load, up to spaceTight
 	CleanCalm = 0.25 // when nothing comes in: emptier segments cost less to clean
 )
 

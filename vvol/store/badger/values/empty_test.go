@@ -137,7 +137,7 @@ func TestDeletedStaysDeleted(t *testing.T) {
 		defer l.o.Writing.Unlock()
 		return db.Update(f)
 	}
-	const keys, live = 6000, 600
+	const keys, live = 4000, 400
 	stop := make(chan struct{})
 	var collector sync.WaitGroup
 	collector.Go(func() {
