@@ -109,7 +109,7 @@ func importTable() map[string]row {
 // are in testLibraries.
 func outsideTable() map[string][]string {
 	return map[string][]string{
-		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/complaints", "vvol/store/badger/inuse", "vvol/store/badger/places", "vvol/store/badger/rows", "vvol/store/badger/values"},
+		"github.com/dgraph-io/badger":         {"vvol/store/badger", "vvol/store/badger/complaints", "vvol/store/badger/files", "vvol/store/badger/inuse", "vvol/store/badger/places", "vvol/store/badger/rows", "vvol/store/badger/values"},
 		"github.com/RoaringBitmap/roaring":    {"vvol/store/badger"},
 		"github.com/gostor/gotgt":             {"test/peer/gotgt"},
 		"github.com/sirupsen/logrus":          {"test/peer/gotgt"}, // to silence gotgt

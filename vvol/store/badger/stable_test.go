@@ -2,10 +2,12 @@ package badger
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	bdb "github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
@@ -135,5 +137,50 @@ func TestDamagedFileCollected(t *testing.T) {
 			requireBlock(t, e, a, i, byte(i)&0x3f+0x40)
 		}
 		requireBlock(t, e, b, i, byte(i)&0x3f+0x80)
+	}
+}
+
+// TestSyncOption: with Options.Sync every kind of change is on stable storage when it
+// returns, and without it a write is not. It was seen to fail with o.e.o.Sync left out of submit
+// and of WriteAll.
+func TestSyncOption(t *testing.T) {
+	for _, sync := range []bool{true, false} {
+		o := small(t.TempDir())
+		o.Sync, o.CollectEvery = sync, time.Hour // whose rounds flush, too
+		e, err := Open(t.Context(), o)
+		require.NoError(t, err)
+		id, size := store.ID{1}, uint64(1<<20)
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: size}))
+		v, err := e.Open(t.Context(), id)
+		require.NoError(t, err)
+		block, other := bytes.Repeat([]byte{1}, blockSize), bytes.Repeat([]byte{2}, blockSize)
+		for _, change := range []struct {
+			name string
+			do   func() error
+		}{
+			{"write", func() error { return v.WriteAt(t.Context(), block, 0, store.WriteOptions{}) }},
+			{"write of a sector", func() error { return v.WriteAt(t.Context(), other[:512], 512, store.WriteOptions{}) }},
+			{"writes", func() error {
+				writes := []store.Write{{Offset: 4 * blockSize, Data: block}, {Offset: 9 * blockSize, Data: block}}
+				v.WriteAll(t.Context(), writes, store.WriteOptions{})
+				return errors.Join(writes[0].Err, writes[1].Err)
+			}},
+			{"compare and write", func() error {
+				return v.CompareAndWrite(t.Context(), block, other, 4*blockSize, store.WriteOptions{})
+			}},
+			{"copy", func() error { return v.CopyFrom(t.Context(), 32*blockSize, v, 4*blockSize, blockSize) }},
+			{"zero", func() error { return v.Zero(t.Context(), 9*blockSize, blockSize, store.WriteOptions{}) }},
+			{"unmap", func() error { return v.Unmap(t.Context(), 0, 2*blockSize, store.WriteOptions{}) }},
+		} {
+			before := e.journal.Head()
+			require.NoError(t, change.do(), change.name)
+			require.Greater(t, e.journal.Head(), before, change.name)
+			if stable := e.journal.Stable() == e.journal.Head(); sync {
+				require.True(t, stable, change.name)
+			} else {
+				require.False(t, stable, "%s: nobody asked for it", change.name)
+			}
+		}
+		require.NoError(t, e.Close())
 	}
 }

@@ -30,6 +30,9 @@ func (d *Directory) Check() error {
 	if err := checkManifest(d.path); err != nil {
 		return err
 	}
+	if err := checkTables(d.path); err != nil {
+		return err
+	}
 	if err := d.marks.load(); err != nil {
 		return err
 	}
