@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +17,8 @@ const benchSpan = 1 << 30
 
 // BenchmarkArray puts the loads of docs/performance.md on a Badger volume over real
 // sessions: make bench PKG=./test/scenario, then benchstat. Every load starts on a
-// volume that is written from end to end.
+// volume that is written from end to end; Overwritten: and then at random, as often as it has
+// blocks.
 func BenchmarkArray(b *testing.B) {
 	k := func(n int) int { return n << 10 }
 	for _, l := range []struct {
@@ -36,6 +38,8 @@ func BenchmarkArray(b *testing.B) {
 		{"WriteFUA4K/QD32", 1, initiator.Load{QueueDepth: 32, FUA: true}},
 		{"SequentialRead64K/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(64), ReadPercent: 100, Pattern: initiator.Sequential}},
 		{"SequentialRead256K/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(256), ReadPercent: 100, Pattern: initiator.Sequential}},
+		{"SequentialRead64KOverwritten/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(64), ReadPercent: 100, Pattern: initiator.Sequential}},
+		{"SequentialRead256KOverwritten/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(256), ReadPercent: 100, Pattern: initiator.Sequential}},
 		{"SequentialWrite64K/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(64), Pattern: initiator.Sequential}},
 		{"SequentialWrite256K/QD8", 1, initiator.Load{QueueDepth: 8, BlockSize: k(256), Pattern: initiator.Sequential}},
 	} {
@@ -50,6 +54,10 @@ func BenchmarkArray(b *testing.B) {
 			fill := initiator.Load{QueueDepth: 8, BlockSize: k(256), Pattern: initiator.Sequential, Span: benchSpan, Count: benchSpan / (256 << 10)}
 			_, err := fill.Run(b.Context(), units[0])
 			require.NoError(b, err)
+			if strings.Contains(l.name, "Overwritten") {
+				_, err := (&initiator.Load{QueueDepth: 32, Span: benchSpan, Count: benchSpan / (4 << 10), Seed: 2}).Run(b.Context(), units[0])
+				require.NoError(b, err)
+			}
 			l.load.Span, l.load.Seed = benchSpan, 1
 			l.load.Count = uint64(max(b.N/l.sessions, 1))
 			b.ResetTimer()

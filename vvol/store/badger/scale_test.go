@@ -222,19 +222,39 @@ func BenchmarkDeleteClones(b *testing.B) {
 				for w := range 32 {
 					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, 3, stop)) })
 				}
-				start := time.Now()
-				for _, id := range all {
-					if deleting {
+				start, before := time.Now(), f.ios()
+				if deleting {
+					for _, id := range all {
 						require.NoError(b, f.e.Delete(ctx, id))
 					}
+					b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
+					f.awaitDrops()
+					took := time.Since(start).Seconds()
+					b.ReportMetric(took, "s-to-drop")
+					b.ReportMetric(float64(f.ios()-before)/took, "IOPS-meanwhile")
 				}
-				b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
 				<-time.After(round - time.Since(start))
 				close(stop)
 				work.Wait()
 			}
 			b.ReportMetric(float64(ops.Load())/b.Elapsed().Seconds(), "IOPS")
 		})
+	}
+}
+
+// ios is how much was read and written.
+func (f *scaleFixture) ios() uint64 { return f.e.counts.reads.Load() + f.e.counts.writes.Load() }
+
+// awaitDrops returns when no layer waits to be dropped.
+func (f *scaleFixture) awaitDrops() {
+	for {
+		f.e.index.RLock()
+		left := len(f.e.index.Orphans(1))
+		f.e.index.RUnlock()
+		if left == 0 {
+			return
+		}
+		<-time.After(time.Millisecond)
 	}
 }
 
