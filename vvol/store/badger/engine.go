@@ -100,21 +100,15 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := e.inspectFiles(); err != nil {
 		return nil, err
 	}
-	db, err := bdb.Open(e.badgerOptions())
+	db, err := values.Open(e.badgerOptions(), e.files)
 	if err != nil {
 		return nil, fmt.Errorf("badger: %s: %w", e.dir, err) // what Badger returns besides cannot be closed
 	}
 	e.db = db
 	renew := func() { e.views.Renew(db) }
-	stays := func(tx *bdb.Txn, key []byte) (bool, error) { // records and entries come and go together
-		if key[0] != keyRecord {
-			return true, nil
-		}
-		return places.HasEntry(tx, append([]byte{keyEntry}, key[1:]...))
-	}
-	e.values = values.New(db, e.files, values.Options{Fill: keyFill, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, End: !o.LeaveLogs, Records: keyRecord, Rewrites: &e.log.Rewrites, Writing: &e.writing,
-		Renew: renew, Moved: renew, Stays: stays, Warn: e.o.Warn})
+	e.values = values.New(db, e.files, values.Options{Fill: keyFill, Record: keyRecord, Entry: keyEntry, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
+		Threshold: valueThreshold, End: !o.LeaveLogs, Rewrites: &e.log.Rewrites, Writing: &e.writing,
+		Renew: renew, Moved: func() { renew(); e.meta.reads.Wait() }, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
 	renew()
 	if err := e.recover(ctx); err != nil {

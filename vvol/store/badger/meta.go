@@ -10,6 +10,7 @@ import (
 	bdb "github.com/dgraph-io/badger/v4"
 
 	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/inuse"
 	"vvsim/vvol/store/badger/journal"
 	"vvsim/vvol/store/badger/rows"
 )
@@ -18,8 +19,9 @@ import (
 // Who reads waits for the rows that Badger lacks; the control plane keeps the catalog in
 // memory, and reads when it starts.
 type meta struct {
-	e  *Engine
-	mu sync.Mutex
+	e     *Engine
+	mu    sync.Mutex
+	reads inuse.Grace // what a transaction may read stays where it is as long as it lasts
 }
 
 // View implements store.Meta.
@@ -70,6 +72,7 @@ func (m *meta) run(t *metaTx, f func(store.MetaTx) error) error {
 type metaTx struct {
 	e        *Engine
 	tx       *bdb.Txn // of reads, from the first one on: it holds rows too
+	end      func()   // of the reads
 	readOnly bool
 	rows     []journal.Row // what was set and deleted, in order
 	size     int           // bytes of rows
@@ -84,6 +87,7 @@ func (t *metaTx) reader() (*bdb.Txn, error) {
 	if err := t.e.finish(t.e.rows.Newest()); err != nil {
 		return nil, err
 	}
+	t.end = t.e.meta.reads.Begin()
 	t.tx = t.e.db.NewTransaction(!t.readOnly)
 	return t.tx, translate(rows.Write(t.tx, t.rows))
 }
@@ -91,6 +95,7 @@ func (t *metaTx) reader() (*bdb.Txn, error) {
 func (t *metaTx) discard() {
 	if t.tx != nil {
 		t.tx.Discard()
+		t.end()
 	}
 }
 

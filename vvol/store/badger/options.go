@@ -22,7 +22,7 @@ type Options struct {
 	// ValueLogBytes is the size of one value log file.
 	ValueLogBytes int64
 	// LeaveLogs has Badger read each value log before it deletes it, dead or not, instead of
-	// ending the log before its first entry.
+	// making the first checksum of a dead one wrong, where it stops.
 	LeaveLogs bool
 	// CollectEvery is the pause between rounds of the collector.
 	CollectEvery time.Duration

@@ -23,8 +23,8 @@ import (
 // journal brings it again:
 //
 //  1. rows of the journal are written to Badger in order,
-//  2. layers, volumes, and records up to the checkpoint's id are loaded; those of their
-//     values that were being moved are looked for where they were,
+//  2. values that were being moved are looked for where they were; layers, volumes, and records up
+//     to the checkpoint's id are loaded,
 //  3. the journal's groups are applied and wait for draining.
 //
 // The end of a process and the end of the power take the same way.
@@ -48,12 +48,12 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.restoreValues(); err != nil {
+		return err
+	}
 	e.index.Rebuilding = true
 	e.seen(e.checkpoints.Last().Records)
 	if err := e.load(ctx); err != nil {
-		return err
-	}
-	if err := e.restoreValues(); err != nil {
 		return err
 	}
 	for id, page := range made {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -21,16 +23,21 @@ type Discard struct {
 // discardSlot is the length of one entry of Badger's file of statistics: number of the value log
 // and dead bytes, big-endian, by number, as far as the number is not 0. What belonged to files that
 // are gone is never taken out.
-const discardSlot = 16
+const (
+	discardName   = "DISCARD"
+	discardSlot   = 16
+	leastDiscards = 1 << 20 // bytes that Badger gives the file
+)
 
 // Discards lists the value logs of which anything is known to be dead, the newest last. They
 // are read while Badger may change them: what it adds meanwhile may be missed.
 func (d *Directory) Discards() ([]Discard, error) {
-	sizes, oldest, err := d.valueLogs()
+	sizes, _, err := d.ValueLogs()
 	if err != nil || len(sizes) == 0 {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(d.path, "DISCARD"))
+	oldest := slices.Min(slices.Collect(maps.Keys(sizes)))
+	f, err := os.Open(filepath.Join(d.path, discardName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -72,8 +79,8 @@ func readDiscard(f *os.File, slot int) (number uint64, dead int64, err error) {
 	return binary.BigEndian.Uint64(b[:]), int64(binary.BigEndian.Uint64(b[8:])), nil
 }
 
-// valueLogs are the sizes of the value logs by number, and the lowest number.
-func (d *Directory) valueLogs() (sizes map[uint64]int64, oldest uint64, err error) {
+// ValueLogs are the sizes of the value logs in bytes, by number, and the number of the newest.
+func (d *Directory) ValueLogs() (sizes map[uint64]int64, newest uint64, err error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, 0, err
@@ -95,9 +102,31 @@ func (d *Directory) valueLogs() (sizes map[uint64]int64, oldest uint64, err erro
 		if err != nil {
 			return nil, 0, err
 		}
-		if sizes[number] = info.Size(); oldest == 0 || number < oldest {
-			oldest = number
-		}
+		sizes[number] = info.Size()
+		newest = max(newest, number)
 	}
-	return sizes, oldest, nil
+	return sizes, newest, nil
+}
+
+// Count adds to the statistics, bytes by number of a value log, and takes out of them what
+// belongs to logs that are gone. Badger must not be open.
+func (d *Directory) Count(dead map[uint64]int64) error {
+	all, err := d.Discards()
+	if err != nil {
+		return err
+	}
+	sum := maps.Clone(dead)
+	for _, known := range all {
+		sum[known.File] += known.Dead
+	}
+	b := make([]byte, max(leastDiscards, (len(sum)+1)*discardSlot))
+	for i, number := range slices.Sorted(maps.Keys(sum)) {
+		binary.BigEndian.PutUint64(b[i*discardSlot:], number)
+		binary.BigEndian.PutUint64(b[i*discardSlot+8:], uint64(sum[number]))
+	}
+	name := filepath.Join(d.path, discardName)
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }

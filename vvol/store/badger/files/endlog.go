@@ -1,46 +1,50 @@
 package files
 
 import (
+	"encoding/binary"
 	"errors"
-	"io"
+	"hash/crc32"
 	"os"
-	"slices"
 )
 
 // ErrNewest refuses to end the value log that is written to.
 var ErrNewest = errors.New("the newest value log cannot be ended")
 
-// EndLog takes the first entry of a value log for one that was never written, so that Badger, which
-// reads a log up to there before it deletes it, has nothing to read. The log must not be the
-// newest, and no value of it may be wanted any more; that what replaced them is on stable
-// storage is the caller's business. Whoever has found the first entry and not read it yet gets
-// an empty value: only a log whose first key begins with one of kinds, of which readers expect
-// that, is ended. It tells whether the log is.
-func (d *Directory) EndLog(number uint64, kinds ...byte) (bool, error) {
+// EndLog makes the checksum of the first entry of a value log wrong, so that Badger, which reads a
+// log up to there before it deletes it, reads no more. The log must not be the newest, and no value of it
+// may be wanted any more; that what replaced them is on stable storage is the caller's business.
+// Whoever still reads its values finds them as they were. A log whose first entry is not whole
+// stays as it is: Badger reads no further either.
+func (d *Directory) EndLog(number uint64) error {
 	newest, err := d.NewestValueLog()
 	if err != nil {
-		return false, err
+		return err
 	}
 	if number >= newest {
-		return false, ErrNewest
+		return ErrNewest
 	}
 	f, err := os.OpenFile(d.ValueLog(number), os.O_RDWR, 0)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer f.Close()
-	var b [MaxEntryHeader + 1]byte
-	n, err := f.ReadAt(b[:], LogHeader)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+	h, ok, err := ReadEntryHeader(f, LogHeader)
+	if err != nil {
+		return err
 	}
-	h, ok := DecodeEntryHeader(b[:n])
-	if !ok || h.Key <= VersionLength { // damaged, or ended before: Badger reads no further either
-		return true, nil
+	info, err := f.Stat()
+	if err != nil {
+		return err
 	}
-	if h.Length >= int64(n) || !slices.Contains(kinds, b[h.Length]) {
-		return false, nil
+	if !ok || LogHeader+h.Size() > info.Size() {
+		return nil
 	}
-	_, err = f.WriteAt(make([]byte, h.Length), LogHeader)
-	return err == nil, err
+	entry := make([]byte, h.Size())
+	if _, err := f.ReadAt(entry, LogHeader); err != nil {
+		return err
+	}
+	end := len(entry) - SumLength
+	wrong := binary.BigEndian.AppendUint32(nil, ^crc32.Checksum(entry[:end], castagnoli))
+	_, err = f.WriteAt(wrong, LogHeader+int64(end))
+	return err
 }

@@ -1,7 +1,9 @@
 package files
 
 import (
+	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,34 +11,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// logWith is the beginning of a value log with an entry of a key.
-func logWith(key string) []byte {
-	b := append(make([]byte, LogHeader), 0, 0, byte(len(key)+VersionLength), 100, 0)
-	b = append(append(b, key...), make([]byte, VersionLength)...)
-	return append(b, make([]byte, 100+SumLength)...)
+// entryOf is an entry with a value of 100 bytes, as Badger writes it.
+func entryOf(key string) []byte {
+	b := append([]byte{0, 0, byte(len(key) + VersionLength), 100, 0}, key...)
+	b = append(b, make([]byte, VersionLength+100)...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// TestEndLog ends what it may, and leaves each byte of the others as it is.
+// TestEndLog ends logs, once and again, and leaves each byte but those of one checksum as it is.
 func TestEndLog(t *testing.T) {
 	d := New(t.TempDir(), 16<<20, 4<<20)
-	contents := [][]byte{logWith("r1"), logWith("x1"), logWith("f1"), make([]byte, 200), make([]byte, LogHeader), logWith("r2")}
+	whole := append(append(make([]byte, LogHeader), entryOf("r1")...), entryOf("r2")...)
+	damaged := bytes.Clone(whole)
+	damaged[LogHeader+50] ^= 1
+	contents := [][]byte{whole, damaged, whole[:LogHeader+60], make([]byte, 200), make([]byte, LogHeader), whole}
 	for i, b := range contents {
 		require.NoError(t, os.WriteFile(d.ValueLog(uint64(i+1)), b, 0o600))
 	}
-	for i, want := range []bool{true, false, true, true, true} {
-		ended, err := d.EndLog(uint64(i+1), 'f', 'r')
-		require.NoError(t, err)
-		require.Equal(t, want, ended, "log %d", i+1)
-	}
-	_, err := d.EndLog(6, 'f', 'r')
-	require.ErrorIs(t, err, ErrNewest)
-	for _, i := range []int{0, 2} {
-		clear(contents[i][LogHeader : LogHeader+5])
-	}
-	for i, want := range contents {
-		b, err := os.ReadFile(d.ValueLog(uint64(i + 1)))
-		require.NoError(t, err)
-		require.Equal(t, want, b, "log %d", i+1)
+	for range 2 {
+		for i := range contents[:5] {
+			require.NoError(t, d.EndLog(uint64(i+1)), "log %d", i+1)
+		}
+		require.ErrorIs(t, d.EndLog(6), ErrNewest)
+		for i, want := range contents {
+			b, err := os.ReadFile(d.ValueLog(uint64(i + 1)))
+			require.NoError(t, err)
+			if i < 2 {
+				end := LogHeader + len(entryOf("r1"))
+				require.NotEqual(t, binary.BigEndian.Uint32(b[end-SumLength:]), crc32.Checksum(b[LogHeader:end-SumLength], castagnoli), "log %d", i+1)
+				copy(b[end-SumLength:end], want[end-SumLength:])
+			}
+			require.Equal(t, want, b, "log %d", i+1)
+		}
 	}
 }
 
@@ -62,8 +68,33 @@ func TestDiscards(t *testing.T) {
 	all, err = d.Discards()
 	require.NoError(t, err)
 	require.Equal(t, []Discard{{File: 2001, Dead: 2000, Size: 2001}, {File: 2003, Dead: 2002, Size: 2003}}, all)
+	require.NoError(t, d.Count(map[uint64]int64{2001: 10, 2004: 7}))
+	all, err = d.Discards()
+	require.NoError(t, err)
+	require.Equal(t, []Discard{{File: 2001, Dead: 2010, Size: 2001}, {File: 2003, Dead: 2002, Size: 2003}, {File: 2004, Dead: 7, Size: 2004}}, all)
+	info, err := os.Stat(filepath.Join(dir, "DISCARD"))
+	require.NoError(t, err)
+	require.EqualValues(t, leastDiscards, info.Size())
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "DISCARD"), b[:discardSlot*2001+3], 0o600))
 	all, err = d.Discards()
 	require.NoError(t, err)
 	require.Len(t, all, 1, "cut off")
+}
+
+// TestPosition: all before the last entry has been written, however much of the log the file system
+// counts as data.
+func TestPosition(t *testing.T) {
+	d := New(t.TempDir(), 16<<20, 4<<20)
+	one := append(make([]byte, LogHeader), entryOf("r1")...)
+	two := append(bytes.Clone(one), entryOf("r2")...)
+	for _, c := range []struct {
+		log     uint64
+		content []byte
+		want    int
+	}{{1, nil, LogHeader}, {1, one, LogHeader}, {1, two, len(one)}, {1, append(bytes.Clone(two), entryOf("r3")...), len(two)}, {2, one, LogHeader}} {
+		require.NoError(t, os.WriteFile(d.ValueLog(c.log), append(bytes.Clone(c.content), make([]byte, 8<<20)...), 0o600))
+		p, err := d.values.position()
+		require.NoError(t, err)
+		require.Equal(t, Position{File: c.log, Offset: uint64(c.want)}, p)
+	}
 }

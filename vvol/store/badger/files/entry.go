@@ -1,6 +1,11 @@
 package files
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+)
 
 // Badger's logs, of values and of memory tables, are a header and entries: meta, user
 // meta, lengths of key and value and the expiry as varints, key with its version, value,
@@ -40,3 +45,14 @@ func DecodeEntryHeader(b []byte) (h EntryHeader, ok bool) {
 
 // Size is how long the whole entry is.
 func (h *EntryHeader) Size() int64 { return h.Length + h.Key + h.Value + SumLength }
+
+// ReadEntryHeader reads the header of the entry at a place of a log; ok is false when there is none.
+func ReadEntryHeader(f *os.File, at int64) (h EntryHeader, ok bool, err error) {
+	var b [MaxEntryHeader]byte
+	n, err := f.ReadAt(b[:], at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return h, false, err
+	}
+	h, ok = DecodeEntryHeader(b[:n])
+	return h, ok, nil
+}

@@ -25,6 +25,7 @@ type reserve struct {
 	written  int64  // bytes that have been written, in whole pages
 	reserved int64  // bytes that are allocated
 	begun    int64  // bytes whose writing out has begun
+	entry    int64  // where the last entry begins that was seen; of value logs
 }
 
 func (r *reserve) name(number uint64) string {
@@ -79,11 +80,13 @@ func (r *reserve) follow() error {
 		if err != nil {
 			return err
 		}
-		r.number, r.written, r.reserved, r.begun = r.number+1, 0, 0, 0
+		r.number, r.written, r.reserved, r.begun, r.entry = r.number+1, 0, 0, 0, 0
 	}
 }
 
-// position is a place before which all has been written, near the end of the newest log.
+// position is a place in the newest log before which all has been written: where its last entry
+// begins, which may be half written. What the file system counts as data tells nothing of that, as
+// what the kernel has read ahead counts, too.
 func (r *reserve) position() (p Position, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,15 +102,16 @@ func (r *reserve) position() (p Position, err error) {
 		return p, err
 	}
 	defer f.Close()
-	hole, err := unix.Seek(int(f.Fd()), r.written, unix.SEEK_HOLE)
-	switch {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENXIO):
-		return p, nil
-	case err != nil:
-		return p, &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
+	r.entry = max(r.entry, LogHeader)
+	for at := r.entry; ; {
+		h, ok, err := ReadEntryHeader(f, at)
+		if err != nil || !ok {
+			p.Offset = uint64(r.entry)
+			return p, err
+		}
+		r.entry = at
+		at += h.Size()
 	}
-	p.Offset = uint64(max(hole-largePage, 0)) // of a page that was written to all counts as data
-	return p, nil
 }
 
 func (r *reserve) extend(f *os.File, need int64) error {

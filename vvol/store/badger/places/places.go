@@ -1,7 +1,6 @@
 package places
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -46,15 +45,6 @@ func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
 	}
 	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err })
 	return t, err
-}
-
-// HasEntry tells whether there is an entry with that key.
-func HasEntry(tx *bdb.Txn, key []byte) (bool, error) {
-	_, err := tx.Get(key)
-	if errors.Is(err, bdb.ErrKeyNotFound) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // Append appends blocks of a record with an entry to p, all or none, and verifies each. Errors:

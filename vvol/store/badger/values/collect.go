@@ -134,6 +134,7 @@ func (l *Log) finish(c *Collected) error {
 	n, err := l.rescue()
 	c.Rescued += n
 	if err = errors.Join(err, l.files.Sync()); err == nil {
+		l.o.Moved()
 		l.letGo()
 	}
 	return err

@@ -2,7 +2,7 @@
 // back, and large pages used for the file that is written to.
 //
 // Both go through Badger's own interfaces, and through the mapping in which Badger shows
-// values; a file of which nothing lives any more is besides ended before its first entry, so
+// values; the first checksum of a file of which nothing lives any more is made wrong besides, so
 // that Badger deletes it without reading it (empty.go). Keys that it needs start with the byte
 // that its user gives it.
 package values

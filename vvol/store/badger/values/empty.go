@@ -11,8 +11,8 @@ import (
 // is known to be dead, and sets the values that the tree leads to anew in the version that they
 // had. That brings back values whose keys are deleted between its look and its write: the
 // deletion may reach the last level of the tree first, where it is dropped with what it hid. So
-// what lives in a log is moved before Badger comes to it, while nobody else writes, and the log
-// ended before its first entry, where Badger stops to read and deletes it.
+// what lives in a log is moved before Badger comes to it, while nobody else writes, and the
+// checksum of its first entry is made wrong: there Badger stops to read, and deletes the log.
 
 // survey is what lives in value logs that may be collected, by their number.
 type survey map[uint32][]stray
@@ -108,8 +108,8 @@ func (l *Log) end(file uint32, lived bool) error {
 	if !l.o.End {
 		return nil
 	}
-	ended, err := l.files.EndLog(uint64(file), l.o.Fill, l.o.Records)
-	if err == nil && ended {
+	err := l.files.EndLog(uint64(file))
+	if err == nil {
 		l.ended = file
 	}
 	return err

@@ -29,20 +29,20 @@ type Log struct {
 
 // Options tell what the database was opened with.
 type Options struct {
-	Fill       byte  // first byte of the keys of filling
+	Fill       byte // first byte of the keys of filling
+	Record     byte // first byte of the keys of records: each belongs to a row whose key begins with Entry and ends alike
+	Entry      byte
 	FileBytes  int64 // of a value log file
 	TableBytes int64 // of a memory table
 	Threshold  int   // bytes from which a value goes to the value log
 
-	End     bool // have Badger delete files without reading them: their first entry is overwritten
-	Records byte // first byte of the keys of values whose readers expect to find them moved or empty
+	End bool // have Badger delete files without reading them: the checksum of their first entry is made wrong
 
-	Rewrites *Rewrites                                   // hears Badger's Logger
-	Writing  sync.Locker                                 // nobody else writes rows while it is held, less filling
-	Renew    func()                                      // before tables are merged: lets go of old views, for which deletions are kept
-	Moved    func()                                      // after values of rows were set anew elsewhere
-	Stays    func(tx *bdb.Txn, key []byte) (bool, error) // tells whether a value belongs to anything
-	Warn     func(message string)                        // is told of damage
+	Rewrites *Rewrites            // hears Badger's Logger
+	Writing  sync.Locker          // nobody else writes rows while it is held, less filling
+	Renew    func()               // before tables are merged: lets go of old views, for which deletions are kept
+	Moved    func()               // before a file goes of which nothing is wanted any more: returns when nobody reads in a view from before
+	Warn     func(message string) // is told of damage
 }
 
 // New returns the Log of db, whose files lie in dir.

@@ -31,15 +31,24 @@ func (hear) Warningf(string, ...any) {}
 func (hear) Debugf(string, ...any)   {}
 
 func openHeard(t *testing.T, dir string) (*bdb.DB, *Log, *files.Directory, *[]string) {
+	return openHow(t, dir, func(o bdb.Options, _ *files.Directory) (*bdb.DB, error) { return bdb.Open(o) })
+}
+
+// openBy opens the database in a certain way.
+func openBy(t *testing.T, dir string, how func(bdb.Options, *files.Directory) (*bdb.DB, error)) (*bdb.DB, *Log, *files.Directory) {
+	db, l, d, _ := openHow(t, dir, how)
+	return db, l, d
+}
+
+func openHow(t *testing.T, dir string, how func(bdb.Options, *files.Directory) (*bdb.DB, error)) (*bdb.DB, *Log, *files.Directory, *[]string) {
 	r := new(Rewrites)
-	db, err := bdb.Open(bdb.DefaultOptions(dir).WithLogger(hear{r}).WithMemTableSize(4 << 20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes))
+	d := files.New(dir, fileBytes, 4<<20)
+	db, err := how(bdb.DefaultOptions(dir).WithLogger(hear{r}).WithMemTableSize(4<<20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes), d)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	d := files.New(dir, fileBytes, 4<<20)
 	warned := new([]string)
-	return db, New(db, d, Options{Fill: 'f', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
-		End: true, Records: 'v', Renew: func() {}, Moved: func() {},
-		Stays: func(*bdb.Txn, []byte) (bool, error) { return true, nil }, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
+	return db, New(db, d, Options{Fill: 'f', Record: 'r', Entry: 'e', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
+		End: true, Renew: func() {}, Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
 }
 
 // write sets n values of 1 MiB.

@@ -7,15 +7,15 @@ import (
 	"reflect"
 
 	bdb "github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/pb"
 )
 
 // pointer is where the tree says that a value lies.
 type pointer struct{ file, length, offset uint32 }
 
 type stray struct {
-	key []byte
-	at  pointer
+	key     []byte
+	at      pointer
+	version uint64
 }
 
 // leadingTo lists the keys whose values lie in a file.
@@ -31,18 +31,21 @@ func (l *Log) leadingTo(file uint32) (all []stray, err error) {
 
 // each calls f for every key whose value lies in a value log.
 func (l *Log) each(f func(stray) error) error {
-	return l.db.View(func(tx *bdb.Txn) error {
+	return each(l.db, false, func(item *bdb.Item, at pointer) error { return f(stray{item.KeyCopy(nil), at, item.Version()}) })
+}
+
+// each calls f for every item whose value lies in a value log, in each version or the newest.
+func each(db *bdb.DB, versions bool, f func(item *bdb.Item, at pointer) error) error {
+	return db.View(func(tx *bdb.Txn) error {
 		o := bdb.DefaultIteratorOptions
-		o.PrefetchValues = false
+		o.PrefetchValues, o.AllVersions = false, versions
 		it := tx.NewIterator(o)
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			at, ok := locate(it.Item())
-			if !ok {
-				continue
-			}
-			if err := f(stray{it.Item().KeyCopy(nil), at}); err != nil {
-				return err
+			if at, ok := locate(it.Item()); ok {
+				if err := f(it.Item(), at); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -74,7 +77,8 @@ type moved struct {
 	first   uint32 // byte of the file at which the first damaged entry begins
 }
 
-// moveAll sets the values of a file anew to which the tree still leads.
+// moveAll sets the values of a file anew to which the tree still leads, and returns when nobody
+// reads where they were.
 func (l *Log) moveAll(f *os.File, left []stray) (all moved, err error) {
 	for len(left) > 0 && err == nil {
 		n, bytes := 0, 0
@@ -85,20 +89,18 @@ func (l *Log) moveAll(f *os.File, left []stray) (all moved, err error) {
 		err = l.move(f, left[:n], &all)
 		left = left[n:]
 	}
-	if all.values > 0 {
-		l.o.Moved()
-	}
+	l.o.Moved()
 	return all, err
 }
 
-// move sets values anew that still lie where they did, in the version that they have, so that
-// whoever reads in an older view finds them, too. What belongs to nothing any more is deleted.
-// Nobody else writes meanwhile: a deletion would come to stand below what it deletes.
+// move sets values anew that still lie where they did. What belongs to nothing any more is
+// deleted. Nobody else writes meanwhile, as the transaction does not notice. In the version that
+// they have, as Badger sets them, two tables of the first level could hold them, of which it does not
+// always take the newer for newer.
 func (l *Log) move(f *os.File, part []stray, all *moved) error {
 	l.o.Writing.Lock()
 	defer l.o.Writing.Unlock()
-	again := l.db.NewKVLoader(1)
-	err := l.db.Update(func(tx *bdb.Txn) error {
+	return l.db.Update(func(tx *bdb.Txn) error {
 		for _, s := range part {
 			item, err := tx.Get(s.key)
 			if errors.Is(err, bdb.ErrKeyNotFound) {
@@ -110,7 +112,7 @@ func (l *Log) move(f *os.File, part []stray, all *moved) error {
 			if at, ok := locate(item); !ok || at != s.at {
 				continue
 			}
-			if stays, err := l.o.Stays(tx, s.key); err != nil {
+			if stays, err := l.stays(tx, s.key); err != nil {
 				return err
 			} else if !stays {
 				if err := tx.Delete(s.key); err != nil {
@@ -122,7 +124,7 @@ func (l *Log) move(f *os.File, part []stray, all *moved) error {
 			if err != nil {
 				return err
 			}
-			if err := again.Set(&pb.KV{Key: s.key, Value: value, Version: item.Version()}); err != nil {
+			if err := tx.Set(s.key, value); err != nil {
 				return err
 			}
 			if !sound && all.damaged == 0 {
@@ -134,5 +136,17 @@ func (l *Log) move(f *os.File, part []stray, all *moved) error {
 		}
 		return nil
 	})
-	return errors.Join(err, again.Finish())
+}
+
+// stays tells whether a value belongs to anything. A record and its entry come and go together;
+// collections of Badger have brought back records alone.
+func (l *Log) stays(tx *bdb.Txn, key []byte) (bool, error) {
+	if key[0] != l.o.Record {
+		return true, nil
+	}
+	_, err := tx.Get(append([]byte{l.o.Entry}, key[1:]...))
+	if errors.Is(err, bdb.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

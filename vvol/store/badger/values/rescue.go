@@ -118,14 +118,10 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 }
 
 // recordHeader is the header of the record at a place; its key is empty when there is none.
-func recordHeader(f *os.File, at int64) (h files.EntryHeader, err error) {
-	var b [files.MaxEntryHeader]byte
-	n, err := f.ReadAt(b[:], at)
-	if unlessEnd(err) != nil {
-		return h, err
+func recordHeader(f *os.File, at int64) (files.EntryHeader, error) {
+	h, ok, err := files.ReadEntryHeader(f, at)
+	if !ok {
+		return files.EntryHeader{}, err
 	}
-	if h, ok := files.DecodeEntryHeader(b[:n]); ok {
-		return h, nil
-	}
-	return files.EntryHeader{}, nil
+	return h, err
 }

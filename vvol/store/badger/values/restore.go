@@ -1,11 +1,13 @@
 package values
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"slices"
 
@@ -24,25 +26,41 @@ type Restored struct {
 // leads to them. Of the two kinds of Badger's logs the kernel may write out the tree's
 // before the values', so that one that a collection moved after the last sync can be missing
 // where the tree says; the file that it was in stays until a sync, and from there it is set
-// anew. at is the place before which all is on stable storage, and wanted tells the
-// keys that have to be there; of what else stands behind, the end may be missing. Each
-// value is a step. Called before anybody writes.
+// anew: of the versions there are the last that is not newer than what is missing. at is the
+// place before which all is on stable storage, and wanted tells the keys that have to be there; of
+// what else stands behind, the end may be missing. Each value is a step. Called before anybody
+// writes.
 func (l *Log) Restore(at files.Position, wanted func(key []byte) bool, step Step) (r Restored, err error) {
 	lost, err := l.missing(at, wanted)
 	if len(lost) == 0 || err != nil {
 		return r, err
 	}
+	found := map[string]stray{}
 	newest, err := l.files.NewestValueLog()
-	for n := newest; n > 0 && len(lost) > 0 && err == nil; n-- {
-		err = l.restoreFrom(n, lost, step, &r)
+	for n := newest; n > 0 && err == nil; n-- {
+		err = l.find(n, lost, found)
 	}
-	r.Lost = slices.Sorted(maps.Keys(lost))
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(lost)) {
+		s, ok := found[key]
+		if !ok {
+			r.Lost = append(r.Lost, key)
+			continue
+		}
+		if err := step(int64(s.at.length), func() error { return l.restoreOne(s) }); err != nil {
+			return r, err
+		}
+		r.Values++
+	}
+	return r, nil
 }
 
-// missing lists the wanted keys whose values are not whole where the tree says.
-func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[string]bool, error) {
-	lost := map[string]bool{}
+// missing lists the wanted keys whose values are not whole where the tree says, with the version
+// that it has of them.
+func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[string]uint64, error) {
+	lost := map[string]uint64{}
 	logs := map[uint32]*os.File{}
 	defer func() {
 		for _, f := range logs {
@@ -57,7 +75,7 @@ func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[stri
 		if f == nil {
 			var err error
 			if f, err = os.Open(l.files.ValueLog(uint64(s.at.file))); errors.Is(err, fs.ErrNotExist) {
-				lost[string(s.key)] = true
+				lost[string(s.key)] = s.version
 				return nil
 			} else if err != nil {
 				return err
@@ -66,7 +84,7 @@ func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[stri
 		}
 		_, sound, err := readValue(f, s)
 		if err == nil && !sound {
-			lost[string(s.key)] = true
+			lost[string(s.key)] = s.version
 		}
 		return err
 	})
@@ -75,8 +93,9 @@ func (l *Log) missing(at files.Position, wanted func(key []byte) bool) (map[stri
 
 const maxKey = 1 << 16 // bytes; Badger takes no longer ones
 
-// restoreFrom sets what a file has of the lost values, and takes it out of lost.
-func (l *Log) restoreFrom(number uint64, lost map[string]bool, step Step, r *Restored) error {
+// find looks through a file for whole values of lost keys, and puts what is newer than what was
+// found before into found.
+func (l *Log) find(number uint64, lost map[string]uint64, found map[string]stray) error {
 	f, err := os.Open(l.files.ValueLog(number))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -91,14 +110,19 @@ func (l *Log) restoreFrom(number uint64, lost map[string]bool, step Step, r *Res
 			return err
 		}
 		if h.Key > files.VersionLength {
-			key := make([]byte, h.Key-files.VersionLength)
+			key := make([]byte, h.Key)
 			if _, err := f.ReadAt(key, at+h.Length); err != nil {
 				return unlessEnd(err)
 			}
-			if lost[string(key)] {
-				s := stray{key, pointer{uint32(number), uint32(h.Size()), uint32(at)}}
-				if err := step(h.Size(), func() error { return l.restoreOne(f, s, lost, r) }); err != nil {
+			end := len(key) - files.VersionLength
+			s := stray{key[:end], pointer{uint32(number), uint32(h.Size()), uint32(at)}, math.MaxUint64 - binary.BigEndian.Uint64(key[end:])}
+			if newest, ok := lost[string(s.key)]; ok && s.version <= newest && s.version >= found[string(s.key)].version {
+				_, sound, err := readValue(f, s)
+				if err != nil {
 					return err
+				}
+				if sound {
+					found[string(s.key)] = s
 				}
 			}
 		}
@@ -107,16 +131,19 @@ func (l *Log) restoreFrom(number uint64, lost map[string]bool, step Step, r *Res
 }
 
 // restoreOne sets a value that is whole.
-func (l *Log) restoreOne(f *os.File, s stray, lost map[string]bool, r *Restored) error {
-	value, sound, err := readValue(f, s)
-	if err != nil || !sound {
+func (l *Log) restoreOne(s stray) error {
+	f, err := os.Open(l.files.ValueLog(uint64(s.at.file)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	value, _, err := readValue(f, s)
+	if err != nil {
 		return err
 	}
 	if err := l.db.Update(func(tx *bdb.Txn) error { return tx.Set(s.key, value) }); err != nil {
 		return fmt.Errorf("value log %s: %w", f.Name(), err)
 	}
-	delete(lost, string(s.key))
-	r.Values++
 	return nil
 }
 
