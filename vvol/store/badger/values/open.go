@@ -55,6 +55,16 @@ func uncounted(db *bdb.DB, dir *files.Directory) (map[uint64]int64, error) {
 	for number := range all {
 		all[number] -= files.LogHeader
 	}
+	err = each(db, true, func(_ *bdb.Item, at pointer) error {
+		if _, ok := all[uint64(at.file)]; ok {
+			all[uint64(at.file)] -= int64(at.length)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Afterwards: what a merge that ends meanwhile counts may be taken off twice, and is not missed.
 	counted, err := dir.Discards()
 	if err != nil {
 		return nil, err
@@ -64,16 +74,10 @@ func uncounted(db *bdb.DB, dir *files.Directory) (map[uint64]int64, error) {
 			all[d.File] -= d.Dead
 		}
 	}
-	err = each(db, true, func(item *bdb.Item, at pointer) error {
-		if _, ok := all[uint64(at.file)]; ok {
-			all[uint64(at.file)] -= int64(at.length)
-		}
-		return nil
-	})
 	for number, n := range all {
 		if n <= 0 {
 			delete(all, number)
 		}
 	}
-	return all, err
+	return all, nil
 }
