@@ -56,7 +56,7 @@ func TestRestore(t *testing.T) {
 
 func restore(t *testing.T, move func(*testing.T, *Log) bool) {
 	for name, harm := range map[string]func(t *testing.T, name string, from int64){
-		"cut off": func(t *testing.T, name string, from int64) { require.NoError(t, os.Truncate(name, from)) },
+		"cut off": cutOff,
 		"zeros": func(t *testing.T, name string, from int64) {
 			info, err := os.Stat(name)
 			require.NoError(t, err)
@@ -81,17 +81,7 @@ func restore(t *testing.T, move func(*testing.T, *Log) bool) {
 			if l.keep != nil {
 				l.letGo()
 			}
-			for n := newest; ; n++ {
-				name := filepath.Join(cut, filepath.Base(d.ValueLog(n)))
-				if _, err := os.Stat(name); err != nil {
-					break
-				}
-				from := int64(files.LogHeader)
-				if n == newest {
-					from = end
-				}
-				harm(t, name, from)
-			}
+			harmBehind(t, cut, d, newest, end, harm)
 			require.NoError(t, reread(t, cut).Seal())
 			again, m, _, _ := openHeard(t, cut)
 			r, err := m.Restore(marked, func([]byte) bool { return true }, atOnce)
@@ -103,6 +93,20 @@ func restore(t *testing.T, move func(*testing.T, *Log) bool) {
 			require.NoError(t, err)
 			require.Zero(t, r, "all is whole now")
 		})
+	}
+}
+
+func cutOff(t *testing.T, name string, from int64) { require.NoError(t, os.Truncate(name, from)) }
+
+// harmBehind harms the logs of a copy behind a place.
+func harmBehind(t *testing.T, cut string, d *files.Directory, log uint64, from int64, harm func(t *testing.T, name string, from int64)) {
+	for ; ; log++ {
+		name := filepath.Join(cut, filepath.Base(d.ValueLog(log)))
+		if _, err := os.Stat(name); err != nil {
+			return
+		}
+		harm(t, name, from)
+		from = files.LogHeader
 	}
 }
 
@@ -130,17 +134,7 @@ func TestRestoreVersion(t *testing.T) {
 			require.NoError(t, db.Flatten(1))
 		}
 		cut := atRest(t, dir)
-		for n := newest; ; n++ {
-			name := filepath.Join(cut, filepath.Base(d.ValueLog(n)))
-			if _, err := os.Stat(name); err != nil {
-				break
-			}
-			from := int64(files.LogHeader)
-			if n == newest {
-				from = end
-			}
-			require.NoError(t, os.Truncate(name, from))
-		}
+		harmBehind(t, cut, d, newest, end, cutOff)
 		require.NoError(t, reread(t, cut).Seal())
 		again, m, _, _ := openHeard(t, cut)
 		r, err := m.Restore(marked, func([]byte) bool { return true }, atOnce)
