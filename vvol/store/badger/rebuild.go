@@ -272,9 +272,7 @@ func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn) error {
 			e.index.Zero(e.index.Layers[z.layer], z.First, z.Last)
 		}
 	}
-	o := bdb.DefaultIteratorOptions
-	o.PrefetchValues, o.Prefix = false, []byte{keyRecord}
-	records := tx.NewIterator(o)
+	records := tx.NewIterator(bdb.IteratorOptions{Prefix: []byte{keyRecord}}) // values are not read
 	defer records.Close()
 	records.Rewind()
 	err = rows.Scan(tx, keyEntry, func(item *bdb.Item) error {
@@ -298,8 +296,11 @@ func (e *Engine) loadEntries(ctx context.Context, tx *bdb.Txn) error {
 		e.index.Load(id, &t)
 		return ctx.Err()
 	})
+	if err != nil {
+		return err // entries that were not seen are not missing
+	}
 	applyZeros(math.MaxUint64)
-	return errors.Join(err, e.buryBefore(records, math.MaxUint64))
+	return e.buryBefore(records, math.MaxUint64)
 }
 
 // buryBefore buries records without an entry up to an id, which has one. Collections of Badger

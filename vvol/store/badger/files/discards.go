@@ -50,11 +50,9 @@ func (d *Directory) Discards() ([]Discard, error) {
 		return nil, err
 	}
 	first := sort.Search(int(info.Size()/discardSlot), func(slot int) bool {
-		var number uint64
-		if number, _, err = readDiscard(f, slot); number == 0 {
-			return true // behind the last
-		}
-		return number >= oldest
+		number, _, failed := readDiscard(f, slot)
+		err = errors.Join(err, failed)
+		return number == 0 || number >= oldest // 0: behind the last
 	})
 	var all []Discard
 	for slot := first; err == nil; slot++ {

@@ -28,7 +28,7 @@ func (d *Directory) EndLog(number uint64) error {
 		return err
 	}
 	defer f.Close()
-	h, ok, err := ReadEntryHeader(f, LogHeader)
+	h, err := ReadEntryHeader(f, LogHeader)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (d *Directory) EndLog(number uint64) error {
 	if err != nil {
 		return err
 	}
-	if !ok || LogHeader+h.Size() > info.Size() {
+	if h.Key == 0 || LogHeader+h.Size() > info.Size() {
 		return nil
 	}
 	entry := make([]byte, h.Size())

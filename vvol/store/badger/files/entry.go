@@ -46,13 +46,16 @@ func DecodeEntryHeader(b []byte) (h EntryHeader, ok bool) {
 // Size is how long the whole entry is.
 func (h *EntryHeader) Size() int64 { return h.Length + h.Key + h.Value + SumLength }
 
-// ReadEntryHeader reads the header of the entry at a place of a log; ok is false when there is none.
-func ReadEntryHeader(f *os.File, at int64) (h EntryHeader, ok bool, err error) {
+// ReadEntryHeader reads the header of the entry at a place of a log; its key is empty when there is
+// none.
+func ReadEntryHeader(f *os.File, at int64) (EntryHeader, error) {
 	var b [MaxEntryHeader]byte
 	n, err := f.ReadAt(b[:], at)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return h, false, err
+		return EntryHeader{}, err
 	}
-	h, ok = DecodeEntryHeader(b[:n])
-	return h, ok, nil
+	if h, ok := DecodeEntryHeader(b[:n]); ok {
+		return h, nil
+	}
+	return EntryHeader{}, nil
 }

@@ -104,8 +104,8 @@ func (r *reserve) position() (p Position, err error) {
 	defer f.Close()
 	r.entry = max(r.entry, LogHeader)
 	for at := r.entry; ; {
-		h, ok, err := ReadEntryHeader(f, at)
-		if err != nil || !ok {
+		h, err := ReadEntryHeader(f, at)
+		if err != nil || h.Key == 0 {
 			p.Offset = uint64(r.entry)
 			return p, err
 		}

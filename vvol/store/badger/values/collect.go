@@ -49,7 +49,6 @@ func (l *Log) Collect(from float64, stop func() bool, step Step) (c Collected, e
 		return c, err
 	}
 	l.synced = false
-	l.o.Renew() // in the newest view, what is not in the survey is not there either
 	survive := int64((1 - from) * float64(l.o.FileBytes))
 	for !stop() {
 		err = step(survive, func() error { return l.rewriteFile(from, s, &c) })

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 
+	"vvsim/vvol/store/badger/files"
+
 	bdb "github.com/dgraph-io/badger/v4"
 )
 
@@ -20,11 +22,7 @@ type survey map[uint32][]stray
 // survey looks through the tree for what lives in the logs that are dead to a share or more.
 // Nothing comes to live in them afterwards, as they are not written to any more.
 func (l *Log) survey(from float64) (survey, error) {
-	all, err := l.files.Discards()
-	if err != nil {
-		return nil, err
-	}
-	newest, err := l.files.NewestValueLog()
+	all, newest, err := l.discards()
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +43,18 @@ func (l *Log) survey(from float64) (survey, error) {
 	})
 }
 
+// discards are Badger's statistics, and the number of the newest log.
+func (l *Log) discards() (all []files.Discard, newest uint64, err error) {
+	if newest, err = l.files.NewestValueLog(); err == nil {
+		all, err = l.files.Discards()
+	}
+	return all, newest, err
+}
+
 // next is the log that Badger would rewrite: the one of which most is dead, if that is such a
 // share of it and it is not the newest; else 0.
 func (l *Log) next(from float64) (uint32, error) {
-	all, err := l.files.Discards()
-	if err != nil {
-		return 0, err
-	}
-	newest, err := l.files.NewestValueLog()
+	all, newest, err := l.discards()
 	if err != nil {
 		return 0, err
 	}

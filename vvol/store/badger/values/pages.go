@@ -56,7 +56,7 @@ func (l *Log) advise(file uint64, advice ...int) error {
 		}
 		return item.Value(func(value []byte) error {
 			if len(value) == 0 {
-				return nil // ended since
+				return nil // its file is gone since
 			}
 			first := unsafe.Pointer(unsafe.SliceData(value))
 			in := uintptr(first) % uintptr(unix.Getpagesize())

@@ -105,7 +105,7 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 	}
 	stop = files.LogHeader
 	for range records {
-		h, err := recordHeader(f, stop)
+		h, err := files.ReadEntryHeader(f, stop)
 		if err != nil {
 			return stop, false, err
 		}
@@ -115,13 +115,4 @@ func walk(f *os.File, records int) (stop int64, whole bool, err error) {
 		stop += h.Size()
 	}
 	return stop, stop == info.Size(), nil
-}
-
-// recordHeader is the header of the record at a place; its key is empty when there is none.
-func recordHeader(f *os.File, at int64) (files.EntryHeader, error) {
-	h, ok, err := files.ReadEntryHeader(f, at)
-	if !ok {
-		return files.EntryHeader{}, err
-	}
-	return h, err
 }

@@ -175,7 +175,7 @@ func FuzzReadValue(f *testing.F) {
 		if err == nil {
 			require.Less(t, len(value), int(length))
 		}
-		_, err = recordHeader(file, int64(offset))
+		_, err = files.ReadEntryHeader(file, int64(offset))
 		require.NoError(t, err)
 	})
 }

@@ -105,7 +105,7 @@ func (l *Log) find(number uint64, lost map[string]uint64, found map[string]stray
 	}
 	defer f.Close()
 	for at := int64(files.LogHeader); ; {
-		h, err := recordHeader(f, at)
+		h, err := files.ReadEntryHeader(f, at)
 		if h.Key == 0 || h.Key > maxKey || err != nil {
 			return err
 		}
