@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -121,17 +120,10 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	return e, nil
 }
 
-// inspectFiles looks at the directory before Badger does: without its MANIFEST Badger
-// would take every table for a stray and delete it, and damage for an unclean end.
+// inspectFiles looks at the directory before Badger does, which would delete or cut off what
+// leads to damage.
 func (e *Engine) inspectFiles() error {
-	manifest := filepath.Join(e.dir, bdb.ManifestFilename)
-	_, err := os.Stat(manifest)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(journal.CheckpointName(e.o.Dir)); err == nil {
-			return fmt.Errorf("badger: %s is missing in a directory that has been in use", manifest)
-		}
-	}
-	if err := e.files.Check(); err != nil {
+	if err := errors.Join(e.files.CheckUsed(journal.CheckpointName(e.o.Dir)), e.files.Check()); err != nil {
 		return fmt.Errorf("badger: %w", err)
 	}
 	if err := errors.Join(e.files.GiveUp(), e.files.RemoveUnborn()); err != nil {
@@ -295,7 +287,7 @@ func (e *Engine) releaseAll() error {
 		if errors.Is(err, complaints.ErrAbandoned) {
 			return err // which may still write: journal and lock stay until the process ends
 		}
-		errs = append(errs, err)
+		errs = append(errs, err, e.files.MarkTables())
 	}
 	if e.journal != nil {
 		errs = append(errs, e.journal.Close())

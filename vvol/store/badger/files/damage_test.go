@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -146,9 +147,120 @@ func TestDamagedMarks(t *testing.T) {
 	require.NoError(t, reopened(d).Check())
 }
 
+// TestMarksBefore reads marks without one of the MANIFEST.
+func TestMarksBefore(t *testing.T) {
+	want := synced{values: Position{8, 9}, tables: []tableMark{{1, 2, 3}, {4, 5, 6}}}
+	b := encodeMarks(7, want)
+	end := marksHeader + 3*markLength
+	b = slices.Delete(b[:end], marksHeader, marksHeader+markLength)
+	copy(b, marksBefore)
+	b[marksHeader-1] = 2
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	serial, m, ok := decodeMarks(append(b, make([]byte, marksSlot)...))
+	require.True(t, ok)
+	require.EqualValues(t, 7, serial)
+	require.Equal(t, want, m)
+}
+
+// TestCheckManifestEnd cuts the list of tables anywhere: that is damage where it was on stable
+// storage, which Badger would not notice. One that grew since, or was written anew, is sound. It was
+// seen to fail without checkManifestEnd.
+func TestCheckManifestEnd(t *testing.T) {
+	dir := t.TempDir()
+	d := New(dir, valueBytes, tableBytes)
+	changes := func(set ...byte) []byte {
+		b := binary.BigEndian.AppendUint32(nil, uint32(len(set)))
+		return append(binary.BigEndian.AppendUint32(b, crc32.Checksum(set, castagnoli)), set...)
+	}
+	comeAndGo := func(id byte) []byte { // a table that is not there any more
+		return append(changes(0x0a, 2, 8, id), changes(0x0a, 4, 8, id, 0x10, 1)...)
+	}
+	list := []byte("Bdgr\x00\x00\x00\x08")
+	name := filepath.Join(dir, manifestName)
+	set := func(b []byte) { require.NoError(t, os.WriteFile(name, b, 0o600)) }
+	list = append(append(list, changes()...), comeAndGo(1)...)
+	set(list)
+	l := beginTableLog(t, dir, 1, 1)
+	l.put(transaction(1))
+	require.NoError(t, d.Sync())
+	for i, mark := range []func() error{d.Sync, d.MarkTables} {
+		list = append(list, comeAndGo(byte(2+i))...)
+		set(list)
+		require.NoError(t, reopened(d).Check(), "it grew")
+		require.NoError(t, mark())
+		for size := range list {
+			set(list[:size])
+			err := reopened(d).Check()
+			require.ErrorIs(t, err, ErrDamaged, "%d bytes", size)
+			require.ErrorContains(t, err, dir)
+		}
+		set(append(slices.Clone(list[:manifestHeader]), comeAndGo(9)...))
+		require.NoError(t, reopened(d).Check())
+		set(list)
+	}
+	again := reopened(d)
+	require.NoError(t, again.Check())
+	require.NoError(t, again.MarkTables(), "without a sync since it was opened")
+	again = reopened(d)
+	require.NoError(t, again.Check())
+	require.Len(t, again.marks.found.tables, 1, "others stay")
+	require.EqualValues(t, len(list), again.marks.found.manifest.End)
+}
+
+// TestCheckMissingLogs takes logs of memory tables away: each has to have become a table since it
+// was marked, which the list of tables shows. It was seen to fail without that comparison.
+func TestCheckMissingLogs(t *testing.T) {
+	dir := t.TempDir()
+	d := New(dir, valueBytes, tableBytes)
+	changes := func(set ...byte) []byte {
+		b := binary.BigEndian.AppendUint32(nil, uint32(len(set)))
+		return append(binary.BigEndian.AppendUint32(b, crc32.Checksum(set, castagnoli)), set...)
+	}
+	made, other := changes(0x0a, 4, 8, 1, 0x20, 0), changes(0x0a, 6, 8, 1, 0x10, 1, 0x18, 6, 0x0a, 4, 8, 2, 0x18, 6)
+	gone := changes(0x0a, 4, 8, 1, 0x10, 1)
+	name := filepath.Join(dir, manifestName)
+	list := append([]byte("Bdgr\x00\x00\x00\x08"), append(changes(), append(made, gone...)...)...)
+	set := func(b []byte) { require.NoError(t, os.WriteFile(name, b, 0o600)) }
+	set(list)
+	first, second := beginTableLog(t, dir, 1, 1), beginTableLog(t, dir, 2, 2)
+	beginTableLog(t, dir, 3, 3) // empty
+	first.put(transaction(1))
+	second.put(transaction(2))
+	require.NoError(t, d.Sync())
+	require.NoError(t, os.Remove(filepath.Join(dir, "00003.mem")))
+	require.NoError(t, reopened(d).Check(), "of an empty one no table is made")
+
+	require.NoError(t, os.Remove(first.name))
+	lost := func(log string) {
+		err := reopened(d).Check()
+		require.ErrorIs(t, err, ErrDamaged)
+		require.ErrorContains(t, err, log)
+	}
+	lost(first.name)
+	set(append(slices.Clone(list), changes(0x0a, 4, 8, 3, 0x10, 1)...))
+	lost(first.name)
+	list = append(append(list, made...), gone...)
+	set(list)
+	require.NoError(t, reopened(d).Check())
+	require.NoError(t, os.Truncate(second.name, 0))
+	lost(first.name)
+	list = append(append(list, made...), gone...)
+	set(list)
+	require.NoError(t, reopened(d).Check())
+	require.False(t, isCreation(other[changesHeader:]), "a merge")
+
+	set(append([]byte("Bdgr\x00\x00\x00\x08"), append(made, gone...)...))
+	require.NoError(t, reopened(d).Check(), "the list was written anew")
+	set(list)
+	again := reopened(d)
+	require.NoError(t, again.Check())
+	require.NoError(t, again.MarkTables())
+	require.NoError(t, reopened(d).Check(), "what became a table before the mark is not looked for")
+}
+
 func TestTooManyMarks(t *testing.T) {
 	k := marks{name: filepath.Join(t.TempDir(), "synced")}
-	require.NoError(t, k.save(synced{Position{3, 4}, make([]tableMark, maxMarks)}))
+	require.NoError(t, k.save(synced{Position{3, 4}, manifestMark{5, 6}, make([]tableMark, maxMarks)}))
 	require.Error(t, k.save(synced{tables: make([]tableMark, maxMarks+1)}))
 	again := marks{name: k.name}
 	require.NoError(t, again.load())
@@ -170,10 +282,10 @@ func FuzzWalkTableLog(f *testing.F) {
 }
 
 func FuzzDecodeMarks(f *testing.F) {
-	f.Add(encodeMarks(7, synced{Position{8, 9}, []tableMark{{1, 2, 3}, {4, 5, 6}}}))
+	f.Add(encodeMarks(7, synced{Position{8, 9}, manifestMark{10, 11}, []tableMark{{1, 2, 3}, {4, 5, 6}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		serial, m, ok := decodeMarks(b)
-		if end := marksHeader + len(m.tables)*markLength; ok {
+		if end := marksHeader + (1+len(m.tables))*markLength; ok && string(b[:len(marksMagic)]) == marksMagic {
 			require.Equal(t, encodeMarks(serial, m)[:end], b[:end])
 		}
 	})

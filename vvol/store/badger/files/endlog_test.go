@@ -46,6 +46,33 @@ func TestEndLog(t *testing.T) {
 	}
 }
 
+// TestEndDamagedLog ends logs whose first lengths Badger could not read, or would take memory for, and
+// changes nothing else.
+func TestEndDamagedLog(t *testing.T) {
+	d := New(t.TempDir(), 16<<20, 4<<20)
+	log := func(lengths ...byte) []byte {
+		b := append(make([]byte, LogHeader), entryOf("r1")...)
+		copy(b[LogHeader+2:], lengths)
+		return b
+	}
+	contents := [][]byte{log(bytes.Repeat([]byte{0xff}, 20)...), log(10, 0xff, 0xff, 0xff, 0x7f), log(10, 0xff, 0xff, 3, 0), make([]byte, LogHeader+4), log()}
+	for i, b := range contents {
+		require.NoError(t, os.WriteFile(d.ValueLog(uint64(i+1)), b, 0o600))
+	}
+	for range 2 {
+		for i, want := range contents[:4] {
+			require.NoError(t, d.EndLog(uint64(i+1)))
+			b, err := os.ReadFile(d.ValueLog(uint64(i + 1)))
+			require.NoError(t, err)
+			if i < 2 {
+				require.Zero(t, [leastHeader]byte(b[LogHeader:]), "log %d", i+1)
+				copy(b[LogHeader:], want[LogHeader:LogHeader+leastHeader])
+			}
+			require.Equal(t, want, b, "log %d", i+1)
+		}
+	}
+}
+
 // TestDiscards reads statistics of logs that are there, also behind many of logs that are not.
 func TestDiscards(t *testing.T) {
 	dir := t.TempDir()

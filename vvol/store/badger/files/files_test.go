@@ -303,6 +303,14 @@ func TestSeal(t *testing.T) {
 		require.EqualValues(t, LogHeader, size(filepath.Join(dir, "000003.vlog")))
 		require.NoFileExists(t, filepath.Join(dir, "000004.vlog"))
 	}
+
+	damaged := make([]byte, 1<<20)
+	damaged[len(damaged)-1] = 1
+	log3 := filepath.Join(dir, "000003.vlog")
+	require.NoError(t, os.WriteFile(log3, damaged, 0o600))
+	require.NoError(t, New(dir, valueBytes, tableBytes).Seal())
+	require.EqualValues(t, len(damaged), size(log3), "its first bytes are zeros, others not")
+	require.EqualValues(t, LogHeader, size(filepath.Join(dir, "000004.vlog")))
 }
 
 // TestSyncFails when it cannot look at the directory; files that vanish are no error.

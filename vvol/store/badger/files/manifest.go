@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"vvsim/vvol/store/badger/journal"
 )
 
 // Of Badger's list of tables: a header, then change sets, each with its length and its
@@ -18,6 +20,136 @@ const (
 	changesHeader  = 8
 	maxManifest    = 64 << 20 // Badger writes it anew when most of it is outdated
 )
+
+// manifestMark says that the list of tables was on stable storage up to End.
+type manifestMark struct {
+	Begin uint64 // length and checksum of its first changes: those of a list that was written anew differ
+	End   uint64 // in bytes
+}
+
+// markManifest tells how far the list reaches, after it has put that on stable storage. Badger syncs
+// what it adds, and may just be at it.
+func markManifest(dir string, last manifestMark) (m manifestMark, err error) {
+	f, err := os.Open(filepath.Join(dir, manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return m, err
+	}
+	var b [manifestHeader + changesHeader]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return m, err
+	}
+	m = manifestMark{binary.BigEndian.Uint64(b[manifestHeader:]), uint64(info.Size())}
+	if m == last {
+		return m, nil
+	}
+	return m, journal.Datasync(f)
+}
+
+// MarkTables notes how far the list of tables reaches once Badger is closed, so that Check sees when its end
+// is missing.
+func (d *Directory) MarkTables() error {
+	if err := d.marks.load(); err != nil {
+		return err
+	}
+	m := d.marks.saved
+	m.tables = nil
+	for _, t := range d.marks.saved.tables {
+		if there, err := d.checkTableLog(t); err != nil {
+			return err
+		} else if there {
+			m.tables = append(m.tables, t)
+		}
+	}
+	var err error
+	if m.manifest, err = markManifest(d.path, m.manifest); err != nil {
+		return err
+	}
+	return d.marks.save(m)
+}
+
+// tablesMade tells how many logs became tables since the mark of the list: each is one change of its own,
+// in the first level. It is not known when nothing was marked, or the list was written anew.
+func (d *Directory) tablesMade() (n int, known bool, err error) {
+	mark := d.marks.found.manifest
+	b, err := os.ReadFile(filepath.Join(d.path, manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil || mark.End == 0 || binary.BigEndian.Uint64(b[manifestHeader:]) != mark.Begin {
+		return 0, false, err
+	}
+	for at := manifestHeader; at+changesHeader <= len(b); {
+		begin := at + changesHeader
+		length := binary.BigEndian.Uint32(b[at:])
+		if uint64(length) > uint64(len(b)-begin) {
+			break // torn
+		}
+		at = begin + int(length)
+		if uint64(at) > mark.End && isCreation(b[begin:at]) {
+			n++
+		}
+	}
+	return n, true, nil
+}
+
+// isCreation tells whether changes are the creation of one table in the first level: fields that
+// are zero are left out (pb.ManifestChange, v4.9.6).
+func isCreation(b []byte) bool {
+	const (
+		changes   = 1<<3 | 2 // field 1, a message
+		operation = 2 << 3
+		level     = 3 << 3
+	)
+	if len(b) < 2 || b[0] != changes || int(b[1]) != len(b)-2 { // one is shorter than 128 bytes
+		return false
+	}
+	for b = b[2:]; len(b) > 0; {
+		tag := b[0]
+		_, n := binary.Uvarint(b[1:])
+		if n <= 0 || tag == operation || tag == level {
+			return false
+		}
+		b = b[1+n:]
+	}
+	return true
+}
+
+// CheckUsed finds that there is no list of tables though the directory has been in use, as another
+// file shows: Badger would take every table for a stray and delete it.
+func (d *Directory) CheckUsed(by string) error {
+	name := filepath.Join(d.path, manifestName)
+	_, err := os.Stat(name)
+	if _, used := os.Stat(by); errors.Is(err, fs.ErrNotExist) && used == nil {
+		return fmt.Errorf("%s is missing in a directory that has been in use", name)
+	}
+	return nil
+}
+
+// checkManifestEnd finds that the end of the list is missing, or all of it. Badger would take the
+// tables that it named for strays, and delete them.
+func (d *Directory) checkManifestEnd() error {
+	name, mark := filepath.Join(d.path, manifestName), d.marks.found.manifest
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	same := len(b) < manifestHeader+changesHeader || binary.BigEndian.Uint64(b[manifestHeader:]) == mark.Begin // none begins so short
+	if same && uint64(len(b)) < mark.End {
+		return fmt.Errorf("%w: %s has %d bytes, %d of it were on stable storage", ErrDamaged, name, len(b), mark.End)
+	}
+	return nil
+}
 
 // checkManifest finds damage. A change set whose length is damaged so that it reaches
 // beyond the end of the file Badger would take for torn, and delete the tables that it and

@@ -44,16 +44,18 @@ type marks struct {
 
 // synced is what was on stable storage at a sync.
 type synced struct {
-	values Position // all that was written before it
-	tables []tableMark
+	values   Position // all that was written before it
+	manifest manifestMark
+	tables   []tableMark
 }
 
 func (s *synced) equal(o *synced) bool {
-	return s.values == o.values && slices.Equal(s.tables, o.tables)
+	return s.values == o.values && s.manifest == o.manifest && slices.Equal(s.tables, o.tables)
 }
 
 const (
-	marksMagic  = "vvsimtl2"
+	marksMagic  = "vvsimtl3"           // the first mark is that of the MANIFEST, number 0
+	marksBefore = "vvsimtl2"           // there is none of the MANIFEST
 	marksHeader = len(marksMagic) + 28 // and serial, place of values, count
 	markLength  = 24
 	marksSlot   = 4096
@@ -65,8 +67,9 @@ func encodeMarks(serial uint64, m synced) []byte {
 	for _, v := range [...]uint64{serial, m.values.File, m.values.Offset} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(len(m.tables)))
-	for _, m := range m.tables {
+	all := append([]tableMark{{0, m.manifest.Begin, m.manifest.End}}, m.tables...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(all)))
+	for _, m := range all {
 		for _, v := range [...]uint64{m.Number, m.Nonce, m.End} {
 			b = binary.BigEndian.AppendUint64(b, v)
 		}
@@ -77,11 +80,11 @@ func encodeMarks(serial uint64, m synced) []byte {
 
 // decodeMarks reads one slot; ok is false when it was never written, is torn or damaged.
 func decodeMarks(b []byte) (serial uint64, m synced, ok bool) {
-	if len(b) < marksSlot || string(b[:len(marksMagic)]) != marksMagic {
+	if len(b) < marksSlot || string(b[:len(marksMagic)]) != marksMagic && string(b[:len(marksMagic)]) != marksBefore {
 		return 0, m, false
 	}
 	n := int(binary.BigEndian.Uint32(b[marksHeader-4:]))
-	if n > maxMarks {
+	if n > 1+maxMarks {
 		return 0, m, false
 	}
 	end := marksHeader + n*markLength
@@ -91,6 +94,9 @@ func decodeMarks(b []byte) (serial uint64, m synced, ok bool) {
 	number := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	for at := marksHeader; at < end; at += markLength {
 		m.tables = append(m.tables, tableMark{number(at), number(at + 8), number(at + 16)})
+	}
+	if n > 0 && string(b[:len(marksMagic)]) == marksMagic {
+		m.manifest, m.tables = manifestMark{m.tables[0].Nonce, m.tables[0].End}, m.tables[1:]
 	}
 	at := len(marksMagic)
 	m.values = Position{number(at + 8), number(at + 16)}
@@ -117,7 +123,7 @@ func (k *marks) load() error {
 	}
 	for slot := range 2 {
 		if serial, m, ok := decodeMarks(b[slot*marksSlot : (slot+1)*marksSlot]); ok && serial > k.last {
-			k.last, k.found = serial, m
+			k.last, k.found, k.saved = serial, m, m
 		}
 	}
 	k.known = true

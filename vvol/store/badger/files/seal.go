@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -49,12 +50,31 @@ func cutHole(f *os.File) (int64, error) {
 			return 0, &fs.PathError{Op: "lseek", Path: f.Name(), Err: err}
 		}
 	}
-	first := make([]byte, 2*LogHeader)
-	if _, err := f.ReadAt(first, 0); err == nil && !slices.ContainsFunc(first[LogHeader:], func(b byte) bool { return b != 0 }) {
-		end = LogHeader // there is no entry
+	none, err := zeros(io.NewSectionReader(f, LogHeader, end-LogHeader))
+	if err != nil {
+		return 0, err
+	}
+	if none {
+		end = LogHeader // there is no entry: the kernel has read ahead, or the pages were never written
 	}
 	if end < LogHeader || end >= info.Size() {
 		return info.Size(), nil
 	}
 	return end, f.Truncate(end)
+}
+
+// zeros tells whether there is nothing else to read.
+func zeros(r io.Reader) (bool, error) {
+	for b := make([]byte, 64<<10); ; {
+		n, err := r.Read(b)
+		if slices.ContainsFunc(b[:n], func(b byte) bool { return b != 0 }) {
+			return false, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 }

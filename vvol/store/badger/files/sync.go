@@ -71,6 +71,10 @@ func (d *Directory) sync() error {
 		}
 	}
 	sort.Strings(values)
+	manifest, err := markManifest(d.path, d.marks.saved.manifest) // before the logs, of which it may tell that they became tables
+	if err != nil {
+		return err
+	}
 	marked, err := d.markTableLogs(tables) // likewise
 	if err != nil {
 		return err
@@ -80,7 +84,7 @@ func (d *Directory) sync() error {
 			return err
 		}
 	}
-	if err := d.marks.save(synced{at, marked}); err != nil {
+	if err := d.marks.save(synced{at, manifest, marked}); err != nil {
 		return err
 	}
 	if names := strings.Join(append(values, tables...), " "); names != d.known {

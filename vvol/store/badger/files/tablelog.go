@@ -23,53 +23,63 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Check looks for damage that Badger would take for an unclean end when it opens, and
 // cut off without a word. It changes nothing. A log of a memory table is damaged when it
-// ends before its mark: the file is then named, and the place. A log that is not there
-// any more is taken for one that became a table: Badger deletes it then, cutting it to
-// nothing first. Called before Badger opens.
+// ends before its mark: the file is then named, and the place. One that is not there
+// any more became a table, if the list of tables has grown by one for each: Badger deletes it then,
+// cutting it to nothing first. Called before Badger opens.
 func (d *Directory) Check() error {
-	if err := checkManifest(d.path); err != nil {
-		return err
-	}
-	if err := checkTables(d.path); err != nil {
-		return err
+	for _, check := range []func(dir string) error{checkManifest, checkRegistry, checkTables} {
+		if err := check(d.path); err != nil {
+			return err
+		}
 	}
 	if err := d.marks.load(); err != nil {
 		return err
 	}
+	if err := d.checkManifestEnd(); err != nil {
+		return err
+	}
+	var gone []tableMark
 	for _, m := range d.marks.found.tables {
-		if err := d.checkTableLog(m); err != nil {
+		there, err := d.checkTableLog(m)
+		if err != nil {
 			return err
 		}
+		if !there && m.End > LogHeader {
+			gone = append(gone, m)
+		}
 	}
-	return nil
+	made, known, err := d.tablesMade()
+	if err == nil && known && made < len(gone) {
+		err = fmt.Errorf("%w: %s is missing, and no table was made of it", ErrDamaged, d.tables.name(gone[0].Number))
+	}
+	return err
 }
 
-func (d *Directory) checkTableLog(m tableMark) error {
+// checkTableLog looks at a log that has been marked. It is there unless there is none, or another by
+// its name: numbers begin anew when none is left.
+func (d *Directory) checkTableLog(m tableMark) (there bool, err error) {
 	f, err := os.Open(d.tables.name(m.Number))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
-		return err
+		return false, err
 	}
 	nonce, whole, err := readNonce(f)
-	if err != nil {
-		return err
-	}
-	if whole && nonce != m.Nonce {
-		return nil // another log: numbers begin anew when none is left
+	if err != nil || whole && nonce != m.Nonce {
+		return false, err
 	}
 	end, stop, err := walkTableLog(f, LogHeader, info.Size())
 	if err == nil && uint64(end) < m.End {
 		err = fmt.Errorf("%w: %s is damaged at byte %d: no whole entry stands there, though up to byte %d all was on stable storage",
 			ErrDamaged, f.Name(), stop, m.End)
 	}
-	return err
+	return true, err
 }
 
 // readNonce reads what tells a log from all others, also from those of the same name;
