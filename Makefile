@@ -16,6 +16,8 @@ FUZZTIME  ?= 30s
 # Rounds of the engine's crash tests in make fuzz; make test does 10 and 4.
 KILLS     ?= 200
 CUTS      ?= 50
+# Damages of its directory in make fuzz; make test does 20.
+DAMAGES   ?= 300
 # Steps of the provider's model test in make fuzz; make test does 100.
 STEPS     ?= 5000
 # Seeds of the simulation in make fuzz; make test plays 20.
@@ -117,14 +119,14 @@ bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 scale: build ## start and memory of the program with 4 GiB of data and with 20,000 bound volumes; takes minutes and 10 GB
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout $(TESTTIME) ./test/e2e
 
-fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills and CUTS=50 power cuts of the engine, STEPS=5000 steps of the provider, all ways to spoil its requests, and SEEDS=1000 seeds of the whole array
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills, CUTS=50 power cuts and DAMAGES=300 damages of the engine, STEPS=5000 steps of the provider, all ways to spoil its requests, and SEEDS=1000 seeds of the whole array
 	@set -eu; for p in $$($(GO) list $(PKG)); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; \
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
 	done
-	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut)$$' ./vvol/store/badger
+	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) VVSIM_DAMAGES=$(DAMAGES) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut|TestDamageAnywhere)$$' ./vvol/store/badger
 	VVSIM_ARGUMENTS=all $(GO) test -count=1 -timeout 30m -run '^TestEveryArgument$$' ./vasa
 	VVSIM_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run '^TestSeeds$$' ./test/sim
 	VVSIM_MODEL_STEPS=$(STEPS) $(GO) test -count=1 -timeout 30m -v -run '^TestProviderModel$$' ./test/scenario

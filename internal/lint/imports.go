@@ -41,7 +41,7 @@ func importTable() map[string]row {
 		"vvol/store/badger/inuse":      {},
 		"vvol/store/badger/journal":    {imports: []string{"vvol/store/badger/sum"}},
 		"vvol/store/badger/pace":       {},
-		"vvol/store/badger/places":     {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/prefetch"}},
+		"vvol/store/badger/places":     {imports: []string{"vvol/store", "vvol/store/badger/index", "vvol/store/badger/prefetch", "vvol/store/badger/values"}},
 		"vvol/store/badger/prefetch":   {},
 		"vvol/store/badger/rows":       {imports: []string{"vvol/store/badger/index", "vvol/store/badger/journal"}},
 		"vvol/store/badger/sigbus":     {},

@@ -106,7 +106,7 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 	e.db = db
 	renew := func() { e.views.Renew(db) }
 	e.values = values.New(db, e.files, values.Options{Fill: keyFill, Record: keyRecord, Entry: keyEntry, FileBytes: o.ValueLogBytes, TableBytes: memTableBytes,
-		Threshold: valueThreshold, End: !o.LeaveLogs, Rewrites: &e.log.Rewrites, Writing: &e.writing,
+		Threshold: valueThreshold, End: !o.LeaveLogs, Rewrites: &e.log.Rewrites, Locks: &e.log.Locks, Writing: &e.writing,
 		Renew: renew, Moved: func() { renew(); e.meta.reads.Wait() }, Warn: e.o.Warn})
 	e.meta = &meta{e: e}
 	renew()

@@ -219,9 +219,10 @@ func (d *drainer) packZeros() error {
 	}
 	old := crowded.Scattered()
 	packed := index.ZeroEntry{ID: old[len(old)-1].ID, Layer: crowded.ID, Kept: true}
+	end := e.meta.reads.Begin() // rows stay where they are
 	err := e.db.View(func(tx *bdb.Txn) error {
 		for _, z := range old {
-			t, err := readZeros(tx, z.ID)
+			t, err := e.readZeros(tx, z.ID)
 			if err != nil {
 				return err
 			}
@@ -229,6 +230,7 @@ func (d *drainer) packZeros() error {
 		}
 		return nil
 	})
+	end()
 	if err != nil {
 		return err
 	}
@@ -275,7 +277,7 @@ func (e *Engine) keepEarly(t *index.ZeroEntry) (early bool, err error) {
 	return true, e.files.Sync()
 }
 
-func readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {
+func (e *Engine) readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {
 	item, err := tx.Get(numberKey(keyZeros, id))
 	if errors.Is(err, bdb.ErrKeyNotFound) {
 		return t, nil
@@ -283,6 +285,9 @@ func readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {
 	if err != nil {
 		return t, err
 	}
-	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err })
-	return t, err
+	b, err := e.values.Row(item)
+	if err != nil {
+		return t, err
+	}
+	return index.DecodeZeros(id, b)
 }

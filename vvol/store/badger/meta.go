@@ -113,7 +113,7 @@ func (t *metaTx) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	return item.ValueCopy(nil)
+	return t.e.values.Row(item)
 }
 
 func (t *metaTx) check(key, value []byte) error {
@@ -157,11 +157,11 @@ func (t *metaTx) Scan(prefix []byte) iter.Seq2[[]byte, []byte] {
 			return
 		}
 		o := bdb.DefaultIteratorOptions
-		o.Prefix = metaKey(prefix)
+		o.PrefetchValues, o.Prefix = false, metaKey(prefix)
 		it := tx.NewIterator(o)
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			value, err := it.Item().ValueCopy(nil)
+			value, err := t.e.values.Row(it.Item())
 			if err != nil {
 				t.err = fmt.Errorf("badger: row %q: %w", it.Item().Key(), err)
 				return

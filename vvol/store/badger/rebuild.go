@@ -16,6 +16,7 @@ import (
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/journal"
 	"vvsim/vvol/store/badger/rows"
+	"vvsim/vvol/store/badger/values"
 )
 
 // recover opens checkpoint and journal, and fills memory. What Badger holds beyond
@@ -333,13 +334,13 @@ func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err er
 			return err
 		}
 		var t index.ZeroEntry
-		err = item.Value(func(b []byte) (err error) { t, err = index.DecodeZeros(id, b); return err })
-		if errors.Is(err, index.ErrCorrupt) && id > durable {
-			t, err = index.ZeroEntry{}, nil // the end of a value log is missing; what this was to replace is there
+		b, err := e.values.Row(item)
+		if err == nil {
+			t, err = index.DecodeZeros(id, b)
 		}
-		if err != nil {
+		if err != nil && !(errors.Is(err, values.ErrDamaged) && id > durable) {
 			return err
-		}
+		} // or the end of a value log is missing: what this was to replace is there
 		e.seen(id)
 		l := e.index.Layers[t.Layer]
 		if l == nil || id > durable && !t.Kept {

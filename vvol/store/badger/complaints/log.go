@@ -21,6 +21,7 @@ type Log struct {
 	last  atomic.Pointer[string] // complaint
 
 	Rewrites values.Rewrites // what it told of its collection
+	Locks    values.Locks    // what it keeps locked
 }
 
 // New returns a Log that passes complaints to warn.
@@ -65,6 +66,9 @@ func Sparing(warn func(string)) func(string) {
 // Errorf implements Badger's Logger.
 func (l *Log) Errorf(format string, args ...any) {
 	l.complain(format, args)
+	if err := l.Locks.Errorf(format, args...); err != nil {
+		l.warn("badger: " + err.Error())
+	}
 	select {
 	case l.wrong <- struct{}{}:
 	default:

@@ -1,6 +1,7 @@
 package places
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"vvsim/vvol/store"
 	"vvsim/vvol/store/badger/index"
 	"vvsim/vvol/store/badger/prefetch"
+	"vvsim/vvol/store/badger/values"
 )
 
 // Place is where a record lies, and what its blocks have to be.
@@ -43,7 +45,7 @@ func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
 	if err != nil {
 		return t, err
 	}
-	err = item.Value(func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err })
+	err = values.Value(item, func(b []byte) (err error) { t, err = index.DecodeEntry(b); return err })
 	return t, err
 }
 
@@ -51,7 +53,7 @@ func Entry(tx *bdb.Txn, key []byte) (t index.Entry, err error) {
 // those of Badger, index.ErrShort, index.ErrCorrupt.
 func Append(p []byte, item *bdb.Item, t *index.Entry, blocks []index.Move) ([]byte, error) {
 	all := p
-	err := item.Value(func(value []byte) error {
+	err := values.Value(item, func(value []byte) error {
 		for _, m := range blocks {
 			start, at := len(all), m.From.Index()
 			all = slices.Grow(all, index.BlockSize)[:start+index.BlockSize]
@@ -89,7 +91,10 @@ func expect(value uintptr, loc index.Location) {
 // each is verified. The next block is asked for while one is copied: by itself the processor sees
 // what comes next within a page only.
 func (at *Place) CopyBlocks(first uint64, locs []index.Location, p []byte) error {
-	return at.item.Value(func(value []byte) error {
+	bad := func(block uint64, err error) error {
+		return &store.MediumError{Offset: block * index.BlockSize, Err: fmt.Errorf("record %d: %w", locs[0].Record(), err)}
+	}
+	err := values.Value(at.item, func(value []byte) error {
 		where := uintptr(unsafe.Pointer(unsafe.SliceData(value)))
 		if at.value.Load() != where {
 			at.value.Store(where)
@@ -107,11 +112,15 @@ func (at *Place) CopyBlocks(first uint64, locs []index.Location, p []byte) error
 				}
 			}
 			if err != nil {
-				return &store.MediumError{Offset: block * index.BlockSize, Err: fmt.Errorf("record %d: %w", loc.Record(), err)}
+				return bad(block, err)
 			}
 		}
 		return nil
 	})
+	if errors.Is(err, values.ErrDamaged) {
+		return bad(first, err)
+	}
+	return err
 }
 
 // Places remembers records, so that a block of one that was read before costs no

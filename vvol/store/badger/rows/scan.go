@@ -22,7 +22,7 @@ func Decode(item *bdb.Item, to any) error {
 // Scan calls f for every row of a kind, in order of key.
 func Scan(tx *bdb.Txn, kind byte, f func(item *bdb.Item) error) error {
 	o := bdb.DefaultIteratorOptions
-	o.Prefix = []byte{kind}
+	o.PrefetchValues, o.Prefix = false, []byte{kind}
 	it := tx.NewIterator(o)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {

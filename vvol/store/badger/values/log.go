@@ -39,6 +39,7 @@ type Options struct {
 	End bool // have Badger delete files without reading them: the checksum of their first entry is made wrong
 
 	Rewrites *Rewrites            // hears Badger's Logger
+	Locks    *Locks               // as well
 	Writing  sync.Locker          // nobody else writes rows while it is held, less filling
 	Renew    func()               // before tables are merged: lets go of old views, for which deletions are kept
 	Moved    func()               // before a file goes of which nothing is wanted any more: returns when nobody reads in a view from before
@@ -47,6 +48,7 @@ type Options struct {
 
 // New returns the Log of db, whose files lie in dir.
 func New(db *bdb.DB, dir *files.Directory, o Options) *Log {
+	o.Locks.db.Store(db)
 	return &Log{db: db, files: dir, o: o}
 }
 

@@ -24,11 +24,14 @@ func open(t *testing.T) (*bdb.DB, *Log, *files.Directory) {
 }
 
 // hear passes on what Badger tells its Logger.
-type hear struct{ *Rewrites }
+type hear struct {
+	*Rewrites
+	locks *Locks
+}
 
-func (hear) Errorf(string, ...any)   {}
-func (hear) Warningf(string, ...any) {}
-func (hear) Debugf(string, ...any)   {}
+func (h hear) Errorf(format string, args ...any) { _ = h.locks.Errorf(format, args...) }
+func (hear) Warningf(string, ...any)             {}
+func (hear) Debugf(string, ...any)               {}
 
 func openHeard(t *testing.T, dir string) (*bdb.DB, *Log, *files.Directory, *[]string) {
 	return openHow(t, dir, func(o bdb.Options, _ *files.Directory) (*bdb.DB, error) { return bdb.Open(o) })
@@ -41,13 +44,13 @@ func openBy(t *testing.T, dir string, how func(bdb.Options, *files.Directory) (*
 }
 
 func openHow(t *testing.T, dir string, how func(bdb.Options, *files.Directory) (*bdb.DB, error)) (*bdb.DB, *Log, *files.Directory, *[]string) {
-	r := new(Rewrites)
+	r, locks := new(Rewrites), new(Locks)
 	d := files.New(dir, fileBytes, 4<<20)
-	db, err := how(bdb.DefaultOptions(dir).WithLogger(hear{r}).WithMemTableSize(4<<20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes), d)
+	db, err := how(bdb.DefaultOptions(dir).WithLogger(hear{r, locks}).WithMemTableSize(4<<20).WithValueThreshold(4096).WithValueLogFileSize(fileBytes), d)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	warned := new([]string)
-	return db, New(db, d, Options{Fill: 'f', Record: 'r', Entry: 'e', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Writing: new(sync.Mutex),
+	return db, New(db, d, Options{Fill: 'f', Record: 'r', Entry: 'e', FileBytes: fileBytes, TableBytes: 4 << 20, Threshold: 4096, Rewrites: r, Locks: locks, Writing: new(sync.Mutex),
 		End: true, Renew: func() {}, Moved: func() {}, Warn: func(m string) { *warned = append(*warned, m) }}), d, warned
 }
 

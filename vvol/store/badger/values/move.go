@@ -1,16 +1,11 @@
 package values
 
 import (
-	"encoding/binary"
 	"errors"
 	"os"
-	"reflect"
 
 	bdb "github.com/dgraph-io/badger/v4"
 )
-
-// pointer is where the tree says that a value lies.
-type pointer struct{ file, length, offset uint32 }
 
 type stray struct {
 	key     []byte
@@ -50,18 +45,6 @@ func each(db *bdb.DB, versions bool, f func(item *bdb.Item, at pointer) error) e
 		}
 		return nil
 	})
-}
-
-// locate tells where the value of an item lies; ok is false when that is in the tree.
-// Badger has no name for it.
-func locate(item *bdb.Item) (p pointer, ok bool) {
-	const inValueLog = 1 << 1
-	v := reflect.ValueOf(item).Elem()
-	b := v.FieldByName("vptr").Bytes()
-	if v.FieldByName("meta").Uint()&inValueLog == 0 || len(b) != 12 {
-		return p, false
-	}
-	return pointer{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true
 }
 
 // Limits of what is moved at once, while all other writers wait.
@@ -124,14 +107,15 @@ func (l *Log) move(f *os.File, part []stray, all *moved) error {
 			if err != nil {
 				return err
 			}
-			if err := tx.Set(s.key, value); err != nil {
-				return err
-			}
-			if !sound && all.damaged == 0 {
-				all.first = s.at.offset
-			}
+			e := bdb.NewEntry(s.key, value).WithMeta(item.UserMeta())
 			if all.values++; !sound {
-				all.damaged++
+				e.UserMeta |= wasDamaged
+				if all.damaged++; all.damaged == 1 {
+					all.first = s.at.offset
+				}
+			}
+			if err := tx.SetEntry(e); err != nil {
+				return err
 			}
 		}
 		return nil

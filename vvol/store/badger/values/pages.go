@@ -54,7 +54,7 @@ func (l *Log) advise(file uint64, advice ...int) error {
 		if at, _ := locate(item); uint64(at.file) != file {
 			return nil
 		}
-		return item.Value(func(value []byte) error {
+		return Value(item, func(value []byte) error {
 			if len(value) == 0 {
 				return nil // its file is gone since
 			}

@@ -41,18 +41,23 @@ func requireValues(t *testing.T, db *bdb.DB, damaged int) {
 	}))
 }
 
+// opened is the first value log, and what is in it.
+func opened(t *testing.T, d *files.Directory) ([]byte, *os.File) {
+	b, err := os.ReadFile(d.ValueLog(1))
+	require.NoError(t, err)
+	f, err := os.OpenFile(d.ValueLog(1), os.O_RDWR, 0)
+	require.NoError(t, err)
+	return b, f
+}
+
 // flip changes a byte of the only record of a file that holds the value of a key, counted
 // from where that begins.
 func flip(t *testing.T, d *files.Directory, key, at int) {
-	b, err := os.ReadFile(d.ValueLog(1))
-	require.NoError(t, err)
+	b, f := opened(t, d)
+	require.NoError(t, f.Close())
 	i := bytes.Index(b, valueOf(key))
 	require.Positive(t, i)
-	f, err := os.OpenFile(d.ValueLog(1), os.O_RDWR, 0)
-	require.NoError(t, err)
-	_, err = f.WriteAt([]byte{b[i+at] ^ 1}, int64(i+at))
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	overwrite(t, d, key, -at, []byte{b[i+at] ^ 1})
 }
 
 // atOnce is a Step that has room.

@@ -1,0 +1,233 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vvsim/vvol/store"
+	"vvsim/vvol/store/badger/values"
+)
+
+// damagesVariable says how many damages TestDamageAnywhere does.
+const damagesVariable = "VVSIM_DAMAGES"
+
+// contents is what a directory holds: blocks of volumes by the byte that they are full of, and rows.
+type contents struct {
+	volumes map[store.ID][]byte
+	rows    map[string][]byte
+}
+
+// fillContent makes an engine hold some of everything: records, what is in the journal only, layers,
+// ranges of zeros in long rows and short ones, and rows in value logs and in the tree.
+func fillContent(t *testing.T, r *rand.Rand) (*Engine, contents) {
+	const blocks = 3000
+	a, b, s := store.ID{1}, store.ID{2}, store.ID{3}
+	e := still(t, t.TempDir())
+	c := contents{volumes: map[store.ID][]byte{}, rows: map[string][]byte{}}
+	put := func(id store.ID, block uint64, value byte) {
+		write(t, e, id, block, value)
+		c.volumes[id][block] = value
+	}
+	for _, id := range []store.ID{a, b} {
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: blocks * blockSize}))
+		c.volumes[id] = make([]byte, blocks)
+		for i := range uint64(blocks) {
+			put(id, i, byte(1+r.IntN(255)))
+		}
+	}
+	require.NoError(t, e.Snapshot(t.Context(), []store.SnapshotSpec{{Source: a, Snapshot: s}}))
+	c.volumes[s] = bytes.Clone(c.volumes[a])
+	disk, err := e.Open(t.Context(), a)
+	require.NoError(t, err)
+	for i := uint64(0); i < blocks; i += 7 {
+		require.NoError(t, disk.Unmap(t.Context(), i*blockSize, blockSize, store.WriteOptions{}))
+		c.volumes[a][i] = 0
+	}
+	require.NoError(t, e.Close()) // all of it is in records
+	e = still(t, e.o.Dir)
+	require.NoError(t, e.Meta().Update(t.Context(), func(tx store.MetaTx) error {
+		for i := range 20 {
+			key := fmt.Sprintf("row %d", i)
+			c.rows[key] = bytes.Repeat([]byte{byte(i + 1)}, (1+i%2*100)*100)
+			if err := tx.Set([]byte(key), c.rows[key]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	for range 300 {
+		put(b, r.Uint64N(blocks), byte(1+r.IntN(255)))
+	}
+	require.NoError(t, e.journal.Flush())
+	return e, c
+}
+
+// damage changes a file somewhere, as a disk or an operator would, and tells how.
+func damage(t *testing.T, r *rand.Rand, name string) string {
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	if len(b) == 0 {
+		return "nothing"
+	}
+	at := r.IntN(len(b))
+	if r.IntN(2) == 0 { // where it holds something
+		for tries := 0; b[at] == 0 && tries < 1000; tries++ {
+			at = r.IntN(len(b))
+		}
+	}
+	page := b[at/512*512 : min(len(b), at/512*512+512)]
+	what := ""
+	switch r.IntN(7) {
+	case 0, 1:
+		what = "bit"
+		b[at] ^= 1 << r.IntN(8)
+	case 2:
+		what = "zeros"
+		clear(page)
+	case 3:
+		what = "ones"
+		copy(page, bytes.Repeat([]byte{0xff}, len(page)))
+	case 4:
+		what = "noise"
+		for i := range page {
+			page[i] = byte(r.Uint32())
+		}
+	case 5:
+		what = "cut"
+		b = b[:at]
+	case 6:
+		require.NoError(t, os.Remove(name))
+		return "gone"
+	}
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	return fmt.Sprintf("%s at byte %d of %d", what, at, len(b))
+}
+
+// requireContent reads all that a directory holds: each block and row is what was written, or an
+// error of the medium. It returns how many were errors.
+func requireContent(t *testing.T, e *Engine, c contents, what string) (lost int) {
+	p, want := make([]byte, blockSize), make([]byte, blockSize)
+	for id, blocks := range c.volumes {
+		o, err := e.Open(t.Context(), id)
+		require.NoError(t, err, what)
+		for i, value := range blocks {
+			err := o.ReadAt(t.Context(), p, uint64(i)*blockSize)
+			var m *store.MediumError
+			if errors.As(err, &m) {
+				require.EqualValues(t, i*blockSize, m.Offset, what)
+				lost++
+				continue
+			}
+			require.NoError(t, err, what)
+			for k := range want {
+				want[k] = value
+			}
+			require.True(t, bytes.Equal(want, p), "%s: block %d of %v is of %#x, wanted %#x", what, i, id, p[0], value)
+		}
+	}
+	for key, want := range c.rows {
+		err := e.Meta().View(t.Context(), func(tx store.MetaTx) error {
+			got, err := tx.Get([]byte(key))
+			if err == nil {
+				require.True(t, bytes.Equal(want, got), "%s: %s", what, key)
+			}
+			return err
+		})
+		if errors.Is(err, values.ErrDamaged) {
+			lost++
+			continue
+		}
+		require.NoError(t, err, "%s: %s", what, key)
+	}
+	return lost
+}
+
+// TestDamageAnywhere damages any file of a directory anywhere, after a stop and after the end of the
+// process: the start fails and names the file, or whatever is read is what was written or an error,
+// what is written anew is kept, and the engine stops. Each of its findings has a test of its own: lengths
+// of records and tables that end the process or hang it, an end of the list of tables or a log of a memory table
+// that is missing, first bytes of zeros.
+func TestDamageAnywhere(t *testing.T) {
+	damages := 20
+	if n, err := strconv.Atoi(os.Getenv(damagesVariable)); err == nil {
+		damages = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv("VVSIM_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("seed %d (VVSIM_SEED), %d damages (%s=N for more)", seed, damages, damagesVariable)
+	r := rand.New(rand.NewPCG(seed, 0))
+	e, c := fillContent(t, r)
+	bases := []string{killed(t, e)}
+	require.NoError(t, e.Close())
+	bases = append(bases, e.o.Dir)
+	for _, dir := range bases {
+		sound := t.TempDir()
+		require.NoError(t, os.CopyFS(sound, os.DirFS(dir)))
+		require.Equal(t, "whole", opened(t, sound, "", c, "nothing damaged"))
+	}
+	outcomes := map[string]int{}
+	for i := range damages {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS(bases[i%2])))
+		var names []string
+		require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				names = append(names, path)
+			}
+			return err
+		}))
+		name := names[r.IntN(len(names))]
+		what := fmt.Sprintf("%d: %s: %s, killed %v", i, filepath.Base(name), damage(t, r, name), i%2 == 0)
+		t.Log(what)
+		outcome := opened(t, dir, name, c, what)
+		t.Log(outcome)
+		outcomes[filepath.Ext(name)+" "+outcome]++
+		require.NoError(t, os.RemoveAll(dir))
+	}
+	t.Log(outcomes)
+}
+
+// opened opens a damaged directory and uses it, twice, and tells what came of it.
+func opened(t *testing.T, dir, damaged string, c contents, what string) string {
+	lost := 0
+	for again := range 2 {
+		o := small(dir)
+		o.CollectEvery = time.Hour
+		o.Warn = func(string) {}
+		e, err := Open(t.Context(), o)
+		if err != nil {
+			if table, ok := strings.CutSuffix(filepath.Base(damaged), ".sst"); ok && strings.Contains(what, "gone") {
+				require.ErrorContains(t, err, "table "+strings.TrimLeft(table, "0"), what)
+			} else {
+				require.ErrorContains(t, err, filepath.Base(damaged), what)
+			}
+			return "refused"
+		}
+		lost = requireContent(t, e, c, what)
+		id := store.ID{9, byte(again)}
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}), what)
+		write(t, e, id, 1, 0x99)
+		_, err = e.values.Collect(0.1, e.closed.Load, e.step)
+		require.NoError(t, err, what)
+		require.Equal(t, lost, requireContent(t, e, c, what), what)
+		requireBlock(t, e, id, 1, 0x99)
+		require.NoError(t, e.Close(), what)
+	}
+	if lost > 0 {
+		return "errors"
+	}
+	return "whole"
+}
