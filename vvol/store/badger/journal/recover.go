@@ -91,13 +91,17 @@ func (j *Ring) wasStable(end uint64) (stable uint64, err error) {
 }
 
 // eachWritten calls f for each page of the file, less those that the file system knows
-// were never written.
+// were never written. What the kernel reads ahead counts as written, also where nothing is: so
+// the file system is asked for all of it before the first page is looked at, which would
+// drag all others along.
 func (j *Ring) eachWritten(f func(page uint64)) error {
+	type span struct{ from, to int64 } // bytes
+	var all []span
 	size := int64(j.pages) * PageSize
 	for at := int64(0); at < size; {
 		data, err := unix.Seek(int(j.f.Fd()), at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			return nil
+			break
 		}
 		hole := size
 		switch {
@@ -110,10 +114,13 @@ func (j *Ring) eachWritten(f func(page uint64)) error {
 				return fmt.Errorf("lseek %s: %w", j.f.Name(), err)
 			}
 		}
-		for page := data / PageSize; page*PageSize < min(hole, size); page++ {
+		all = append(all, span{data, min(hole, size)})
+		at = max(hole, at+PageSize)
+	}
+	for _, s := range all {
+		for page := s.from / PageSize; page*PageSize < s.to; page++ {
 			f(uint64(page))
 		}
-		at = max(hole, at+PageSize)
 	}
 	return nil
 }
