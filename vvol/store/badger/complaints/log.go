@@ -65,8 +65,9 @@ func Sparing(warn func(string)) func(string) {
 
 // Errorf implements Badger's Logger.
 func (l *Log) Errorf(format string, args ...any) {
+	err := l.Locks.Errorf(format, args...) // first of all: others wait
 	l.complain(format, args)
-	if err := l.Locks.Errorf(format, args...); err != nil {
+	if err != nil {
 		l.warn("badger: " + err.Error())
 	}
 	select {

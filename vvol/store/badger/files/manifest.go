@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"vvsim/vvol/store/badger/journal"
 )
@@ -24,11 +26,12 @@ const (
 // manifestMark says that the list of tables was on stable storage up to End.
 type manifestMark struct {
 	Begin uint64 // length and checksum of its first changes: those of a list that was written anew differ
+	Base  uint64 // in bytes: the newest log becomes a table behind it; 0: not known
 	End   uint64 // in bytes
 }
 
-// markManifest tells how far the list reaches, after it has put that on stable storage. Badger syncs
-// what it adds, and may just be at it.
+// markManifest tells how far the list reaches in whole changes, after it has put them on stable storage: Badger
+// syncs what it adds, and may just be at it.
 func markManifest(dir string, last manifestMark) (m manifestMark, err error) {
 	f, err := os.Open(filepath.Join(dir, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,23 +41,48 @@ func markManifest(dir string, last manifestMark) (m manifestMark, err error) {
 		return m, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest))
+	if err != nil || len(b) < manifestHeader+changesHeader {
 		return m, err
 	}
-	var b [manifestHeader + changesHeader]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil {
-		return m, err
+	m.Begin = binary.BigEndian.Uint64(b[manifestHeader:])
+	from := manifestHeader
+	if m.Begin == last.Begin && last.End >= manifestHeader && last.End <= uint64(len(b)) {
+		from = int(last.End)
 	}
-	m = manifestMark{binary.BigEndian.Uint64(b[manifestHeader:]), uint64(info.Size())}
-	if m == last {
+	end, _ := damagedChanges(b, from)
+	if m.End = uint64(end); m.Begin == last.Begin && m.End == last.End {
 		return m, nil
 	}
 	return m, journal.Datasync(f)
 }
 
+// newestLog is the log of the memory table that Badger writes to, and where the list of tables ended before
+// it was seen first.
+type newestLog struct {
+	of   tableMark
+	list manifestMark
+}
+
+// base is where the list of tables ended when the newest log had not become a table yet; 0 is not known. Badger
+// hands a log that is full to become a table before it begins the next, so that it has to have been
+// far from full when it was seen first. Runner only.
+func (d *Directory) base(list manifestMark, logs []tableMark, newest uint64) uint64 {
+	i := slices.IndexFunc(logs, func(m tableMark) bool { return m.Number == newest })
+	if i < 0 {
+		return 0
+	}
+	if n := &d.newest; n.of.Number != newest || n.of.Nonce != logs[i].Nonce {
+		*n = newestLog{of: logs[i], list: list}
+	}
+	if seen := d.newest; seen.of.End <= uint64(d.tableBytes)/4 && seen.list.Begin == list.Begin {
+		return seen.list.End
+	}
+	return 0
+}
+
 // MarkTables notes how far the list of tables reaches once Badger is closed, so that Check sees when its end
-// is missing.
+// is missing, and which logs are left.
 func (d *Directory) MarkTables() error {
 	if err := d.marks.load(); err != nil {
 		return err
@@ -68,23 +96,27 @@ func (d *Directory) MarkTables() error {
 			m.tables = append(m.tables, t)
 		}
 	}
-	var err error
-	if m.manifest, err = markManifest(d.path, m.manifest); err != nil {
+	list, err := markManifest(d.path, m.manifest)
+	if err != nil {
 		return err
 	}
+	if list.Begin == m.manifest.Begin {
+		list.Base = m.manifest.Base
+	}
+	m.manifest = list
 	return d.marks.save(m)
 }
 
-// tablesMade tells how many logs became tables since the mark of the list: each is one change of its own,
-// in the first level. It is not known when nothing was marked, or the list was written anew.
-func (d *Directory) tablesMade() (n int, known bool, err error) {
+// madeTable tells whether a log became a table behind the base of the mark of the list: that is one change by
+// itself, in the first level. It is not known when nothing was marked, or the list was written anew.
+func (d *Directory) madeTable() (made, known bool, err error) {
 	mark := d.marks.found.manifest
 	b, err := os.ReadFile(filepath.Join(d.path, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, false, nil
+		return false, false, nil
 	}
 	if err != nil || mark.End == 0 || binary.BigEndian.Uint64(b[manifestHeader:]) != mark.Begin {
-		return 0, false, err
+		return false, false, err
 	}
 	for at := manifestHeader; at+changesHeader <= len(b); {
 		begin := at + changesHeader
@@ -93,11 +125,11 @@ func (d *Directory) tablesMade() (n int, known bool, err error) {
 			break // torn
 		}
 		at = begin + int(length)
-		if uint64(at) > mark.End && isCreation(b[begin:at]) {
-			n++
+		if uint64(at) > mark.Base && isCreation(b[begin:at]) {
+			return true, true, nil
 		}
 	}
-	return n, true, nil
+	return false, true, nil
 }
 
 // isCreation tells whether changes are the creation of one table in the first level: fields that
@@ -171,16 +203,16 @@ func checkManifest(dir string) error {
 	if err != nil {
 		return err
 	}
-	if at, damaged := damagedChanges(b); damaged {
+	if at, damaged := damagedChanges(b, manifestHeader); damaged {
 		return fmt.Errorf("%w: %s is damaged at byte %d: length and checksum of the changes there are not of each other",
 			ErrDamaged, name, at)
 	}
 	return nil
 }
 
-// damagedChanges tells where the first damaged change set is, or where the whole ones end.
-func damagedChanges(b []byte) (at int, damaged bool) {
-	at = manifestHeader
+// damagedChanges tells where the first damaged change set is, or where the whole ones end. Those before at
+// are whole.
+func damagedChanges(b []byte, at int) (end int, damaged bool) {
 	for at+changesHeader <= len(b) {
 		rest, want := b[at+changesHeader:], binary.BigEndian.Uint32(b[at+4:])
 		if length := binary.BigEndian.Uint32(b[at:]); uint64(length) <= uint64(len(rest)) {

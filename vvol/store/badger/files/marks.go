@@ -54,7 +54,7 @@ func (s *synced) equal(o *synced) bool {
 }
 
 const (
-	marksMagic  = "vvsimtl3"           // the first mark is that of the MANIFEST, number 0
+	marksMagic  = "vvsimtl3"           // the first mark is that of the MANIFEST, its base the number
 	marksBefore = "vvsimtl2"           // there is none of the MANIFEST
 	marksHeader = len(marksMagic) + 28 // and serial, place of values, count
 	markLength  = 24
@@ -67,7 +67,7 @@ func encodeMarks(serial uint64, m synced) []byte {
 	for _, v := range [...]uint64{serial, m.values.File, m.values.Offset} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	all := append([]tableMark{{0, m.manifest.Begin, m.manifest.End}}, m.tables...)
+	all := append([]tableMark{{m.manifest.Base, m.manifest.Begin, m.manifest.End}}, m.tables...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(all)))
 	for _, m := range all {
 		for _, v := range [...]uint64{m.Number, m.Nonce, m.End} {
@@ -96,7 +96,7 @@ func decodeMarks(b []byte) (serial uint64, m synced, ok bool) {
 		m.tables = append(m.tables, tableMark{number(at), number(at + 8), number(at + 16)})
 	}
 	if n > 0 && string(b[:len(marksMagic)]) == marksMagic {
-		m.manifest, m.tables = manifestMark{m.tables[0].Nonce, m.tables[0].End}, m.tables[1:]
+		m.manifest, m.tables = manifestMark{Begin: m.tables[0].Nonce, Base: m.tables[0].Number, End: m.tables[0].End}, m.tables[1:]
 	}
 	at := len(marksMagic)
 	m.values = Position{number(at + 8), number(at + 16)}

@@ -22,6 +22,7 @@ type Directory struct {
 
 	marks   marks       // how far the last sync reached; runner only, and Check
 	reached []tableMark // how far the logs of memory tables were looked through; runner only
+	newest  newestLog   // runner only
 
 	oldest string // newest value log of the last sync: older ones need no other; runner only
 	known  string // names of the last sync, to see new directory entries; runner only
@@ -53,6 +54,10 @@ func (d *Directory) Synced() Position { return d.marks.found.values }
 
 // sync syncs the logs once.
 func (d *Directory) sync() error {
+	manifest, err := markManifest(d.path, d.marks.saved.manifest) // before the logs are listed: the newest of them is no table yet
+	if err != nil {
+		return err
+	}
 	at, err := d.values.position() // what is written from here on may be synced or not
 	if err != nil {
 		return err
@@ -71,27 +76,24 @@ func (d *Directory) sync() error {
 		}
 	}
 	sort.Strings(values)
-	manifest, err := markManifest(d.path, d.marks.saved.manifest) // before the logs, of which it may tell that they became tables
+	marked, newest, err := d.markTableLogs(tables) // likewise
 	if err != nil {
 		return err
 	}
-	marked, err := d.markTableLogs(tables) // likewise
-	if err != nil {
-		return err
-	}
+	manifest.Base = d.base(manifest, marked, newest)
 	for _, name := range append(values, tables...) {
 		if err := journal.SyncFile(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-	}
-	if err := d.marks.save(synced{at, manifest, marked}); err != nil {
-		return err
 	}
 	if names := strings.Join(append(values, tables...), " "); names != d.known {
 		if err := journal.SyncFile(d.path); err != nil {
 			return err
 		}
 		d.known = names
+	}
+	if err := d.marks.save(synced{at, manifest, marked}); err != nil {
+		return err
 	}
 	if len(values) > 0 {
 		d.oldest = values[len(values)-1]

@@ -24,8 +24,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Check looks for damage that Badger would take for an unclean end when it opens, and
 // cut off without a word. It changes nothing. A log of a memory table is damaged when it
 // ends before its mark: the file is then named, and the place. One that is not there
-// any more became a table, if the list of tables has grown by one for each: Badger deletes it then,
-// cutting it to nothing first. Called before Badger opens.
+// any more is taken for one that became a table: Badger deletes it then, cutting it to
+// nothing first. That the newest did, the list of tables has to tell. Called before Badger opens.
 func (d *Directory) Check() error {
 	for _, check := range []func(dir string) error{checkManifest, checkRegistry, checkTables} {
 		if err := check(d.path); err != nil {
@@ -38,19 +38,23 @@ func (d *Directory) Check() error {
 	if err := d.checkManifestEnd(); err != nil {
 		return err
 	}
-	var gone []tableMark
+	var newest tableMark
+	left := false // of the newest
 	for _, m := range d.marks.found.tables {
 		there, err := d.checkTableLog(m)
 		if err != nil {
 			return err
 		}
-		if !there && m.End > LogHeader {
-			gone = append(gone, m)
+		if m.Number > newest.Number {
+			newest, left = m, there
 		}
 	}
-	made, known, err := d.tablesMade()
-	if err == nil && known && made < len(gone) {
-		err = fmt.Errorf("%w: %s is missing, and no table was made of it", ErrDamaged, d.tables.name(gone[0].Number))
+	if left || newest.End <= LogHeader { // of an empty one no table is made
+		return nil
+	}
+	made, known, err := d.madeTable()
+	if err == nil && known && !made {
+		err = fmt.Errorf("%w: %s is missing, and no table was made of it", ErrDamaged, d.tables.name(newest.Number))
 	}
 	return err
 }
@@ -94,27 +98,29 @@ func readNonce(f *os.File) (nonce uint64, whole bool, err error) {
 }
 
 // markTableLogs tells how far each log of a memory table reaches, at least with all that
-// was committed before. What was looked through once is not looked through again.
-func (d *Directory) markTableLogs(names []string) (all []tableMark, err error) {
+// was committed before, and the number of the newest, which may be just coming and not marked. What was
+// looked through once is not looked through again.
+func (d *Directory) markTableLogs(names []string) (all []tableMark, newest uint64, err error) {
 	for _, name := range names {
 		n, err := strconv.ParseUint(strings.TrimSuffix(name, d.tables.ext), 10, 32)
 		if err != nil {
 			continue // none of Badger's
 		}
+		newest = max(newest, n)
 		m := tableMark{Number: n, End: LogHeader}
 		if i := slices.IndexFunc(d.reached, func(r tableMark) bool { return r.Number == n }); i >= 0 {
 			m = d.reached[i]
 		}
 		found, err := followTableLog(filepath.Join(d.path, name), &m)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if found {
 			all = append(all, m)
 		}
 	}
 	d.reached = slices.Clone(all)
-	return all, nil
+	return all, newest, nil
 }
 
 // followTableLog moves a mark to the end of a log; found is false when the log is gone, or

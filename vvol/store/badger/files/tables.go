@@ -62,7 +62,7 @@ func checkTable(name string, plain bool) error {
 		return damaged(len(b), "the length of a checksum")
 	}
 	end, ok := cutLength(b[:at])
-	if !ok || !sum.of(b[end:at-tableLength]) {
+	if !ok || end == at-tableLength || !sum.of(b[end:at-tableLength]) {
 		return damaged(at, "its index")
 	}
 	index := fb.GetRootAsTableIndex(b[end:at-tableLength], 0)

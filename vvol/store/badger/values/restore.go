@@ -141,7 +141,11 @@ func (l *Log) restoreOne(s stray) error {
 	if err != nil {
 		return err
 	}
-	if err := l.db.Update(func(tx *bdb.Txn) error { return tx.Set(s.key, value) }); err != nil {
+	var meta [1]byte // the second byte is the user's
+	if _, err := f.ReadAt(meta[:], int64(s.at.offset)+1); err != nil {
+		return err
+	}
+	if err := l.db.Update(func(tx *bdb.Txn) error { return tx.SetEntry(bdb.NewEntry(s.key, value).WithMeta(meta[0])) }); err != nil {
 		return fmt.Errorf("value log %s: %w", f.Name(), err)
 	}
 	return nil

@@ -125,3 +125,38 @@ func TestRow(t *testing.T) {
 	collectAll(t, l, d)
 	rows()
 }
+
+// TestRestoredRow has a power cut take the place to which a damaged row was moved the second time: what is found
+// of it is still damaged. It was seen to fail with what is restored set without its mark.
+func TestRestoredRow(t *testing.T) {
+	db, l, d := open(t)
+	mixed(t, db)
+	flip(t, d, 7, 1000)
+	collectAll(t, l, d)
+	key := []byte{'v', 7}
+	requireDamaged := func() {
+		require.NoError(t, db.View(func(tx *bdb.Txn) error {
+			item, err := tx.Get(key)
+			require.NoError(t, err)
+			_, err = l.Row(item)
+			require.ErrorIs(t, err, ErrDamaged)
+			return nil
+		}))
+	}
+	requireDamaged()
+	lost, found := map[string]uint64{}, map[string]stray{}
+	require.NoError(t, l.each(func(s stray) error {
+		if bytes.Equal(s.key, key) {
+			lost[string(key)] = s.version
+		}
+		return nil
+	}))
+	newest, err := d.NewestValueLog()
+	require.NoError(t, err)
+	for n := newest; n > 0; n-- {
+		require.NoError(t, l.find(n, lost, found))
+	}
+	require.Contains(t, found, string(key))
+	require.NoError(t, l.restoreOne(found[string(key)]))
+	requireDamaged()
+}
