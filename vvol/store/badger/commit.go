@@ -228,7 +228,16 @@ func (b *batch) write(l *index.Layer, first uint64, p []byte) {
 }
 
 func (b *batch) add(l *index.Layer, r journal.Run) {
-	b.runs, b.layers = append(b.runs, r), append(b.layers, l)
+	b.runs, b.layers = append(roomy(b.runs), r), append(roomy(b.layers), l)
+}
+
+// roomy makes room for many more where there is none for one: groups keep what they have of it until they
+// are drained, and the next batch goes on behind.
+func roomy[E any](s []E) []E {
+	if len(s) < cap(s) {
+		return s
+	}
+	return slices.Grow(s, maxBatchRuns)
 }
 
 // zero adds blocks that read as zeros.
@@ -244,7 +253,8 @@ func (b *batch) reset() {
 	clear(b.ops)
 	clear(b.data)
 	clear(b.fresh)
-	b.ops, b.runs, b.layers, b.data, b.blocks, b.pages = b.ops[:0], nil, nil, b.data[:0], b.arena, 0
+	b.ops, b.data, b.blocks, b.pages = b.ops[:0], b.data[:0], b.arena, 0
+	b.runs, b.layers = b.runs[len(b.runs):], b.layers[len(b.layers):]
 }
 
 // check is what every change of a volume has to pass. Only the committer changes

@@ -71,6 +71,9 @@ func (p *pendingGroups) end(drained uint64) uint64 {
 }
 
 func (p *pendingGroups) pop(n int) {
+	for _, g := range p.all[:n] {
+		clear(g.layers) // others share their memory
+	}
 	clear(p.all[:n])
 	if p.all = p.all[n:]; len(p.all) == 0 {
 		p.all = nil

@@ -278,14 +278,10 @@ func (e *Engine) keepEarly(t *index.ZeroEntry) (early bool, err error) {
 }
 
 func (e *Engine) readZeros(tx *bdb.Txn, id uint64) (t index.ZeroEntry, err error) {
-	item, err := tx.Get(numberKey(keyZeros, id))
+	b, err := e.values.Get(tx, numberKey(keyZeros, id))
 	if errors.Is(err, bdb.ErrKeyNotFound) {
 		return t, nil
 	}
-	if err != nil {
-		return t, err
-	}
-	b, err := e.values.Row(item)
 	if err != nil {
 		return t, err
 	}

@@ -106,14 +106,11 @@ func (t *metaTx) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	item, err := tx.Get(metaKey(key))
+	value, err := t.e.values.Get(tx, metaKey(key))
 	if errors.Is(err, bdb.ErrKeyNotFound) {
 		return nil, fmt.Errorf("%w: %q", store.ErrNotFound, key)
 	}
-	if err != nil {
-		return nil, translate(err)
-	}
-	return t.e.values.Row(item)
+	return value, translate(err)
 }
 
 func (t *metaTx) check(key, value []byte) error {

@@ -59,6 +59,16 @@ func (l *Log) Row(item *bdb.Item) ([]byte, error) {
 	return value, err
 }
 
+// Get looks a key up and returns the value as Row does. Errors besides: those of Badger, also
+// bdb.ErrKeyNotFound.
+func (l *Log) Get(tx *bdb.Txn, key []byte) ([]byte, error) {
+	item, err := tx.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return l.Row(item)
+}
+
 // wasDamaged marks, in the byte that Badger keeps for its user, a value that was damaged when it
 // was moved: its new checksum is that of what it has become.
 const wasDamaged = 1
