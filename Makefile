@@ -126,7 +126,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=20
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; \
 	done
-	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) VVSIM_DAMAGES=$(DAMAGES) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut|TestDamageAnywhere)$$' ./vvol/store/badger
+	VVSIM_KILLS=$(KILLS) VVSIM_POWER_CUTS=$(CUTS) VVSIM_DAMAGES=$(DAMAGES) $(GO) test -count=1 -timeout 30m -run '^(TestKill|TestPowerCut|TestDamageAnywhere|TestDamageUnderway)$$' ./vvol/store/badger
 	VVSIM_ARGUMENTS=all $(GO) test -count=1 -timeout 30m -run '^TestEveryArgument$$' ./vasa
 	VVSIM_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run '^TestSeeds$$' ./test/sim
 	VVSIM_MODEL_STEPS=$(STEPS) $(GO) test -count=1 -timeout 30m -v -run '^TestProviderModel$$' ./test/scenario

@@ -70,11 +70,23 @@ func fillContent(t *testing.T, r *rand.Rand) (*Engine, contents) {
 		put(b, r.Uint64N(blocks), byte(1+r.IntN(255)))
 	}
 	require.NoError(t, e.journal.Flush())
+	put(b, 0, c.volumes[b][0]) // tells of the flush, as a checkpoint would soon; what is behind it nothing tells of
 	return e, c
 }
 
-// damage changes a file somewhere, as a disk or an operator would, and tells how.
-func damage(t *testing.T, r *rand.Rand, name string) string {
+// Kinds of damage. The first ones leave the file as long as it is.
+const (
+	flipped = iota
+	zeroed
+	erased
+	noisy
+	cutShort
+	taken
+	damageKinds
+)
+
+// damage changes a file somewhere, as a disk or an operator would, in one of the first so many ways, and tells how.
+func damage(t *testing.T, r *rand.Rand, name string, kinds int) string {
 	b, err := os.ReadFile(name)
 	require.NoError(t, err)
 	if len(b) == 0 {
@@ -87,31 +99,30 @@ func damage(t *testing.T, r *rand.Rand, name string) string {
 		}
 	}
 	page := b[at/512*512 : min(len(b), at/512*512+512)]
-	what := ""
-	switch r.IntN(7) {
-	case 0, 1:
-		what = "bit"
+	kind := r.IntN(kinds)
+	switch kind {
+	case flipped:
 		b[at] ^= 1 << r.IntN(8)
-	case 2:
-		what = "zeros"
+	case zeroed:
 		clear(page)
-	case 3:
-		what = "ones"
+	case erased:
 		copy(page, bytes.Repeat([]byte{0xff}, len(page)))
-	case 4:
-		what = "noise"
+	case noisy:
 		for i := range page {
 			page[i] = byte(r.Uint32())
 		}
-	case 5:
-		what = "cut"
-		b = b[:at]
-	case 6:
+	case cutShort:
+		require.NoError(t, os.Truncate(name, int64(at)))
+	case taken:
 		require.NoError(t, os.Remove(name))
-		return "gone"
 	}
-	require.NoError(t, os.WriteFile(name, b, 0o600))
-	return fmt.Sprintf("%s at byte %d of %d", what, at, len(b))
+	if kind < cutShort {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(page, int64(at/512*512))
+		require.NoError(t, errors.Join(err, f.Close()))
+	}
+	return fmt.Sprintf("%s at byte %d of %d", [...]string{"bit", "zeros", "ones", "noise", "cut", "gone"}[kind], at, len(b))
 }
 
 // requireContent reads all that a directory holds: each block and row is what was written, or an
@@ -159,16 +170,7 @@ func requireContent(t *testing.T, e *Engine, c contents, what string) (lost int)
 // of records and tables that end the process or hang it, an end of the list of tables or a log of a memory table
 // that is missing, first bytes of zeros.
 func TestDamageAnywhere(t *testing.T) {
-	damages := 20
-	if n, err := strconv.Atoi(os.Getenv(damagesVariable)); err == nil {
-		damages = n
-	}
-	seed := uint64(time.Now().UnixNano())
-	if n, err := strconv.ParseUint(os.Getenv("VVSIM_SEED"), 10, 64); err == nil {
-		seed = n
-	}
-	t.Logf("seed %d (VVSIM_SEED), %d damages (%s=N for more)", seed, damages, damagesVariable)
-	r := rand.New(rand.NewPCG(seed, 0))
+	damages, r := damaging(t)
 	e, c := fillContent(t, r)
 	bases := []string{killed(t, e)}
 	require.NoError(t, e.Close())
@@ -190,7 +192,7 @@ func TestDamageAnywhere(t *testing.T) {
 			return err
 		}))
 		name := names[r.IntN(len(names))]
-		what := fmt.Sprintf("%d: %s: %s, killed %v", i, filepath.Base(name), damage(t, r, name), i%2 == 0)
+		what := fmt.Sprintf("%d: %s: %s, killed %v", i, filepath.Base(name), damage(t, r, name, damageKinds), i%2 == 0)
 		t.Log(what)
 		outcome := opened(t, dir, name, c, what)
 		t.Log(outcome)
@@ -198,6 +200,53 @@ func TestDamageAnywhere(t *testing.T) {
 		require.NoError(t, os.RemoveAll(dir))
 	}
 	t.Log(outcomes)
+}
+
+// damaging tells how many damages to do, and what chooses them.
+func damaging(t *testing.T) (damages int, r *rand.Rand) {
+	damages = 20
+	if n, err := strconv.Atoi(os.Getenv(damagesVariable)); err == nil {
+		damages = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv("VVSIM_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("seed %d (VVSIM_SEED), %d damages (%s=N for more)", seed, damages, damagesVariable)
+	return damages, rand.New(rand.NewPCG(seed, 0))
+}
+
+// TestDamageUnderway damages value logs anywhere under an engine that is open: whatever is read is what was
+// written or an error, logs are collected, and the engine stops.
+func TestDamageUnderway(t *testing.T) {
+	damages, r := damaging(t)
+	e, c := fillContent(t, r)
+	require.NoError(t, e.Close())
+	lost := 0
+	for i := range damages {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS(e.o.Dir)))
+		e := still(t, dir)
+		require.Zero(t, requireContent(t, e, c, "nothing damaged"))
+		logs, err := filepath.Glob(filepath.Join(dir, "badger", "*.vlog"))
+		require.NoError(t, err)
+		name := logs[r.IntN(len(logs))]
+		what := fmt.Sprintf("%d: %s: %s", i, filepath.Base(name), damage(t, r, name, cutShort))
+		t.Log(what)
+		e.places.Expire(time.Now())
+		now := requireContent(t, e, c, what)
+		lost += now
+		id := store.ID{9}
+		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}), what)
+		write(t, e, id, 1, 0x99)
+		_, err = e.values.Collect(0.1, e.closed.Load, e.step)
+		require.NoError(t, err, what)
+		require.LessOrEqual(t, now, requireContent(t, e, c, what), what)
+		requireBlock(t, e, id, 1, 0x99)
+		require.NoError(t, e.Close(), what)
+		require.NoError(t, os.RemoveAll(dir))
+	}
+	t.Logf("%d blocks and rows were errors", lost)
 }
 
 // opened opens a damaged directory and uses it, twice, and tells what came of it.
