@@ -236,17 +236,22 @@ func TestDamageUnderway(t *testing.T) {
 		e.places.Expire(time.Now())
 		now := requireContent(t, e, c, what)
 		lost += now
-		id := store.ID{9}
-		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}), what)
-		write(t, e, id, 1, 0x99)
-		_, err = e.values.Collect(0.1, e.closed.Load, e.step)
-		require.NoError(t, err, what)
-		require.LessOrEqual(t, now, requireContent(t, e, c, what), what)
-		requireBlock(t, e, id, 1, 0x99)
-		require.NoError(t, e.Close(), what)
+		require.LessOrEqual(t, now, requireInUse(t, e, store.ID{9}, c, what), what)
 		require.NoError(t, os.RemoveAll(dir))
 	}
 	t.Logf("%d blocks and rows were errors", lost)
+}
+
+// requireInUse makes a volume, writes to it, collects, reads all, and closes. It returns how many were errors.
+func requireInUse(t *testing.T, e *Engine, id store.ID, c contents, what string) (lost int) {
+	require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}), what)
+	write(t, e, id, 1, 0x99)
+	_, err := e.values.Collect(0.1, e.closed.Load, e.step)
+	require.NoError(t, err, what)
+	lost = requireContent(t, e, c, what)
+	requireBlock(t, e, id, 1, 0x99)
+	require.NoError(t, e.Close(), what)
+	return lost
 }
 
 // opened opens a damaged directory and uses it, twice, and tells what came of it.
@@ -266,14 +271,7 @@ func opened(t *testing.T, dir, damaged string, c contents, what string) string {
 			return "refused"
 		}
 		lost = requireContent(t, e, c, what)
-		id := store.ID{9, byte(again)}
-		require.NoError(t, e.Create(t.Context(), id, store.CreateOptions{Size: 1 << 20}), what)
-		write(t, e, id, 1, 0x99)
-		_, err = e.values.Collect(0.1, e.closed.Load, e.step)
-		require.NoError(t, err, what)
-		require.Equal(t, lost, requireContent(t, e, c, what), what)
-		requireBlock(t, e, id, 1, 0x99)
-		require.NoError(t, e.Close(), what)
+		require.Equal(t, lost, requireInUse(t, e, store.ID{9, byte(again)}, c, what), what)
 	}
 	if lost > 0 {
 		return "errors"
