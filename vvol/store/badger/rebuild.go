@@ -338,9 +338,10 @@ func (e *Engine) loadZeros(tx *bdb.Txn, durable uint64) (all []layerSpan, err er
 		if err == nil {
 			t, err = index.DecodeZeros(id, b)
 		}
+		// Behind the checkpoint the end of a value log may be missing: what the row was to replace is there.
 		if err != nil && !(errors.Is(err, values.ErrDamaged) && id > durable) {
 			return err
-		} // or the end of a value log is missing: what this was to replace is there
+		}
 		e.seen(id)
 		l := e.index.Layers[t.Layer]
 		if l == nil || id > durable && !t.Kept {
