@@ -460,8 +460,33 @@ func TestPieces(t *testing.T) {
 	require.Empty(t, Pieces(l[0], leaf, src, 0, leaf, leaf))
 }
 
-// BenchmarkFind looks a block up through four layers.
+// BenchmarkFind looks blocks up: through four layers, and all over 4 GiB that were written
+// in pieces.
 func BenchmarkFind(b *testing.B) {
+	b.Run("chain", findInChain)
+	for _, n := range []uint64{1, 8, 64} {
+		b.Run(fmt.Sprintf("pieces=%d", n), func(b *testing.B) { findInPieces(b, n) })
+	}
+}
+
+// findInPieces looks up blocks of 4 GiB, half of whose pieces of n blocks were written.
+func findInPieces(b *testing.B, n uint64) {
+	const pieces = 4 << 30 / BlockSize
+	x, l, r := New(func() uint64 { return 0 }), NewLayer(1, store.Pool{}), rand.New(rand.NewPCG(n, 1))
+	for i, k := range r.Perm(int(pieces / n))[:pieces/n/2] {
+		x.Write(l, uint64(k)*n, n, uint64(i)*n, uint64(i+1)*n)
+	}
+	at := make([]uint64, 1<<16)
+	for i := range at {
+		at[i] = r.Uint64N(pieces)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		l.Find(at[i%len(at)])
+	}
+}
+
+func findInChain(b *testing.B) {
 	x := New(func() uint64 { return 0 })
 	var l *Layer
 	for id := range uint64(4) {
@@ -536,7 +561,7 @@ func BenchmarkMemory(b *testing.B) {
 		sequential[i] = uint64(i)
 	}
 	b.Run("sequential", func(b *testing.B) { measureMemory(b, sequential, 1) })
-	for _, apart := range []uint64{1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384} {
+	for _, apart := range []uint64{1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 65536} {
 		r := rand.New(rand.NewPCG(apart, 1))
 		even := make([]uint64, blocks)
 		for i, k := range r.Perm(blocks) {

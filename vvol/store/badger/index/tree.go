@@ -8,17 +8,16 @@ import (
 // What a layer says hangs in a tree: 64 chunks in a twig (16 MiB), 64 twigs in a branch
 // (1 GiB), 64 branches in a limb (64 GiB), and as many limbs as a layer needs. Blocks of
 // a chunk, or of a twig, that does not hang there are lone words of the twig, or of the
-// branch; what hangs there has no words beside it. A twig without chunks and a branch
-// without twigs have no room for them either.
+// branch; what hangs there has no words beside it.
 type (
 	tree   []*limb
 	limb   [fanOut]*branch
 	branch struct {
-		twigs *[fanOut]*twig
+		twigs kids[twig]
 		lone  lone
 	}
 	twig struct {
-		chunks *[fanOut]*chunk
+		chunks kids[chunk]
 		lone   lone
 	}
 )
@@ -43,14 +42,11 @@ func (t tree) branchOf(number uint64) *branch {
 // find returns the chunk with a number, or the words among which its blocks are, with the
 // place at which these tell their parts.
 func (b *branch) find(number uint64) (c *chunk, alone *lone, at uint) {
-	if b.twigs == nil || b.twigs[number>>twigBits&fanMask] == nil {
+	w := b.twigs.get(number >> twigBits)
+	if w == nil {
 		return nil, &b.lone, twigAt
 	}
-	w := b.twigs[number>>twigBits&fanMask]
-	if w.chunks == nil {
-		return nil, &w.lone, chunkAt
-	}
-	return w.chunks[number&fanMask], &w.lone, chunkAt
+	return w.chunks.get(number), &w.lone, chunkAt
 }
 
 // get returns the location of a block.
@@ -148,10 +144,7 @@ func (t *tree) own(number uint64) *chunk {
 // nothing is known there is nil, in place of which the caller puts a chunk.
 func (t *tree) slot(number uint64) **chunk {
 	w := t.branch(number).twig(number)
-	if w.chunks == nil {
-		w.chunks = new([fanOut]*chunk)
-	}
-	p := &w.chunks[number&fanMask]
+	p := w.chunks.slot(number)
 	if *p == nil {
 		if moved := w.lone.cut(number*ChunkBlocks, chunkAt); len(moved) > 0 {
 			*p = &chunk{}
@@ -181,10 +174,7 @@ func (t *tree) branch(number uint64) *branch {
 
 // twig returns the twig of the chunk with a number, which takes in its words.
 func (b *branch) twig(number uint64) *twig {
-	if b.twigs == nil {
-		b.twigs = new([fanOut]*twig)
-	}
-	w := &b.twigs[number>>twigBits&fanMask]
+	w := b.twigs.slot(number >> twigBits)
 	if *w == nil {
 		*w = &twig{}
 		(*w).lone.words = b.lone.cut(number*ChunkBlocks, twigAt)
@@ -216,13 +206,12 @@ func (t tree) next(number uint64) uint64 {
 // next does the same in a branch.
 func (b *branch) next(number uint64) uint64 {
 	lowest := b.lone.next(number)
-	if b.twigs == nil {
-		return lowest
-	}
-	for end := (number>>branchAll + 1) << branchAll; number < min(lowest, end); number = (number>>twigBits + 1) << twigBits {
-		if w := b.twigs[number>>twigBits&fanMask]; w != nil {
-			lowest = min(lowest, w.next(number))
+	for set := b.twigs.from(number >> twigBits); set != 0; set &= set - 1 {
+		twig := number>>branchAll<<fanBits | uint64(bits.TrailingZeros64(set))
+		if lowest>>twigBits < twig {
+			break
 		}
+		lowest = min(lowest, b.twigs.get(twig).next(max(number, twig<<twigBits)))
 	}
 	return lowest
 }
@@ -230,13 +219,8 @@ func (b *branch) next(number uint64) uint64 {
 // next does the same in a twig.
 func (w *twig) next(number uint64) uint64 {
 	lowest := w.lone.next(number)
-	if w.chunks == nil {
-		return lowest
-	}
-	for i, c := range w.chunks[number&fanMask:] {
-		if c != nil {
-			return min(lowest, number+uint64(i))
-		}
+	if set := w.chunks.from(number); set != 0 {
+		lowest = min(lowest, number>>twigBits<<twigBits|uint64(bits.TrailingZeros64(set)))
 	}
 	return lowest
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -201,15 +202,19 @@ func (m *treeModel) check() {
 }
 
 func (m *treeModel) checkBranch(b *branch) {
-	m.checkLone(&b.lone, twigAt, func(part word) bool { return b.twigs != nil && b.twigs[part] != nil })
-	if b.twigs == nil {
-		return
+	m.checkLone(&b.lone, twigAt, func(part word) bool { return b.twigs.get(uint64(part)) != nil })
+	checkKids(m.t, &b.twigs)
+	for _, w := range b.twigs.list {
+		m.checkLone(&w.lone, chunkAt, func(part word) bool { return w.chunks.get(uint64(part)) != nil })
+		checkKids(m.t, &w.chunks)
 	}
-	for _, w := range b.twigs {
-		if w != nil {
-			m.checkLone(&w.lone, chunkAt, func(part word) bool { return w.chunks != nil && w.chunks[part] != nil })
-		}
-	}
+}
+
+// checkKids judges that there are as many kids as numbers of them, and how much room.
+func checkKids[K any](t *testing.T, k *kids[K]) {
+	require.Len(t, k.list, bits.OnesCount64(k.set))
+	require.NotContains(t, k.list, (*K)(nil))
+	require.LessOrEqual(t, cap(k.list), 4+len(k.list)*3/2)
 }
 
 // checkLone judges what keeps words small and fast: how many, how much room, and the marks.
