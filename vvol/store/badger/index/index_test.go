@@ -464,6 +464,7 @@ func TestPieces(t *testing.T) {
 // in pieces.
 func BenchmarkFind(b *testing.B) {
 	b.Run("chain", findInChain)
+	b.Run("layers=16", findInLayers)
 	for _, n := range []uint64{1, 8, 64} {
 		b.Run(fmt.Sprintf("pieces=%d", n), func(b *testing.B) { findInPieces(b, n) })
 	}
@@ -483,6 +484,28 @@ func findInPieces(b *testing.B, n uint64) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		l.Find(at[i%len(at)])
+	}
+}
+
+// findInLayers looks up blocks of 1 GiB, each of which one of 16 layers has, by chance.
+func findInLayers(b *testing.B) {
+	const blocks, layers = 1 << 30 / BlockSize, 16
+	x, r := New(func() uint64 { return 0 }), rand.New(rand.NewPCG(16, 1))
+	order := r.Perm(blocks)
+	var l *Layer
+	for id := range uint64(layers) {
+		next := NewLayer(id+1, store.Pool{})
+		if l != nil {
+			next.SetParent(l)
+		}
+		l = next
+		for i, k := range order[id*blocks/layers : (id+1)*blocks/layers] {
+			x.Write(l, uint64(k), 1, id*blocks+uint64(i), id*blocks+uint64(i)+1)
+		}
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		l.Find(uint64(order[(i*7919)%blocks]))
 	}
 }
 

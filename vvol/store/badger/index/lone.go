@@ -102,9 +102,17 @@ func (s *lone) marked(m uint64) (first, last int) {
 	return first, last
 }
 
-// find returns where the word of a block is, or belongs.
+// find returns where the word of a block is, or belongs. Each group before and behind that
+// of the block has a word or more, among which it is not looked for.
 func (s *lone) find(block uint64, at uint) (k int, there bool) {
-	first, last := s.bounds(block, at)
+	first, last := 0, len(s.words)
+	if len(s.marks) > 0 {
+		g := s.group(block, at)
+		has := s.marks[g/64].has
+		first, last = s.marked(g / 64)
+		first += bits.OnesCount64(has & (1<<(g%64) - 1))
+		last -= bits.OnesCount64(has >> (g % 64) >> 1)
+	}
 	w := word(block) << blockAt
 	k = first + s.words[first:last].search(w)
 	return k, k < last && s.words[k]>>blockAt == w>>blockAt
