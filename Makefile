@@ -27,6 +27,9 @@ SOAK      ?= 1h
 SOAK_SEED ?=
 BENCH     ?= .
 BENCHTIME ?= 1s
+# Of make compare: rounds of each load, and how long one takes.
+ROUNDS    ?= 5
+COMPARE   ?= 1s
 # Of make profile: the array's API as the command line has it, and how long it is looked at.
 VVSIM_API ?= http://127.0.0.1:8474
 SECONDS   ?= 10
@@ -35,7 +38,7 @@ SECONDS   ?= 10
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run docs check test unit lint tidy vulns bench scale fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
+.PHONY: help build run docs check test unit lint tidy vulns bench compare scale fuzz soak soakrace soakprogram conformance e2e peer deps profile cover release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +121,11 @@ bench: ## benchmarks (BENCH=regexp PKG=./scsi/... BENCHTIME=1s)
 
 scale: build ## start and memory of the program with 4 GiB of data and with 20,000 bound volumes; takes minutes and 10 GB
 	VVSIM_BIN=$(BIN)/vvsim $(GO) test -run '^$$' -bench Scale -benchtime 1x -timeout $(TESTTIME) ./test/e2e
+
+# Installs tgtd, whose package starts one on port 3260.
+compare: DEPS := tgtd:tgt
+compare: build deps ## the program beside tgtd, as root: ROUNDS=5 of COMPARE=1s each for every load (BENCH=RandomRead)
+	VVSIM_BIN=$(BIN)/vvsim VVSIM_COMPARE_FOR=$(COMPARE) $(GO) test -run '^$$' -bench 'AgainstTgtd/$(BENCH)' -benchtime $(ROUNDS)x -timeout 0 ./test/e2e
 
 fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills, CUTS=50 power cuts and DAMAGES=300 damages of the engine, STEPS=5000 steps of the provider, all ways to spoil its requests, and SEEDS=1000 seeds of the whole array
 	@set -eu; for p in $$($(GO) list $(PKG)); do \

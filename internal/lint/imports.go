@@ -90,7 +90,8 @@ func importTable() map[string]row {
 
 		"internal/lint":    {},
 		"test/conformance": {imports: []string{"test/process"}, tests: []string{"test/unrest", "vasa/vasatest"}},
-		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "test/schema", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
+		"test/e2e":         {imports: []string{"test/process"}, tests: []string{"scsi", "scsi/iscsi/initiator", "test/loads", "test/schema", "vasa/vasatest", "vasa/vasatest/blocks", "vasa/wire"}},
+		"test/loads":       {imports: []string{"scsi/iscsi/initiator"}},
 		"test/network":     {},
 		"test/oracle":      {},
 		"test/process":     {},

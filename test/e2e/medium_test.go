@@ -48,9 +48,13 @@ func makeDisks(a *process.Array, size string, names ...string) {
 
 // attach logs in for a LUN.
 func attach(t *testing.T, a *process.Array, lun int) *disk {
-	portal, _, _ := strings.Cut(a.Variable("VVSIM_ISCSI"), ",")
-	s, err := initiator.Dial(t.Context(), initiator.Options{Address: portal, TargetName: a.Variable("VVSIM_IQN"),
-		InitiatorName: fmt.Sprintf("iqn.2026-11.dev.vvsim:e2e-%d", lun)})
+	return &disk{t, openUnit(t, a.Portal(), a.Variable("VVSIM_IQN"), fmt.Sprint(lun), lun)}
+}
+
+// openUnit logs in to a target as a host of its own for a LUN.
+func openUnit(t testing.TB, portal, target, host string, lun int) *initiator.Unit {
+	s, err := initiator.Dial(t.Context(), initiator.Options{Address: portal, TargetName: target,
+		InitiatorName: "iqn.2026-11.dev.vvsim:e2e-" + host})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	parsed, err := scsi.ParseLUN(fmt.Sprintf("%04x000000000000", lun))
@@ -58,7 +62,7 @@ func attach(t *testing.T, a *process.Array, lun int) *disk {
 	u := s.Unit(parsed)
 	_, err = u.ClearAttentions(t.Context())
 	require.NoError(t, err)
-	return &disk{t, u}
+	return u
 }
 
 // content is what chunk i of a volume holds: no two blocks are alike.

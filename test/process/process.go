@@ -126,10 +126,17 @@ func (a *Array) Variable(name string) string {
 	return ""
 }
 
+// Portal is the address of the first one.
+func (a *Array) Portal() string {
+	a.t.Helper()
+	portal, _, _ := strings.Cut(a.Variable("VVSIM_ISCSI"), ",")
+	return portal
+}
+
 // URL names a flat LUN as libiscsi wants it, through the first portal.
 func (a *Array) URL(lun string) string {
-	portal, _, _ := strings.Cut(a.Variable("VVSIM_ISCSI"), ",")
-	return "iscsi://" + portal + "/" + a.Variable("VVSIM_IQN") + "/" + lun
+	a.t.Helper()
+	return "iscsi://" + a.Portal() + "/" + a.Variable("VVSIM_IQN") + "/" + lun
 }
 
 // Run executes a command line of vvsim against the array and returns what it

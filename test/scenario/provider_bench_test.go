@@ -17,6 +17,7 @@ import (
 	"vvsim/api"
 	"vvsim/array"
 	"vvsim/scsi/iscsi/initiator"
+	"vvsim/test/loads"
 	"vvsim/vasa/vasatest"
 	"vvsim/vasa/wire"
 )
@@ -154,14 +155,12 @@ func BenchmarkProviderBindLoaded(b *testing.B) {
 	const volumes = 200
 	s := benchSite(b)
 	c := s.host("esx00")
-	busy, err := s.create(b.Context(), c, benchSpan>>20, "VMW_VVolName", "disk")
+	busy, err := s.create(b.Context(), c, loads.Span>>20, "VMW_VVolName", "disk")
 	require.NoError(b, err)
 	h, err := s.bind(b.Context(), c, busy)
 	require.NoError(b, err)
 	u := s.unit(s.login("esx00", 0), lunOf(h[0]))
-	fill := initiator.Load{QueueDepth: 8, BlockSize: 256 << 10, Pattern: initiator.Sequential, Count: benchSpan / (256 << 10)}
-	_, err = fill.Run(b.Context(), u)
-	require.NoError(b, err)
+	require.NoError(b, loads.Fill(b.Context(), u))
 	ids := make([]string, volumes)
 	for i := range ids {
 		ids[i], err = s.create(b.Context(), c, 1024, "VMW_VVolName", "disk")
