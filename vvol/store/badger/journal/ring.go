@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,8 @@ type Ring struct {
 	epoch    uint64
 	header   []byte // who appends
 	vector   [][]byte
-	piece    [][]byte // of vector, for one call of the kernel
+	piece    [][]byte     // of vector, for one call of the kernel,
+	iovecs   []unix.Iovec // which it takes like this
 
 	head      atomic.Uint64 // page behind the last group
 	tail      atomic.Uint64 // pages before it may be overwritten
@@ -221,12 +223,12 @@ const writeBytes = 64 << 10
 func (j *Ring) writev(v [][]byte, off int64) error {
 	for len(v) > 0 {
 		j.piece = leading(j.piece[:0], v, writeBytes-int(off%writeBytes))
-		n, err := unix.Pwritev(int(j.f.Fd()), j.piece, off)
-		if err == unix.EINTR {
+		n, errno := j.pwritev(j.piece, off)
+		if errno == unix.EINTR {
 			continue
 		}
-		if err != nil {
-			return &fs.PathError{Op: "pwritev", Path: j.f.Name(), Err: err}
+		if errno != 0 {
+			return &fs.PathError{Op: "pwritev", Path: j.f.Name(), Err: errno}
 		}
 		off += int64(n)
 		for len(v) > 0 && n >= len(v[0]) {
@@ -238,6 +240,22 @@ func (j *Ring) writev(v [][]byte, off int64) error {
 		}
 	}
 	return nil
+}
+
+// pwritev is that call of the kernel (pwritev(2)). unix.Pwritev makes a new list of what is to
+// be written each time, in several steps.
+func (j *Ring) pwritev(v [][]byte, off int64) (n int, errno unix.Errno) {
+	j.iovecs = j.iovecs[:0]
+	for _, p := range v {
+		one := unix.Iovec{Base: unsafe.SliceData(p)}
+		one.SetLen(len(p))
+		j.iovecs = append(j.iovecs, one)
+	}
+	list := unsafe.Pointer(unsafe.SliceData(j.iovecs))
+	// The offset comes in two halves, of which 64 bits leave nothing to the second.
+	written, _, errno := unix.Syscall6(unix.SYS_PWRITEV, j.f.Fd(), uintptr(list), uintptr(len(j.iovecs)), uintptr(off), 0, 0)
+	clear(j.iovecs)
+	return int(written), errno
 }
 
 // leading appends to piece the first n bytes of v, or all.
