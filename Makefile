@@ -125,7 +125,7 @@ scale: build ## start and memory of the program with 4 GiB of data and with 20,0
 # Installs tgtd, whose package starts one on port 3260.
 compare: DEPS := tgtd:tgt
 compare: build deps ## the program beside tgtd, as root: ROUNDS=5 of COMPARE=1s each for every load (BENCH=RandomRead)
-	VVSIM_BIN=$(BIN)/vvsim VVSIM_COMPARE_FOR=$(COMPARE) $(GO) test -run '^$$' -bench 'AgainstTgtd/$(BENCH)' -benchtime $(ROUNDS)x -timeout 0 ./test/e2e
+	VVSIM_BIN=$(BIN)/vvsim VVSIM_COMPARE_FOR=$(COMPARE) $(GO) test -run '^$$' -bench 'AgainstTgtd/($(BENCH))' -benchtime $(ROUNDS)x -timeout 0 ./test/e2e
 
 fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./scsi/...), then KILLS=200 kills, CUTS=50 power cuts and DAMAGES=300 damages of the engine, STEPS=5000 steps of the provider, all ways to spoil its requests, and SEEDS=1000 seeds of the whole array
 	@set -eu; for p in $$($(GO) list $(PKG)); do \

@@ -154,6 +154,19 @@ func BenchmarkLarge(b *testing.B) {
 			b.StartTimer()
 		}
 	})
+	b.Run("CloneOfLive", func(b *testing.B) {
+		f.b = b
+		for b.Loop() {
+			b.StopTimer()
+			f.write(o, 1, func(int) uint64 { return 0 })
+			id := f.newID()
+			b.StartTimer()
+			require.NoError(b, f.e.Clone(ctx, o.ID(), id, store.Pool{}))
+			b.StopTimer()
+			require.NoError(b, f.e.Delete(ctx, id))
+			b.StartTimer()
+		}
+	})
 	b.Run("Stat", func(b *testing.B) {
 		for b.Loop() {
 			info, err := f.e.Stat(ctx, o.ID())
@@ -198,48 +211,55 @@ func BenchmarkStatFamily(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/volume")
 }
 
-// BenchmarkDeleteClones reads and writes 4 KiB at random by 32 goroutines for ten seconds,
-// beside nothing, and while a thousand clones of another volume, which have written, are
-// deleted one after the other and collected.
+// BenchmarkDeleteClones reads and writes 4 KiB at random by 32 goroutines, while a thousand
+// clones of another volume, which have written, are deleted one after the other and collected,
+// and for some seconds before and afterwards: x-alone is the rate meanwhile against those.
 func BenchmarkDeleteClones(b *testing.B) {
-	const blocks, clones, round = 1 << 16, 1000, 10 * time.Second
+	const blocks, clones, alone = 1 << 16, 1000, 5 * time.Second
 	ctx := context.Background()
-	for _, deleting := range []bool{false, true} {
-		b.Run(fmt.Sprintf("deleting=%v", deleting), func(b *testing.B) {
-			f := newScale(b)
-			busy, golden := f.create(blocks*blockSize), f.create(blocks*blockSize)
-			for _, o := range []store.Object{busy, golden} {
-				f.write(o, blocks, func(i int) uint64 { return uint64(i) })
-			}
-			var ops atomic.Int64
-			for b.Loop() {
-				b.StopTimer()
-				all := f.clones(golden, clones, blocks)
-				f.settle()
-				b.StartTimer()
-				stop := make(chan struct{})
-				var work sync.WaitGroup
-				for w := range 32 {
-					work.Go(func() { ops.Add(f.mixed(busy, uint64(w), blocks, 3, stop)) })
-				}
-				start, before := time.Now(), f.ios()
-				if deleting {
-					for _, id := range all {
-						require.NoError(b, f.e.Delete(ctx, id))
-					}
-					b.ReportMetric(time.Since(start).Seconds(), "s-to-delete")
-					f.awaitDrops()
-					took := time.Since(start).Seconds()
-					b.ReportMetric(took, "s-to-drop")
-					b.ReportMetric(float64(f.ios()-before)/took, "IOPS-meanwhile")
-				}
-				<-time.After(round - time.Since(start))
-				close(stop)
-				work.Wait()
-			}
-			b.ReportMetric(float64(ops.Load())/b.Elapsed().Seconds(), "IOPS")
-		})
+	f := newScale(b)
+	busy, golden := f.create(blocks*blockSize), f.create(blocks*blockSize)
+	for _, o := range []store.Object{busy, golden} {
+		f.write(o, blocks, func(i int) uint64 { return uint64(i) })
 	}
+	var toDelete, toDrop, before, meanwhile, after float64
+	rate := func(window func()) float64 {
+		start, from := time.Now(), f.ios()
+		window()
+		return float64(f.ios()-from) / time.Since(start).Seconds()
+	}
+	for b.Loop() {
+		b.StopTimer()
+		all := f.clones(golden, clones, blocks)
+		f.settle()
+		b.StartTimer()
+		stop := make(chan struct{})
+		var work sync.WaitGroup
+		for w := range 32 {
+			work.Go(func() { f.mixed(busy, uint64(w), blocks, 3, stop) })
+		}
+		<-time.After(alone) // the journal takes what comes at first
+		before += rate(func() { <-time.After(alone) })
+		meanwhile += rate(func() {
+			start := time.Now()
+			for _, id := range all {
+				require.NoError(b, f.e.Delete(ctx, id))
+			}
+			toDelete += time.Since(start).Seconds()
+			f.awaitDrops()
+			toDrop += time.Since(start).Seconds()
+		})
+		after += rate(func() { <-time.After(alone) })
+		close(stop)
+		work.Wait()
+	}
+	n := float64(b.N)
+	b.ReportMetric(toDelete/n, "s-to-delete")
+	b.ReportMetric(toDrop/n, "s-to-drop")
+	b.ReportMetric(before/n, "IOPS-before")
+	b.ReportMetric(meanwhile/n, "IOPS-meanwhile")
+	b.ReportMetric(after/n, "IOPS-after")
+	b.ReportMetric(2*meanwhile/(before+after), "x-alone")
 }
 
 // ios is how much was read and written.
