@@ -398,7 +398,9 @@ func TestDamagedTable(t *testing.T) {
 }
 
 // TestMissingValueLog takes a value log away: what it held is a medium error, which is told, and
-// all else is read.
+// all else is read. It was seen to fail with ErrShort of index.CopyBlock and the comparison in index.VerifyBlock
+// both taken out, when zeros were read, without the MediumErrors of both Place.CopyBlocks and mediumError, and
+// with nothing told by object.ReadAt and complaints.Log.Errorf.
 func TestMissingValueLog(t *testing.T) {
 	id := store.ID{1}
 	const blocks = 8000

@@ -178,7 +178,7 @@ func TestHeavyRows(t *testing.T) {
 }
 
 // TestLargeZeros merges a layer with many zeros into its child, also when the process ends
-// right after.
+// right after. It was seen to fail, then, with the row left out of keepEarly.
 func TestLargeZeros(t *testing.T) {
 	e := openStill(t, t.TempDir())
 	defer func() { require.NoError(t, e.Close()) }()

@@ -263,7 +263,8 @@ func TestNewest(t *testing.T) {
 	d.End()
 }
 
-// TestRemoveUnborn takes away logs without a byte, and nothing else.
+// TestRemoveUnborn takes away logs without a byte, and nothing else. It was seen to fail without the look at
+// the size, and at the name, in Directory.RemoveUnborn.
 func TestRemoveUnborn(t *testing.T) {
 	dir := t.TempDir()
 	for name, bytes := range map[string]int{"000001.vlog": 20, "000002.vlog": 0, "00001.mem": 1, "00002.mem": 0, "MANIFEST": 0, "000003.sst": 0} {
@@ -279,7 +280,8 @@ func TestRemoveUnborn(t *testing.T) {
 }
 
 // TestSeal ends a log at its last data, also behind a hole, and leaves one without an entry
-// the newest.
+// the newest. It was seen to fail without the look for zeros, the way over holes and the Truncate
+// in cutHole, and with the empty log, or the comparison with LogHeader, left out of Directory.Seal.
 func TestSeal(t *testing.T) {
 	size := func(name string) int64 {
 		info, err := os.Stat(name)

@@ -58,7 +58,8 @@ func TestDamagedBelowStable(t *testing.T) {
 }
 
 // TestTornBehindStable takes any of the groups that no flush covered, and all behind it
-// one by one: that is what a power cut does.
+// one by one: that is what a power cut does. It was seen to fail without the comparison of
+// sums in decodeGroup, and with the head taken for what is stable in Ring.write.
 func TestTornBehindStable(t *testing.T) {
 	j, c, dir := create(t)
 	write(t, j, 1, 0, 2, 1)
@@ -101,7 +102,8 @@ func TestDamagedBelowCheckpointStable(t *testing.T) {
 }
 
 // TestDamagedInNextLap has the proof in the next lap of the ring, in front of the damaged
-// group, and behind a checkpoint that is older than what was overwritten.
+// group, and behind a checkpoint that is older than what was overwritten. It was seen to
+// fail with eachWritten taken out of Ring.wasStable.
 func TestDamagedInNextLap(t *testing.T) {
 	j, c, dir := create(t)
 	old := c
@@ -124,7 +126,8 @@ func TestDamagedInNextLap(t *testing.T) {
 
 // TestLostTimeIsNoProof loses groups that were never flushed, goes on in their place and
 // flushes that: what is left of the lost ones proves nothing, also when the new ones are
-// torn in their turn.
+// torn in their turn. It was seen to fail with the head taken for what is stable in Ring.write,
+// and with each whole group taken for a proof of what is before it in Ring.wasStable.
 func TestLostTimeIsNoProof(t *testing.T) {
 	j, c, dir := create(t)
 	write(t, j, 1, 0, 2, 1)
