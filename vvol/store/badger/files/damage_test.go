@@ -123,7 +123,8 @@ func TestCheckFlushedLogs(t *testing.T) {
 }
 
 // TestDamagedMarks damages either slot: the other holds, and nothing is refused. It was seen to fail
-// with marks.save writing to one slot alone, and with io.EOF returned by marks.load.
+// with marks.save writing to one slot alone, with io.EOF returned by marks.load, and without the
+// comparison of checksums in decodeMarks.
 func TestDamagedMarks(t *testing.T) {
 	dir := t.TempDir()
 	d := New(dir, valueBytes, tableBytes)
@@ -136,13 +137,15 @@ func TestDamagedMarks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, whole, 2*marksSlot)
 	for slot := range 2 {
-		b := bytes.Clone(whole)
-		b[slot*marksSlot+marksHeader+3] ^= 1
-		require.NoError(t, os.WriteFile(d.marks.name, b, 0o600))
-		require.NoError(t, reopened(d).Check())
-		l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1 // in the fourth, which both mark
-		requireNamed(t, d, l, LogHeader+3*len(transaction(1)))
-		l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1
+		for at := range bytes.TrimRight(whole[slot*marksSlot:][:marksSlot], "\x00") {
+			b := bytes.Clone(whole)
+			b[slot*marksSlot+at] ^= 1
+			require.NoError(t, os.WriteFile(d.marks.name, b, 0o600))
+			require.NoError(t, reopened(d).Check(), "byte %d of slot %d", at, slot)
+			l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1 // in the fourth, which both mark
+			requireNamed(t, d, l, LogHeader+3*len(transaction(1)))
+			l.mapping[LogHeader+3*len(transaction(1))+5] ^= 1
+		}
 		again := reopened(d)
 		require.NoError(t, again.Sync())
 		require.NoError(t, reopened(d).Check())

@@ -103,7 +103,7 @@ func TestDamagedBelowCheckpointStable(t *testing.T) {
 
 // TestDamagedInNextLap has the proof in the next lap of the ring, in front of the damaged
 // group, and behind a checkpoint that is older than what was overwritten. It was seen to
-// fail with eachWritten taken out of Ring.wasStable.
+// fail with eachWritten taken out of Ring.wasStable, and with pages in front of the damaged group left out there.
 func TestDamagedInNextLap(t *testing.T) {
 	j, c, dir := create(t)
 	old := c
@@ -121,6 +121,10 @@ func TestDamagedInNextLap(t *testing.T) {
 	require.Len(t, got, len(all)-5+int(j.sequence-all[len(all)-1].Sequence)-1)
 	requireRefused(t, dir, old, 0)
 	damageAt(t, dir, all[10].Position)
+	requireRefused(t, dir, c, all[10].Position)
+	for page := all[len(all)-1].End; page < testPages; page++ { // what proves it behind the damaged group
+		damageAt(t, dir, page)
+	}
 	requireRefused(t, dir, c, all[10].Position)
 }
 
