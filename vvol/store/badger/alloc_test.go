@@ -39,16 +39,17 @@ func TestAllocations(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, allocated, "writes")
 	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
-	many := make([]store.Write, 32)
+	// Not by WriteAll: with the race detector a pool loses what it is given, at random.
+	j, many := e.joined.New().(*joined), make([]store.Write, 32)
 	allocated = testing.AllocsPerRun(30, func() { // so many are not drained yet
 		for i := range many {
 			n++
 			many[i] = store.Write{Data: p, Offset: n * 29 % 64 * blockSize}
+			j.add(o.(*object).v, &many[i])
 		}
-		o.WriteAll(t.Context(), many, store.WriteOptions{})
+		err = e.committer.doAll(j.from, j.ops[:len(many)]...)
+		j.reset()
 	})
-	for _, w := range many {
-		require.NoError(t, w.Err)
-	}
+	require.NoError(t, err)
 	require.Zero(t, allocated, "writes together")
 }

@@ -341,12 +341,17 @@ func (j *joined) add(v *index.Volume, w *store.Write) {
 	j.writes = append(j.writes, w)
 }
 
-func (e *Engine) recycle(j *joined) {
+// reset forgets the writes.
+func (j *joined) reset() {
 	for n := range j.writes {
 		*j.ops[n] = op{from: j.from}
 	}
 	clear(j.writes)
 	j.writes = j.writes[:0]
+}
+
+func (e *Engine) recycle(j *joined) {
+	j.reset()
 	e.joined.Put(j)
 }
 
