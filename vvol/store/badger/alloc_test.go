@@ -48,7 +48,10 @@ func TestAllocations(t *testing.T) {
 			j.add(o.(*object).v, &many[i])
 		}
 		err = e.committer.doAll(j.from, j.ops[:len(many)]...)
-		j.reset()
+		for i := range many {
+			*j.ops[i] = op{from: j.from}
+		}
+		j.writes = j.writes[:0]
 	})
 	require.NoError(t, err)
 	require.Zero(t, allocated, "writes together")

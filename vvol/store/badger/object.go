@@ -341,17 +341,12 @@ func (j *joined) add(v *index.Volume, w *store.Write) {
 	j.writes = append(j.writes, w)
 }
 
-// reset forgets the writes.
-func (j *joined) reset() {
+func (e *Engine) recycle(j *joined) {
 	for n := range j.writes {
 		*j.ops[n] = op{from: j.from}
 	}
 	clear(j.writes)
 	j.writes = j.writes[:0]
-}
-
-func (e *Engine) recycle(j *joined) {
-	j.reset()
 	e.joined.Put(j)
 }
 
