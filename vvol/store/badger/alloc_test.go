@@ -32,7 +32,7 @@ func TestAllocations(t *testing.T) {
 		require.NoError(t, err)
 	}
 	p, n := make([]byte, blockSize), uint64(0)
-	allocated := testing.AllocsPerRun(200, func() {
+	allocated := leastAllocations(40, func() {
 		n++
 		err = o.WriteAt(t.Context(), p, n%64*blockSize, store.WriteOptions{})
 	})
@@ -41,7 +41,7 @@ func TestAllocations(t *testing.T) {
 	require.NoError(t, e.drainer.drainTo(e.journal.Head()))
 	// Not by WriteAll: with the race detector a pool loses what it is given, at random.
 	j, many := e.joined.New().(*joined), make([]store.Write, 32)
-	allocated = testing.AllocsPerRun(30, func() { // so many are not drained yet
+	allocated = leastAllocations(5, func() { // so many are not drained yet
 		for i := range many {
 			n++
 			many[i] = store.Write{Data: p, Offset: n * 29 % 64 * blockSize}
@@ -55,4 +55,13 @@ func TestAllocations(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Zero(t, allocated, "writes together")
+}
+
+// leastAllocations is testing.AllocsPerRun of some tries: what Badger does beside only adds to it.
+func leastAllocations(runs int, f func()) float64 {
+	least := testing.AllocsPerRun(runs, f)
+	for range 4 {
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
 }
